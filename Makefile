@@ -1,0 +1,46 @@
+# The book and its tests. `make help` lists what there is.
+PYTHON ?= python3
+PROFILE ?= full
+PORT ?= 8000
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+book: $(VENV)/book.installed ## run the notebooks, render the book into _build/html (PROFILE=quick|full)
+	@$(BIN)/hi book --profile $(PROFILE)
+
+test: $(VENV)/test.installed book ## all tests: lint, types, units, theory, notebooks, the book in a browser
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+serve: book ## serve the book on 127.0.0.1 (PORT=8000)
+	@$(BIN)/hi serve --port $(PORT)
+
+lab: $(VENV)/lab.installed ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab --ip=127.0.0.1 notebooks
+
+lock: $(VENV)/book.installed ## resolve all dependencies afresh and write requirements.lock
+	$(BIN)/python tests/lock.py
+
+clean: ## remove what was built; the environment in .venv stays
+	rm -rf _build results .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# One environment; each extra is installed when first needed, and again when the pins change.
+$(VENV)/%.installed: pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; $(PYTHON) is older. Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing what 'make $*' needs (the first time takes about a minute) …"
+	@$(PIP) install --progress-bar off -c requirements.lock -e '.[$*]' | grep --line-buffered -E '^(Downloading|Installing|Successfully)' | cut -c1-100; test $${PIPESTATUS[0]} -eq 0
+	@touch $@
+
+.PHONY: help book test serve lab lock clean
+SHELL := bash

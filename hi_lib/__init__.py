@@ -1,0 +1,43 @@
+"""Batch HI: hierarchical inference that learns when to offload, a batch at a time.
+
+>>> import hi_lib as hi
+>>> trace = hi.load_trace("cifar10-resnet8")
+>>> run = hi.replay(trace, beta=0.5, batch_size=8)
+>>> run.regret < run.regret_bound
+True
+"""
+
+from hi_lib.learners import HILF, Run, replay
+from hi_lib.regret import (
+    BestThreshold,
+    anytime_learning_rates,
+    anytime_regret_bound,
+    best_threshold,
+    lambda_min,
+    regret_bound,
+    tuned_learning_rate,
+)
+from hi_lib.timing import CIFAR10, IMAGENETTE, OptimalBatch, Setting, TimingModel
+from hi_lib.traces import Trace, list_traces, load_trace, synthetic_trace
+
+__all__ = [
+    "CIFAR10",
+    "HILF",
+    "IMAGENETTE",
+    "BestThreshold",
+    "OptimalBatch",
+    "Run",
+    "Setting",
+    "TimingModel",
+    "Trace",
+    "anytime_learning_rates",
+    "anytime_regret_bound",
+    "best_threshold",
+    "lambda_min",
+    "list_traces",
+    "load_trace",
+    "regret_bound",
+    "replay",
+    "synthetic_trace",
+    "tuned_learning_rate",
+]

@@ -1,0 +1,349 @@
+"""Run the notebooks, render the book, publish it: always whole, never stale.
+
+    notebooks/ + parameters.yml ──papermill──▶ _build/executed/, results/ ──Jupyter Book──▶ _build/html
+
+A notebook runs again when it, its parameters, hi_lib, data, the claims or the lock file change, or when somebody
+changed its results. The book renders again when any page or result does. Both go by content, not by time stamps.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import fcntl
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hi_lib import checks, claims
+from hi_lib.traces import DATA, ROOT, write_atomically
+
+NOTEBOOKS = ROOT / "notebooks"
+PARAMETERS = NOTEBOOKS / "parameters.yml"
+PAGES = ROOT / "book"
+RESULTS = ROOT / "results"
+BUILD = ROOT / "_build"
+EXECUTED = BUILD / "executed"
+HTML = BUILD / "html"
+REPORT = BUILD / "build.json"
+PROFILES = ("quick", "full")
+
+Progress = Callable[[str], None]
+
+
+class BuildError(RuntimeError):
+    """A notebook failed or the book did not render; the published book is untouched."""
+
+
+def build(profile: str = "full", progress: Progress = print) -> Path:
+    """Bring `_build/html` up to date and return its first page.
+
+    Raises
+    ------
+    ValueError
+        Unknown profile, or a parameter that no notebook has.
+    BuildError
+        A notebook or the rendering failed.
+    """
+    start = time.perf_counter()
+    with _only_one_build():
+        _recover()
+        executed = run_notebooks(profile, progress)
+        fingerprint = _digest(
+            [*_files(PAGES), ROOT / "_config.yml", *_files(EXECUTED), *_files(RESULTS), *_files(ROOT / "hi_lib")],
+            _installed(),
+        )
+        if _published(fingerprint):
+            progress("the book is up to date")
+        else:
+            progress("rendering the book …")
+            _publish(_render())
+            report: dict[str, Any] = {"fingerprint": fingerprint, "html": _digest(_files(HTML)), "profile": profile}
+            report |= {"seconds": round(time.perf_counter() - start, 1), "notebooks_run": executed}
+            report |= {"finished": time.strftime("%Y-%m-%d %H:%M:%S"), "python": platform.python_version()}
+            write_atomically(REPORT, json.dumps(report, indent=2) + "\n")
+    return HTML / "index.html"
+
+
+def notebook_names() -> list[str]:
+    """Names of all notebooks, without suffix."""
+    return sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
+
+
+def load_parameters(profile: str) -> dict[str, dict[str, Any]]:
+    """What a profile changes in each notebook's own parameters, every name checked.
+
+    Raises
+    ------
+    ValueError
+        Unknown profile, notebook or parameter; the message names close matches.
+    """
+    checks.choice("profile", profile, PROFILES)
+    try:
+        profiles = yaml.safe_load(PARAMETERS.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"{PARAMETERS} cannot be read: {error}") from None
+    chosen = profiles.get(profile) if isinstance(profiles, dict) else None
+    if not isinstance(chosen, dict):
+        raise ValueError(f"{PARAMETERS.name} must hold a mapping {profile}: {{notebook: {{parameter: value}}}}")
+    for name, parameters in chosen.items():
+        check_parameters(checks.choice(f"{PARAMETERS.name}, {profile}: notebook", name, notebook_names()), parameters)
+    return {name: chosen.get(name, {}) for name in notebook_names()}
+
+
+def default_parameters(name: str) -> dict[str, Any]:
+    """The parameters of a notebook and their values, read from its one cell tagged `parameters`."""
+    cells = json.loads((NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
+    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    if len(tagged) != 1:
+        raise ValueError(f"{name}.ipynb must have exactly one cell tagged parameters, found {len(tagged)}")
+    body = ast.parse("".join(tagged[0]["source"])).body
+    return {
+        target.id: ast.literal_eval(line.value)
+        for line in body
+        if isinstance(line, ast.Assign)
+        for target in line.targets
+        if isinstance(target, ast.Name)
+    }
+
+
+def check_parameters(name: str, parameters: Any) -> None:
+    """Raise ValueError for a parameter that the notebook does not have (papermill itself would only warn)."""
+    if not isinstance(parameters, dict):
+        raise ValueError(f"parameters of {name} must be a mapping, got {parameters!r}")
+    known = default_parameters(name)
+    for parameter in parameters:
+        checks.choice(f"parameter of {name}", parameter, known)
+
+
+def run_notebooks(profile: str, progress: Progress = print) -> list[str]:
+    """Run every notebook that is not up to date, two or more at a time; return the names of those that ran."""
+    parameters = load_parameters(profile)
+    shared = _digest([*_files(ROOT / "hi_lib"), *_files(DATA), claims.CLAIMS], _installed())
+    stamps = {
+        name: _digest([NOTEBOOKS / f"{name}.ipynb"], shared, json.dumps(chosen, sort_keys=True))
+        for name, chosen in parameters.items()
+    }
+    _forget_removed(parameters)
+    stale = [name for name in parameters if not _executed(name, stamps[name])]
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        jobs = {pool.submit(_run_and_keep, name, parameters[name], stamps[name]): name for name in stale}
+        for done, job in enumerate(as_completed(jobs), 1):
+            progress(f"[{done}/{len(jobs)}] {jobs[job]}: {job.result():.0f} s")
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    return stale
+
+
+def run_notebook(name: str, parameters: Mapping[str, Any], output: Path) -> None:
+    """Run one notebook with papermill; leave the executed copy and a folder `results` in `output`.
+
+    Raises
+    ------
+    ValueError
+        Unknown notebook or parameter.
+    BuildError
+        The notebook failed; the message ends with its traceback.
+    """
+    check_parameters(checks.choice("notebook", name, notebook_names()), dict(parameters))
+    output.mkdir(parents=True, exist_ok=True)
+    target = output / f"{name}.ipynb"
+    part = output / f".{name}.part.ipynb"
+    choices = output / f".{name}.parameters.yml"
+    choices.write_text(yaml.safe_dump(dict(parameters)), encoding="utf-8")
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "papermill",
+        NOTEBOOKS / f"{name}.ipynb",
+        part,
+        "--cwd",
+        NOTEBOOKS,
+    ]
+    command += ["--parameters_file", choices, "--kernel", "python3", "--no-progress-bar", "--log-level", "ERROR"]
+    # The kernel must be this environment's, whatever the user has registered under the same name.
+    environment = os.environ | {"JUPYTER_PREFER_ENV_PATH": "1", "HI_RESULTS": str(output / "results")}
+    environment |= {"PYTHONHASHSEED": "0", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        if done.returncode:
+            raise BuildError(f"{name} failed:\n{done.stderr.strip()[-3000:]}")
+        write_atomically(target, _without_traces_of_the_run(part.read_text(encoding="utf-8")))
+    finally:
+        part.unlink(missing_ok=True)
+        choices.unlink(missing_ok=True)
+
+
+def outcomes(profile: str = "full", progress: Progress = print) -> list[claims.Outcome]:
+    """All claims against up-to-date results, running what is missing."""
+    with _only_one_build():
+        run_notebooks(profile, progress)
+    return claims.evaluate(claims.load_claims())
+
+
+def _run_and_keep(name: str, parameters: Mapping[str, Any], stamp: str) -> float:
+    """Run in a folder of its own, then put notebook, results and stamp in place; the stamp last, as the seal."""
+    start = time.perf_counter()
+    scratch = BUILD / "running" / name
+    shutil.rmtree(scratch, ignore_errors=True)
+    run_notebook(name, parameters, scratch)
+    found = scratch / "results" / name
+    if not (found / "values.json").is_file():
+        raise BuildError(f"{name} published no results: it must call results.publish({name!r}, …)")
+    _stamp_file(name).unlink(missing_ok=True)
+    shutil.rmtree(RESULTS / name, ignore_errors=True)
+    RESULTS.mkdir(exist_ok=True)
+    found.replace(RESULTS / name)
+    EXECUTED.mkdir(exist_ok=True)
+    (scratch / f"{name}.ipynb").replace(EXECUTED / f"{name}.ipynb")
+    shutil.rmtree(scratch)
+    write_atomically(_stamp_file(name), json.dumps({"stamp": stamp, "output": _output_digest(name)}))
+    return time.perf_counter() - start
+
+
+def _executed(name: str, stamp: str) -> bool:
+    """Whether the executed copy and its results are the ones this stamp led to, and still untouched."""
+    try:
+        found = json.loads(_stamp_file(name).read_text(encoding="utf-8"))
+        return found == {"stamp": stamp, "output": _output_digest(name)}
+    except (OSError, ValueError):
+        return False
+
+
+def _stamp_file(name: str) -> Path:
+    return BUILD / "stamps" / f"{name}.json"
+
+
+def _output_digest(name: str) -> str:
+    return _digest([EXECUTED / f"{name}.ipynb", *_files(RESULTS / name)])
+
+
+def _forget_removed(known: Mapping[str, Any]) -> None:
+    for path in [*EXECUTED.glob("*.ipynb"), *RESULTS.glob("*"), *(BUILD / "stamps").glob("*.json")]:
+        if path.stem not in known and not path.name.startswith("."):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _without_traces_of_the_run(text: str) -> str:
+    """Drop times and random ids, so that the same inputs give the same bytes."""
+    notebook = json.loads(text)
+    notebook["metadata"].pop("papermill", None)
+    for number, cell in enumerate(notebook["cells"]):
+        for key in ("papermill", "execution"):
+            cell["metadata"].pop(key, None)
+        cell["id"] = f"cell-{number}"
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+
+
+def _render() -> Path:
+    """Lay out the sources in a folder of their own, run Jupyter Book with warnings as errors, return its HTML."""
+    source, output = BUILD / "source", BUILD / "rendering"
+    for folder in (source, output):
+        shutil.rmtree(folder, ignore_errors=True)
+    for folder in (PAGES, ROOT / "hi_lib", RESULTS):
+        shutil.copytree(folder, source / folder.name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(EXECUTED, source / "notebooks")
+    shutil.copy(ROOT / "_config.yml", source)
+    table = claims.markdown_table(claims.evaluate(claims.load_claims()), pages="../notebooks")
+    (source / "book" / "claims_table.md").write_text(table, encoding="utf-8")
+    _copy_mathjax(source / "extra" / "mathjax")
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "jupyter_book",
+        "build",
+        source,
+        "--config",
+        source / "_config.yml",
+    ]
+    command += ["--toc", source / "book" / "_toc.yml", "--path-output", output, "-W", "-n", "--keep-going"]
+    environment = os.environ | {"PYTHONHASHSEED": "0", "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        lines = [line for line in (done.stdout + done.stderr).splitlines() if "WARNING" in line or "ERROR" in line]
+        raise BuildError("the book did not render:\n" + ("\n".join(lines) or done.stderr[-3000:]))
+    return output / "_build" / "html"
+
+
+def _copy_mathjax(target: Path) -> None:
+    """MathJax from the installed package: the book must typeset its maths without asking the network for anything."""
+    files = importlib.metadata.files("django-static-mathjax") or []
+    wanted = ("es5/tex-chtml.js", "es5/input/tex/extensions/", "es5/output/chtml/fonts/woff-v2/", "LICENSE")
+    for file in files:
+        inner = str(file).partition("static/mathjax/")[2] or file.name
+        if inner.startswith(wanted):
+            path = target / inner.removeprefix("es5/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(str(file.locate()), path)
+    if not (target / "tex-chtml.js").is_file():
+        raise BuildError("MathJax was not found in the installed package django-static-mathjax: run make book again")
+
+
+def _publish(rendered: Path) -> None:
+    """Swap the new book in; `_recover` puts the old one back should we die between the two renames."""
+    REPORT.unlink(missing_ok=True)
+    old = BUILD / "previous"
+    shutil.rmtree(old, ignore_errors=True)
+    if HTML.exists():
+        HTML.replace(old)
+    rendered.replace(HTML)
+    for folder in (old, BUILD / "rendering", BUILD / "source"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _recover() -> None:
+    if not HTML.exists() and (BUILD / "previous").exists():
+        (BUILD / "previous").replace(HTML)
+
+
+def _published(fingerprint: str) -> bool:
+    try:
+        report = json.loads(REPORT.read_text(encoding="utf-8"))
+        return report["fingerprint"] == fingerprint and report["html"] == _digest(_files(HTML))
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+@contextlib.contextmanager
+def _only_one_build() -> Iterator[None]:
+    """Builds wait for each other; the lock goes with the process, however it ends."""
+    BUILD.mkdir(exist_ok=True)
+    with (BUILD / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _installed() -> str:
+    """What the results may depend on beside this repository's files."""
+    packages = sorted(f"{d.metadata['Name']}=={d.version}" for d in importlib.metadata.distributions())
+    return "\n".join([platform.python_version(), *packages])
+
+
+def _files(folder: Path) -> list[Path]:
+    """All files below a folder, but for caches and other hidden ones."""
+    found = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return sorted(path for path in found if not path.name.startswith("."))
+
+
+def _digest(files: list[Path], *texts: str) -> str:
+    """One hash over names and contents."""
+    total = hashlib.sha256()
+    for path in files:
+        total.update(f"{path.relative_to(ROOT)}\0".encode())
+        total.update(hashlib.sha256(path.read_bytes()).digest())
+    for text in texts:
+        total.update(hashlib.sha256(text.encode()).digest())
+    return total.hexdigest()

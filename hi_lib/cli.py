@@ -1,0 +1,251 @@
+"""The `hi` command."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.util
+import json
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from hi_lib import traces
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Batch HI: build the book, check claims, make traces."
+)
+traces_app = typer.Typer(no_args_is_help=True, help="The traces: list, make again, verify.")
+app.add_typer(traces_app, name="traces")
+console = Console(soft_wrap=True, highlight=False)
+errors = Console(stderr=True, soft_wrap=True, highlight=False)
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Profile = Annotated[str, typer.Option(help="quick: fewer shuffles; full: what the book prints.")]
+
+
+def one_line_errors(command: Command) -> Command:
+    """Bad input: one line and exit 2. A failed build: its reason and exit 1. Ctrl-C: exit 130. Never a traceback."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        from hi_lib.book import BuildError
+
+        try:
+            return command(*args, **kwargs)
+        except ValueError as error:
+            errors.print(f"error: {error}", markup=False)
+            raise typer.Exit(2) from None
+        except BuildError as error:
+            errors.print(str(error), markup=False)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            errors.print("interrupted; run the same command again to go on")
+            raise typer.Exit(130) from None
+
+    return wrapped  # type: ignore[return-value]
+
+
+@app.command("book")
+@one_line_errors
+def build_book(profile: Profile = "full") -> None:
+    """Run the notebooks that changed, render the book, publish it to _build/html."""
+    from hi_lib import book
+
+    page = book.build(profile, _say)
+    console.print(f"open {page}  (or: make serve)", markup=False)
+
+
+@app.command()
+@one_line_errors
+def run(
+    notebook: str,
+    parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE, YAML values.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: _build/runs/NOTEBOOK.")] = None,
+) -> None:
+    """Run one notebook with your own values; the book and its results stay as they are."""
+    from hi_lib import book
+
+    folder = output or book.BUILD / "runs" / notebook
+    book.run_notebook(notebook, dict(map(_assignment, parameter or [])), folder.resolve())
+    console.print(f"{folder / notebook}.ipynb, data in {folder / 'results' / notebook}", markup=False)
+
+
+@app.command()
+@one_line_errors
+def serve(port: Annotated[int, typer.Option(min=0, max=65535)] = 8000) -> None:
+    """Serve the built book on this machine only."""
+    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+    from hi_lib import book
+
+    if not book.HTML.is_dir():
+        raise ValueError("there is no book yet: run make book")
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(book.HTML))
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+    except OSError as error:
+        raise ValueError(f"port {port} cannot be used: {error.strerror}; try --port 0") from None
+    console.print(f"the book is at http://127.0.0.1:{server.server_address[1]}/ (Ctrl-C ends)", markup=False)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.serve_forever()
+
+
+@app.command()
+@one_line_errors
+def check(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    profile: Profile = "full",
+) -> None:
+    """Compare every claim with our results; exit 1 when a verdict differs from the reviewed one."""
+    from hi_lib import book
+
+    found = book.outcomes(profile, functools.partial(_say, console=errors))
+    if as_json:
+        print(json.dumps([outcome.as_dict() for outcome in found], indent=2, ensure_ascii=False))
+    else:
+        console.print(_claim_table(found))
+    changed = [outcome for outcome in found if not outcome.as_reviewed]
+    for outcome in changed:
+        errors.print(
+            f"{outcome.claim.id}: {outcome.verdict}, but claims.yml says {outcome.claim.verdict}", markup=False
+        )
+    raise typer.Exit(1 if changed else 0)
+
+
+@app.command()
+@one_line_errors
+def doctor() -> None:
+    """Test the environment in under a minute; missing optional parts are named, not counted as errors."""
+    import hi_lib as hi
+
+    failed = False
+    console.print(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
+    for name in hi.list_traces():
+        try:
+            run = hi.replay(hi.load_trace(name), beta=0.5, batch_size=8)
+            console.print(f"ok       trace {name}: average cost {run.average_cost:.3f} at β = 0.5, M = 8", markup=False)
+        except ValueError as error:
+            failed = True
+            console.print(f"BROKEN   {error}", markup=False)
+    for present, name, adds in _optional_parts():
+        console.print(f"{'ok      ' if present else 'missing '} {name}: {adds}", markup=False)
+    raise typer.Exit(1 if failed else 0)
+
+
+@traces_app.command("list")
+@one_line_errors
+def list_all() -> None:
+    """Names of the traces, one a line."""
+    for name in traces.list_traces():
+        print(name)
+
+
+@traces_app.command()
+@one_line_errors
+def make(name: Annotated[list[str], typer.Argument(help="Trace names, `all`, or `preprocessing`.")]) -> None:
+    """Run S-MLs over images in $HI_DATA, write the traces and register their hashes."""
+    _needs_models()
+    from hi_lib import models
+
+    for each in models.MAKERS if name == ["all"] else name:
+        with _bar(each) as advance:
+            if each == "preprocessing":
+                table = models.compare_preprocessings("imagenette-mobilenet_v1_0.25_128", advance)
+                path = traces.write_atomically(traces.DATA / "preprocessing.csv", table.to_csv(index=False))
+            else:
+                path = models.make(each, traces.TRACES, advance)
+        digest, entry = traces.file_sha256(path), f"{path.relative_to(traces.DATA)}"
+        known = traces.registry().get(entry)
+        same = "as registered" if known and known.sha256 == digest else "new content, registered"
+        traces.register(entry, digest, f"hi traces make {each}")
+        console.print(f"{path}: {same}", markup=False)
+
+
+@traces_app.command()
+@one_line_errors
+def verify() -> None:
+    """Check every registered file that is here against its hash; exit 2 at the first that differs."""
+    for name, entry in traces.registry().items():
+        path = traces.DATA / name
+        if path.is_file():
+            traces.verify_hash(path, entry.sha256)
+            console.print(f"ok       {name}", markup=False)
+
+
+def _say(text: str, console: Console = console) -> None:
+    console.print(text, markup=False)
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise ValueError(f"--parameter must look like name=value, got {text!r}")
+    try:
+        return name, yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ValueError(f"--parameter {name}: {value!r} is no YAML value") from None
+
+
+def _claim_table(found: list[Any]) -> Table:
+    table = Table("", "claim", "we find", "tolerance", "verdict")
+    for outcome in found:
+        row = outcome.as_dict()
+        table.add_row(row["id"], row["statement"], row["ours"], row["tolerance"], row["verdict"])
+    return table
+
+
+def _needs_models() -> None:
+    missing = [name for name in ("ai_edge_litert", "onnxruntime", "PIL") if not importlib.util.find_spec(name)]
+    if missing:
+        raise ValueError(
+            f"making traces needs {', '.join(missing)}: .venv/bin/pip install -c requirements.lock -e '.[models]'"
+        )
+
+
+@contextlib.contextmanager
+def _bar(name: str) -> Iterator[Callable[[int], None]]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=errors) as progress:
+        task = progress.add_task(name, total=None)
+        yield lambda count: progress.advance(task, count)
+
+
+def _optional_parts() -> Iterator[tuple[bool, str, str]]:
+    from hi_lib import models
+
+    modules = {
+        "jupyter_book": "renders the book (make book installs it)",
+        "jupyterlab": "edit notebooks in the browser (make lab installs it)",
+        "pytest": "the tests (make test installs it)",
+        "ai_edge_litert": "makes Imagenette traces again (extra `models`)",
+        "onnxruntime": "makes CIFAR-10 traces again (extra `models`)",
+        "torch": "trains and runs PyTorch models (extra `torch`)",
+    }
+    for name, adds in modules.items():
+        yield importlib.util.find_spec(name) is not None, name, adds
+    for name in ("imagenette/val.zip", "cifar10/test.zip"):
+        path = models.source_folder() / name
+        yield path.is_file(), str(path), "images, to make traces again (set HI_DATA to their folder)"
+    chromium = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
+    yield chromium is not None, "Chromium", "the browser tests"
+
+
+def main() -> None:
+    """Entry point of `hi`."""
+    os.environ.setdefault("PYTHONUTF8", "1")
+    app(prog_name="hi")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,317 @@
+"""One visual style; each function takes data and returns a Figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from hi_lib.timing import Interval, TimingModel
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Okabe and Ito's colour-blind safe palette; a colour means the same thing in every figure.
+BETA_COLOURS = {0.3: "#0072B2", 0.5: "#D55E00", 0.7: "#009E73"}
+DATASET_COLOURS = {"Imagenette": "#0072B2", "CIFAR-10": "#D55E00"}
+LANE_COLOURS = {"device": "#009E73", "uplink": "#E69F00", "network": "#BBBBBB", "server": "#56B4E9"}
+_ALPHA_COLOURS = mpl.colormaps["viridis"]
+_RATE_TITLES = {"tuned": "η*(M), tuned for each M", "vanilla": "one η for all M, tuned for M = 1"}
+
+
+_TRACE_TITLES = {
+    "imagenette-mobilenet_v1_0.25_128": "Imagenette, MobileNet v1 0.25-128",
+    "imagenette-mobilenet_v1_0.5_160": "Imagenette, MobileNet v1 0.5-160",
+    "imagenette-mobilenet_v1_0.75_192": "Imagenette, MobileNet v1 0.75-192",
+    "imagenette-mobilenet_v2_1.0_224": "Imagenette, MobileNet v2 1.0-224",
+    "cifar10-resnet8": "CIFAR-10, ResNet-8",
+    "cifar10-resnet56": "CIFAR-10, ResNet-56",
+}
+
+
+def use_style() -> None:
+    """Set the house style; every notebook calls this once."""
+    from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+    # Fixed salt and no date: the same data gives the same bytes.
+    set_matplotlib_formats("svg", metadata={"Date": None}, bbox_inches="tight")
+    plt.rcParams.update(
+        {
+            "svg.hashsalt": "batch-hi",
+            "svg.fonttype": "path",
+            "figure.constrained_layout.use": True,
+            "font.family": "DejaVu Sans",
+            "font.size": 9,
+            "axes.titlesize": 9,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "grid.color": "#E4E4E4",
+            "grid.linewidth": 0.6,
+            "lines.linewidth": 1.6,
+            "legend.frameon": False,
+        }
+    )
+
+
+def trace_title(name: str) -> str:
+    """Data set and S-ML of a shipped trace as they stand in figures; any other name stays as it is."""
+    return _TRACE_TITLES.get(name, name)
+
+
+def timing_diagram(
+    batched: list[Interval], vanilla: list[Interval], offloaded: Sequence[bool], batch_size: int
+) -> Figure:
+    """Fig. 2: the same samples under Batch HI and under vanilla HI, to scale, a lane for each place of work."""
+    figure, axes = plt.subplots(2, 1, figsize=(7.4, 4.2), sharex=True)
+    titles = (f"Batch HI, M = {batch_size}", "Vanilla HI, M = 1")
+    for axis, intervals, title in zip(axes, (batched, vanilla), titles, strict=True):
+        _draw_lanes(axis, intervals, offloaded)
+        axis.set_title(f"{title}: all {len(offloaded)} samples take {intervals[-1].end:.1f} ms", loc="left")
+    axes[1].set_xlabel("time (ms)")
+    return figure
+
+
+def _draw_lanes(axis: Axes, intervals: list[Interval], offloaded: Sequence[bool]) -> None:
+    lanes = list(LANE_COLOURS)
+    for interval in intervals:
+        row, width = lanes.index(interval.lane), interval.end - interval.start
+        accepted = interval.lane == "device" and interval.sample is not None and not offloaded[interval.sample]
+        axis.barh(
+            row,
+            width,
+            left=interval.start,
+            height=0.78,
+            color=LANE_COLOURS[interval.lane],
+            alpha=0.45 if accepted else 1,
+            edgecolor="white",
+            linewidth=0.8,
+        )
+        if interval.sample is not None:
+            axis.text(interval.start + width / 2, row, str(interval.sample + 1), ha="center", va="center", fontsize=6.5)
+    axis.set_yticks(range(len(lanes)), lanes)
+    axis.invert_yaxis()
+    axis.grid(axis="y", visible=False)
+
+
+def transmissions_per_sample(batch_sizes: Sequence[int], curves: Mapping[str, Any], runs: pd.DataFrame) -> Figure:
+    """Transmissions a sample against M: curves as lines, runs (batch_size, transmissions, label) as marks."""
+    figure, axis = plt.subplots(figsize=(5.6, 3.4))
+    styles = (("#333333", "--"), ("#0072B2", "-"), ("#999999", ":"))
+    for (label, values), (colour, line) in zip(curves.items(), styles, strict=True):
+        axis.plot(batch_sizes, values, line, color=colour, label=label)
+    axis.plot(runs["batch_size"], runs["transmissions"], "o", ms=5, color="#D55E00", label=runs["label"].iloc[0])
+    _batch_size_axis(axis, batch_sizes)
+    axis.set(yscale="log", ylabel="transmissions per sample")
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.legend()
+    return figure
+
+
+def cost_vs_batch_size(costs: pd.DataFrame, floors: pd.DataFrame, traces: Mapping[str, str]) -> Figure:
+    """Fig. 3: average cost against M, a row a trace, a column a way to set η, a line a β.
+
+    `costs` has columns trace, beta, batch_size, learning_rate, average_cost_mean, average_cost_std; `floors` has
+    trace, beta, average_cost; `traces` maps trace names to panel titles.
+    """
+    rates = list(costs["learning_rate"].unique())
+    size = (3.7 * len(rates), 2.3 * len(traces))
+    figure, axes = plt.subplots(len(traces), len(rates), figsize=size, sharey="row", squeeze=False)
+    for row, (trace, title) in zip(axes, traces.items(), strict=True):
+        for axis, rate in zip(row, rates, strict=True):
+            _cost_lines(axis, costs[(costs["trace"] == trace) & (costs["learning_rate"] == rate)])
+            for beta, floor in floors[floors["trace"] == trace][["beta", "average_cost"]].itertuples(index=False):
+                axis.axhline(floor, color=_beta_colour(beta), linestyle=(0, (4, 3)), linewidth=0.9)
+            axis.set_ylim(bottom=0)
+            axis.set_title(f"{title}\n{_RATE_TITLES.get(rate, f'η = {rate}')}", loc="left")
+        row[0].set_ylabel("average cost")
+    return figure
+
+
+def _cost_lines(axis: Axes, costs: pd.DataFrame) -> None:
+    for beta, line in costs.groupby("beta"):
+        colour, x, mean = _beta_colour(beta), line["batch_size"], line["average_cost_mean"]
+        axis.plot(x, mean, "o-", ms=3, color=colour)
+        axis.fill_between(
+            x, mean - 2 * line["average_cost_std"], mean + 2 * line["average_cost_std"], color=colour, alpha=0.2, lw=0
+        )
+        axis.annotate(
+            f"β = {beta:g}", (x.iloc[0], mean.iloc[0]), xytext=(0, 5), textcoords="offset points", color=colour
+        )
+    _batch_size_axis(axis, sorted(costs["batch_size"].unique()))
+
+
+def objective(panels: Mapping[str, tuple[TimingModel, float]], alphas: Sequence[float], largest: float) -> Figure:
+    """Fig. 4: f(M) over real M for each data set (its timing model and ρ); M†, M* and the true vanilla value marked."""
+    figure, axes = plt.subplots(1, len(panels), figsize=(7.6, 4.2), squeeze=False)
+    sizes = np.geomspace(1, largest, 400)
+    for axis, (title, (timing, ratio)) in zip(axes[0], panels.items(), strict=True):
+        for alpha, colour in zip(alphas, _alpha_colours(alphas), strict=True):
+            best = timing.optimal_batch_size(ratio, alpha)
+            axis.plot(sizes, timing.objective(sizes, ratio, alpha), color=colour)
+            if 1 <= best.relaxed <= largest:
+                height = timing.objective(best.relaxed, ratio, alpha)
+                axis.plot(best.relaxed, height, "o", ms=8, mfc="none", mec=colour)
+            if best.integer <= largest:
+                axis.plot(best.integer, best.objective, "o", ms=4, color=colour)
+            axis.plot(1, timing.objective(1, ratio, alpha, "worst"), "s", ms=6, mfc="white", mec=colour, clip_on=False)
+            end = (largest, timing.objective(largest, ratio, alpha))
+            axis.annotate(
+                f"α = {alpha:g}",
+                end,
+                xytext=(3, 0),
+                textcoords="offset points",
+                color=colour,
+                va="center",
+                fontsize=7.5,
+            )
+        axis.set_title(f"{title}, ρ = {ratio:.3f}")
+        axis.set(yscale="log", ylabel="f(M) (ms)")
+        _batch_size_axis(axis, [2**k for k in range(int(np.log2(largest)) + 1)])
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.yaxis.set_minor_locator(NullLocator())
+        axis.yaxis.set_major_locator(FixedLocator([2, 5, 10, 20, 50, 100, 200, 500]))
+    marks = [
+        Line2D([], [], marker="o", ms=8, mfc="none", mec="#333333", ls="", label="M†, real minimiser"),
+        Line2D([], [], marker="o", ms=4, color="#333333", ls="", label="M*, best integer"),
+        Line2D([], [], marker="s", ms=6, mfc="white", mec="#333333", ls="", label="vanilla HI, exact"),
+    ]
+    figure.legend(handles=marks, loc="outside lower center", ncols=3)
+    return figure
+
+
+def optimal_batch_size(
+    panels: Mapping[str, Callable[[Any, float], tuple[Any, Any]]],
+    values: Mapping[str, Any],
+    alphas: Sequence[float],
+    label: str,
+    log: bool = False,
+) -> Figure:
+    """Figs. 5 and 6: M* (steps) and M† (thin) against a parameter; each panel maps (values, α) to (M†, M*)."""
+    figure, axes = plt.subplots(1, len(panels), figsize=(4.6 + 3 * (len(panels) - 1), 3.5), squeeze=False, sharey=True)
+    for axis, (title, optimum) in zip(axes[0], panels.items(), strict=True):
+        x = values[title]
+        for alpha, colour in zip(alphas, _alpha_colours(alphas), strict=True):
+            relaxed, integer = optimum(x, alpha)
+            axis.plot(x, relaxed, color=colour, linewidth=0.7)
+            axis.step(x, integer, where="mid", color=colour)
+            axis.annotate(
+                f"α = {alpha:g}",
+                (x[-1], relaxed[-1]),
+                xytext=(3, 0),
+                textcoords="offset points",
+                color=colour,
+                va="center",
+                fontsize=7.5,
+            )
+        axis.set(title=title, xlabel=label, yscale="log")
+        if log:
+            axis.set_xscale("log")
+            axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.yaxis.set_major_locator(FixedLocator([1, 2, 3, 5, 10, 20, 50]))
+        axis.yaxis.set_minor_locator(NullLocator())
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes[0][0].set_ylabel("batch size")
+    figure.legend(
+        handles=[
+            Line2D([], [], color="#333333", label="M*, best integer"),
+            Line2D([], [], color="#333333", linewidth=0.7, label="M†, real minimiser"),
+        ],
+        loc="outside lower center",
+        ncols=2,
+    )
+    return figure
+
+
+def trade_off(
+    tables: Mapping[str, pd.DataFrame], rows: Mapping[str, str], optima: Mapping[str, Mapping[float, float]]
+) -> Figure:
+    """Each quantity (a row: column → axis label) against M, a column a data set, M* marked for each α.
+
+    A table has batch_size and, for each quantity, a column `q` or `q_mean` and `q_std`; `q_exact` is drawn dashed.
+    """
+    figure, axes = plt.subplots(len(rows), len(tables), figsize=(7.6, 1.75 * len(rows)), sharex="col")
+    for column, (title, table) in enumerate(tables.items()):
+        for axis, (quantity, label) in zip(axes[:, column], rows.items(), strict=True):
+            _quantity(axis, table, quantity, DATASET_COLOURS[title.split(",")[0]])
+            for alpha, size in optima[title].items():
+                axis.axvline(size, color="#777777", linewidth=0.8, linestyle=":")
+                if axis is axes[0, column]:
+                    axis.annotate(
+                        f"M* at α = {alpha:g}",
+                        (size, 1.0),
+                        xycoords=("data", "axes fraction"),
+                        xytext=(2, -2),
+                        textcoords="offset points",
+                        fontsize=6.5,
+                        color="#555555",
+                        rotation=90,
+                        va="top",
+                    )
+            if column == 0:
+                axis.set_ylabel(label)
+            _batch_size_axis(axis, sorted(table["batch_size"]), label=axis is axes[-1, column])
+        axes[0, column].set_title(title)
+    return figure
+
+
+def _quantity(axis: Axes, table: pd.DataFrame, quantity: str, colour: str) -> None:
+    x = table["batch_size"]
+    if quantity in table:
+        axis.plot(x, table[quantity], "o-", ms=3, color=colour)
+    else:
+        mean, deviation = table[f"{quantity}_mean"], table[f"{quantity}_std"]
+        axis.plot(x, mean, "o-", ms=3, color=colour)
+        axis.fill_between(x, mean - 2 * deviation, mean + 2 * deviation, color=colour, alpha=0.2, lw=0)
+    for suffix, line in (("exact", (0, (4, 2))), ("bound", (0, (1, 1)))):
+        if f"{quantity}_{suffix}" in table:
+            axis.plot(x, table[f"{quantity}_{suffix}"], color="#333333", linestyle=line, linewidth=1.1)
+
+
+def confidence_histograms(traces: Mapping[str, Any]) -> Figure:
+    """Confidence of right and wrong answers, a panel a trace."""
+    columns = 3
+    figure, axes = plt.subplots(-(-len(traces) // columns), columns, figsize=(7.6, 4.2), sharex=True, sharey=True)
+    bins = np.linspace(0, 1, 26)
+    for axis, (title, trace) in zip(axes.flat, traces.items(), strict=True):
+        parts = [trace.confidence[trace.correct], trace.confidence[~trace.correct]]
+        weights = [np.full(part.size, 100 / len(trace)) for part in parts]
+        axis.hist(parts, bins=bins, weights=weights, stacked=True, color=["#56B4E9", "#D55E00"])
+        axis.set_title(f"{title}\naccuracy {trace.accuracy:.3f}", fontsize=8)
+        axis.set_yscale("symlog", linthresh=5)
+        axis.yaxis.set_major_locator(FixedLocator([0, 1, 2, 5, 10, 20, 50, 90]))
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.yaxis.set_minor_locator(NullLocator())
+    for axis in axes[-1]:
+        axis.set_xlabel("confidence p")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("samples (%)")
+    handles = [Patch(color="#56B4E9", label="S-ML right"), Patch(color="#D55E00", label="S-ML wrong")]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    return figure
+
+
+def _batch_size_axis(axis: Axes, sizes: Iterable[float], label: bool = True) -> None:
+    axis.set_xscale("log", base=2)
+    ticks = [size for size in sizes if float(np.log2(size)).is_integer()]
+    axis.xaxis.set_major_locator(FixedLocator(ticks))
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    if label:
+        axis.set_xlabel("batch size M")
+
+
+def _beta_colour(beta: float) -> Any:
+    return BETA_COLOURS.get(beta, _ALPHA_COLOURS(beta))
+
+
+def _alpha_colours(alphas: Sequence[float]) -> list[Any]:
+    return [_ALPHA_COLOURS(0.85 * alpha) for alpha in alphas]

@@ -1,0 +1,86 @@
+"""The exponentially weighted forecaster over all thresholds θ in [0, 1], exact and safe against overflow.
+
+The loss of a sample depends on θ only through whether θ > p_t (offload) or θ <= p_t (accept). After any number of
+samples the weight exp(−η · past loss) is therefore constant on the cells between neighbouring confidences, and every
+integral over θ is a finite sum. This module is the plain version: each call costs O(cells).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hi_lib import checks
+
+Floats = NDArray[np.floating[Any]]
+
+
+def cell_edges(confidence: ArrayLike) -> Floats:
+    """Edges 0 = c_0 < c_1 < … < c_J = 1 of the J cells (c_j, c_{j+1}] on which every loss is constant.
+
+    Only cells of positive length exist, the ones at the boundary included: confidences 0 and 1 add no edge.
+
+    Examples
+    --------
+    >>> cell_edges([0.5, 0.25, 0.5, 1.0])
+    array([0.  , 0.25, 0.5 , 1.  ])
+    """
+    return np.unique(np.concatenate(([0.0, 1.0], checks.vector("confidence", confidence))))
+
+
+class Forecaster:
+    r"""Weights over thresholds, learned from the past.
+
+    With the loss of sample s at threshold θ,
+
+    .. math:: l_s(θ) = β \text{ if } θ > p_s \text{ else } e_s, \qquad
+              w(θ) = \exp\Bigl(-η \sum_{s \text{ in the past}} l_s(θ)\Bigr),
+
+    θ is drawn with density w(θ) / ∫ w, and a sample of confidence p is offloaded with probability
+    q = ∫_{θ > p} w / ∫ w. Subtracting l_s(0) = e_s from all thresholds changes no such ratio, so each cell keeps only
+    Σ (β − e_s) over the samples that it would have offloaded.
+
+    Parameters
+    ----------
+    confidence : array-like of shape (n,), optional
+        Confidences that will be met, where known. Others are added by `refine`.
+    """
+
+    def __init__(self, confidence: ArrayLike | None = None) -> None:
+        self._edges = np.array([0.0, 1.0]) if confidence is None else cell_edges(confidence)
+        self._loss = np.zeros(self._edges.size - 1)
+        self._log_length = np.log(np.diff(self._edges))
+
+    def refine(self, confidence: Floats) -> None:
+        """Cut cells at new confidences, shape (m,); both halves of a cut cell inherit its loss."""
+        edges = np.union1d(self._edges, confidence)
+        if edges.size > self._edges.size:
+            self._loss = self._loss[np.searchsorted(self._edges, edges[:-1], side="right") - 1]
+            self._log_length = np.log(np.diff(edges))
+            self._edges = edges
+
+    def update(self, confidence: Floats, step: Floats) -> None:
+        """Add a batch to the past: `step` (m,) is the loss for θ > p minus the loss for θ <= p of each sample."""
+        position = np.searchsorted(self._edges, confidence)
+        added = np.bincount(position, weights=step, minlength=self._edges.size)
+        self._loss += np.cumsum(added)[:-1]
+
+    def weights(self, learning_rate: float) -> Floats:
+        """Weight of each cell, shape (cells,), scaled so that the largest is 1; no η or past can overflow it."""
+        exponent = self._log_length - learning_rate * self._loss
+        return np.exp(exponent - exponent.max())
+
+    def offload_probability(self, confidence: Floats, learning_rate: float) -> Floats:
+        """Probability that θ > p, for each p of shape (m,) among the known confidences; 0 for p = 1."""
+        above = np.append(np.cumsum(self.weights(learning_rate)[::-1])[::-1], 0.0)
+        return above[np.searchsorted(self._edges, confidence)] / above[0]
+
+    def draw(self, learning_rate: float, rng: np.random.Generator) -> float:
+        """Draw one threshold from the current density."""
+        weights = self.weights(learning_rate)
+        cell = int(rng.choice(weights.size, p=weights / weights.sum()))
+        low, high = self._edges[cell : cell + 2]
+        # Cells are open below: 1 − U lies in (0, 1].
+        return float(low + (high - low) * (1.0 - rng.random()))

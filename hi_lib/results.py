@@ -1,0 +1,39 @@
+"""What the notebooks compute: a folder a notebook, tables as CSV, single numbers in values.json."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hi_lib.traces import ROOT, write_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Value = float | int | bool | str
+
+
+def folder(notebook: str) -> Path:
+    """Where a notebook's results go: below $HI_RESULTS, by default `results/` of this project."""
+    return Path(os.environ.get("HI_RESULTS") or ROOT / "results") / notebook
+
+
+def publish(notebook: str, values: Mapping[str, Value], **tables: pd.DataFrame) -> None:
+    """Write a notebook's numbers and tables, and glue the numbers, so that prose anywhere in the book can use them."""
+    from myst_nb import glue
+
+    plain = {key: value.item() if hasattr(value, "item") else value for key, value in values.items()}
+    for name, table in tables.items():
+        write_atomically(folder(notebook) / f"{name}.csv", table.to_csv(index=False))
+    write_atomically(folder(notebook) / "values.json", json.dumps(plain, indent=2) + "\n")
+    for key, value in plain.items():
+        glue(key, value, display=False)
+
+
+def read_values(notebook: str) -> dict[str, Value] | None:
+    """Single numbers of a notebook; None if it has not run."""
+    path = folder(notebook) / "values.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

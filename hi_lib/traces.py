@@ -1,0 +1,211 @@
+"""Traces: what a small model said about every sample, and whether it was right. All that a learner ever sees."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hi_lib import checks
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT / "data"
+TRACES = DATA / "traces"
+REGISTRY = DATA / "registry.txt"
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """A sequence of samples as the learner meets them.
+
+    Parameters
+    ----------
+    confidence : array-like of shape (n,)
+        The S-ML's largest softmax value p_t, in [0, 1].
+    correct : array-like of shape (n,)
+        1 where the S-ML's prediction was right, else 0 (e_t = 1 - correct).
+    lml_correct : array-like of shape (n,), optional
+        The same for the L-ML, where one was run.
+    name : str, optional
+        Shown in captions and error messages.
+
+    Raises
+    ------
+    ValueError
+        Empty, not one-dimensional, unequal lengths, a confidence outside [0, 1], correctness that is not 0/1.
+
+    Examples
+    --------
+    >>> trace = Trace(confidence=[0.9, 0.4, 0.7], correct=[1, 0, 1])
+    >>> len(trace), round(trace.accuracy, 3)
+    (3, 0.667)
+    """
+
+    confidence: NDArray[np.float64]
+    correct: NDArray[np.bool_]
+    lml_correct: NDArray[np.bool_] | None = None
+    name: str | None = None
+
+    def __init__(
+        self,
+        confidence: ArrayLike,
+        correct: ArrayLike,
+        lml_correct: ArrayLike | None = None,
+        name: str | None = None,
+    ) -> None:
+        values = checks.vector("confidence", confidence)
+        object.__setattr__(self, "confidence", _frozen(values))
+        object.__setattr__(self, "correct", _frozen(checks.flags("correct", correct, values.size)))
+        lml = None if lml_correct is None else _frozen(checks.flags("lml_correct", lml_correct, values.size))
+        object.__setattr__(self, "lml_correct", lml)
+        object.__setattr__(self, "name", name)
+
+    def __len__(self) -> int:
+        return self.confidence.size
+
+    @property
+    def accuracy(self) -> float:
+        """Share of samples the S-ML gets right on its own."""
+        return float(self.correct.mean())
+
+    def shuffled(self, seed: int) -> Trace:
+        """The same samples in an order drawn uniformly with the given seed."""
+        order = np.random.default_rng(seed).permutation(len(self))
+        lml = None if self.lml_correct is None else self.lml_correct[order]
+        return Trace(self.confidence[order], self.correct[order], lml, self.name)
+
+    @classmethod
+    def from_csv(cls, path: str | os.PathLike[str], name: str | None = None) -> Trace:
+        """Read a CSV with at least the columns `confidence` and `correct` (and `lml_correct`, if there).
+
+        Raises
+        ------
+        ValueError
+            The file is missing, empty, lacks a column, or holds values that no trace may have.
+        """
+        import pandas as pd
+
+        path = Path(path)
+        try:
+            frame = pd.read_csv(path, float_precision="round_trip")
+        except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+            raise ValueError(f"{path} cannot be read as a trace: {error}") from None
+        missing = [column for column in ("confidence", "correct") if column not in frame]
+        if missing:
+            raise ValueError(
+                f"{path} has no column {' or '.join(missing)}; a trace needs confidence and correct, "
+                f"found {', '.join(map(str, frame.columns))}"
+            )
+        lml = frame.get("lml_correct")
+        try:
+            return cls(frame["confidence"], frame["correct"], lml, name or path.stem)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+
+
+def synthetic_trace(n: int, seed: int, beta: float = 0.5) -> Trace:
+    """Calibrated synthetic trace: p ~ U(0, 1), right with probability p, so that θ* tends to 1 − β.
+
+    Offloading costs β, accepting costs 1 − p on average: the best threshold accepts where p > 1 − β. The expected
+    cost there is β(1 − β) + β²/2, for any β. Made for tests and for trying things out; no figure of the book uses it.
+    """
+    checks.real("beta", beta, 0, 1)
+    rng = np.random.default_rng(seed)
+    confidence = rng.random(checks.whole("n", n))
+    return Trace(confidence, rng.random(confidence.size) < confidence, name=f"synthetic-{n}")
+
+
+class Entry(NamedTuple):
+    """One line of data/registry.txt."""
+
+    sha256: str
+    origin: str
+
+
+def registry() -> dict[str, Entry]:
+    """Every file whose content is pinned: relative name → sha256 and where it comes from."""
+    lines = REGISTRY.read_text(encoding="utf-8").splitlines()
+    rows = [line.split(maxsplit=2) for line in lines if line and not line.startswith("#")]
+    return {name: Entry(sha256, origin) for sha256, name, origin in rows}
+
+
+def register(name: str, sha256: str, origin: str) -> None:
+    """Add or replace one line of the registry, keeping the order of the others."""
+    lines = REGISTRY.read_text(encoding="utf-8").splitlines()
+    entry = f"{sha256}  {name}  {origin}"
+    places = [i for i, line in enumerate(lines) if line.split()[1:2] == [name]]
+    if places:
+        lines[places[0]] = entry
+    else:
+        lines.append(entry)
+    write_atomically(REGISTRY, "\n".join(lines) + "\n")
+
+
+def list_traces() -> list[str]:
+    """Names of the traces in data/traces: those shipped, and those the user made.
+
+    Examples
+    --------
+    >>> "cifar10-resnet8" in list_traces()
+    True
+    """
+    return sorted(path.stem for path in TRACES.glob("*.csv"))
+
+
+def is_shipped(name: str) -> bool:
+    """Whether the trace came with the project, with a registered hash and a record of its making."""
+    return f"traces/{name}.csv" in registry()
+
+
+def load_trace(name: str) -> Trace:
+    """Load a trace by name (never a path), refusing a shipped file whose hash is not the registered one.
+
+    Examples
+    --------
+    >>> load_trace("cifar10-resnet8").confidence.shape
+    (10000,)
+    """
+    path = TRACES / f"{checks.choice('trace', name, list_traces())}.csv"
+    entry = registry().get(f"traces/{name}.csv")
+    if entry:
+        verify_hash(path, entry.sha256)
+    return Trace.from_csv(path, name)
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def verify_hash(path: Path, sha256: str) -> None:
+    """Raise ValueError unless the file has the given hash."""
+    found = file_sha256(path)
+    if found != sha256:
+        raise ValueError(
+            f"{path} has sha256 {found[:12]}…, but {REGISTRY.name} says {sha256[:12]}…: "
+            "the file is damaged or was swapped; restore it (git checkout, or fetch it again)"
+        )
+
+
+def write_atomically(path: Path, text: str) -> Path:
+    """Write text so that a reader sees the old file or the whole new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _frozen(array: NDArray) -> NDArray:  # type: ignore[type-arg]
+    copy = array.copy()
+    copy.setflags(write=False)
+    return copy
