@@ -261,9 +261,7 @@ def _render() -> Path:
     (source / "book" / "claims_table.md").write_text(table, encoding="utf-8")
     _copy_mathjax(source / "extra" / "mathjax")
     command: list[str | Path] = [
-        sys.executable,
-        "-m",
-        "jupyter_book",
+        Path(sys.executable).with_name("jupyter-book"),
         "build",
         source,
         "--config",

@@ -62,6 +62,11 @@ def use_style() -> None:
     )
 
 
+def close(figure: Figure) -> None:
+    """Keep a figure that was saved from being shown as well."""
+    plt.close(figure)
+
+
 def trace_title(name: str) -> str:
     """Data set and S-ML of a shipped trace as they stand in figures; any other name stays as it is."""
     return _TRACE_TITLES.get(name, name)
@@ -242,25 +247,58 @@ def trade_off(
     for column, (title, table) in enumerate(tables.items()):
         for axis, (quantity, label) in zip(axes[:, column], rows.items(), strict=True):
             _quantity(axis, table, quantity, DATASET_COLOURS[title.split(",")[0]])
-            for alpha, size in optima[title].items():
-                axis.axvline(size, color="#777777", linewidth=0.8, linestyle=":")
-                if axis is axes[0, column]:
-                    axis.annotate(
-                        f"M* at α = {alpha:g}",
-                        (size, 1.0),
-                        xycoords=("data", "axes fraction"),
-                        xytext=(2, -2),
-                        textcoords="offset points",
-                        fontsize=6.5,
-                        color="#555555",
-                        rotation=90,
-                        va="top",
-                    )
+            _mark_optima(axis, optima[title], label=axis is axes[0, column])
             if column == 0:
                 axis.set_ylabel(label)
             _batch_size_axis(axis, sorted(table["batch_size"]), label=axis is axes[-1, column])
         axes[0, column].set_title(title)
     return figure
+
+
+def answer(
+    costs: Mapping[str, pd.DataFrame], floors: Mapping[str, float], times: pd.DataFrame, optima: Mapping[float, float]
+) -> Figure:
+    """The book's first picture: cost against M for each data set, and the times of one of them with M* marked."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7.6, 3.2))
+    for title, table in costs.items():
+        colour = DATASET_COLOURS[title.split(",")[0]]
+        _quantity(left, table, "average_cost", colour)
+        left.axhline(floors[title], color=colour, linestyle=(0, (4, 3)), linewidth=0.9)
+        _label(left, title, (table["batch_size"].iloc[0], table["average_cost_mean"].iloc[0]), colour)
+    for column, label, colour in (
+        ("system_time", "system time", "#009E73"),
+        ("response_time", "response time", "#CC79A7"),
+    ):
+        _quantity(right, times, column, colour)
+        right.plot(times["batch_size"], times[f"{column}_exact"], color=colour, linestyle=(0, (4, 2)), linewidth=1.1)
+        _label(right, label, (times["batch_size"].iloc[-3], times[column].iloc[-3]), colour)
+    _mark_optima(right, optima)
+    left.set(ylabel="average cost", ylim=(0, None))
+    right.set(ylabel="ms per sample", yscale="log")
+    right.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    for axis in (left, right):
+        _batch_size_axis(axis, sorted(times["batch_size"]))
+    return figure
+
+
+def _mark_optima(axis: Axes, optima: Mapping[float, float], label: bool = True) -> None:
+    for alpha, size in optima.items():
+        axis.axvline(size, color="#777777", linewidth=0.8, linestyle=":")
+        axis.annotate(
+            f"M* at α = {alpha:g}" if label else "",
+            (size, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(2, -2),
+            textcoords="offset points",
+            fontsize=6.5,
+            color="#555555",
+            rotation=90,
+            va="top",
+        )
+
+
+def _label(axis: Axes, text: str, point: tuple[float, float], colour: Any) -> None:
+    axis.annotate(text, point, xytext=(0, 6), textcoords="offset points", color=colour, fontsize=8)
 
 
 def _quantity(axis: Axes, table: pd.DataFrame, quantity: str, colour: str) -> None:

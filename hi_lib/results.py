@@ -12,6 +12,7 @@ from hi_lib.traces import ROOT, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 Value = float | int | bool | str
 
@@ -31,6 +32,13 @@ def publish(notebook: str, values: Mapping[str, Value], **tables: pd.DataFrame) 
     write_atomically(folder(notebook) / "values.json", json.dumps(plain, indent=2) + "\n")
     for key, value in plain.items():
         glue(key, value, display=False)
+
+
+def save_figure(notebook: str, name: str, figure: Figure) -> None:
+    """Save a figure as SVG among a notebook's results, for a page of prose to show."""
+    path = folder(notebook) / f"{name}.svg"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
 
 
 def read_values(notebook: str) -> dict[str, Value] | None:
