@@ -268,7 +268,7 @@ def _render() -> Path:
         source / "_config.yml",
     ]
     command += ["--toc", source / "book" / "_toc.yml", "--path-output", output, "-W", "-n", "--keep-going"]
-    environment = os.environ | {"PYTHONHASHSEED": "0", "PYTHONWARNINGS": "ignore"}
+    environment = os.environ | {"PYTHONHASHSEED": "0", "PYTHONWARNINGS": "ignore", "NO_COLOR": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         lines = [line for line in (done.stdout + done.stderr).splitlines() if "WARNING" in line or "ERROR" in line]

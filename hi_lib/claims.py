@@ -175,7 +175,9 @@ def _found(outcome: Outcome) -> str:
 def _print(value: results.Value) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return value if isinstance(value, str) else f"{value:.4g}"
+    if isinstance(value, str | int):
+        return str(value)
+    return f"{value:.4f}" if 1e-3 <= abs(value) < 1e4 else f"{value:.1e}"
 
 
 def _claim(where: str, entry: Any) -> Claim:

@@ -15,6 +15,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from hi_lib.timing import Interval, TimingModel
+from hi_lib.traces import Trace
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +25,6 @@ BETA_COLOURS = {0.3: "#0072B2", 0.5: "#D55E00", 0.7: "#009E73"}
 DATASET_COLOURS = {"Imagenette": "#0072B2", "CIFAR-10": "#D55E00"}
 LANE_COLOURS = {"device": "#009E73", "uplink": "#E69F00", "network": "#BBBBBB", "server": "#56B4E9"}
 _ALPHA_COLOURS = mpl.colormaps["viridis"]
-_RATE_TITLES = {"tuned": "η*(M), tuned for each M", "vanilla": "one η for all M, tuned for M = 1"}
 
 
 _TRACE_TITLES = {
@@ -121,37 +121,46 @@ def transmissions_per_sample(batch_sizes: Sequence[int], curves: Mapping[str, An
     return figure
 
 
-def cost_vs_batch_size(costs: pd.DataFrame, floors: pd.DataFrame, traces: Mapping[str, str]) -> Figure:
-    """Fig. 3: average cost against M, a row a trace, a column a way to set η, a line a β.
+def cost_vs_batch_size(costs: pd.DataFrame, floors: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
+    """Fig. 3: average cost against M, a panel a trace, a line a β, dashed the best fixed threshold.
 
-    `costs` has columns trace, beta, batch_size, learning_rate, average_cost_mean, average_cost_std; `floors` has
-    trace, beta, average_cost; `traces` maps trace names to panel titles.
+    `costs` has columns trace, beta, batch_size, average_cost_mean, average_cost_std; `floors` has trace, beta,
+    average_cost; `titles` maps trace names to panel titles.
     """
-    rates = list(costs["learning_rate"].unique())
-    size = (3.7 * len(rates), 2.3 * len(traces))
-    figure, axes = plt.subplots(len(traces), len(rates), figsize=size, sharey="row", squeeze=False)
-    for row, (trace, title) in zip(axes, traces.items(), strict=True):
-        for axis, rate in zip(row, rates, strict=True):
-            _cost_lines(axis, costs[(costs["trace"] == trace) & (costs["learning_rate"] == rate)])
-            for beta, floor in floors[floors["trace"] == trace][["beta", "average_cost"]].itertuples(index=False):
-                axis.axhline(floor, color=_beta_colour(beta), linestyle=(0, (4, 3)), linewidth=0.9)
-            axis.set_ylim(bottom=0)
-            axis.set_title(f"{title}\n{_RATE_TITLES.get(rate, f'η = {rate}')}", loc="left")
-        row[0].set_ylabel("average cost")
+    figure, axes = _panels(len(titles), height=2.4)
+    for axis, (trace, title) in zip(axes, titles.items(), strict=True):
+        lines = dict(list(costs[costs["trace"] == trace].groupby("beta")))
+        for beta, line in lines.items():
+            _quantity(axis, line, "average_cost", _beta_colour(beta))
+        for beta, floor in floors[floors["trace"] == trace][["beta", "average_cost"]].itertuples(index=False):
+            axis.axhline(floor, color=_beta_colour(beta), linestyle=(0, (4, 3)), linewidth=0.9)
+        axis.set(ylim=(0, None), title=title)
+        _batch_size_axis(axis, sorted(costs["batch_size"].unique()))
+        ends = {
+            f"β = {beta:g}": (line["average_cost_mean"].iloc[-1], _beta_colour(beta)) for beta, line in lines.items()
+        }
+        _label_ends(axis, costs["batch_size"].max(), ends)
+    _outer_labels(axes, "average cost")
     return figure
 
 
-def _cost_lines(axis: Axes, costs: pd.DataFrame) -> None:
-    for beta, line in costs.groupby("beta"):
-        colour, x, mean = _beta_colour(beta), line["batch_size"], line["average_cost_mean"]
-        axis.plot(x, mean, "o-", ms=3, color=colour)
-        axis.fill_between(
-            x, mean - 2 * line["average_cost_std"], mean + 2 * line["average_cost_std"], color=colour, alpha=0.2, lw=0
-        )
-        axis.annotate(
-            f"β = {beta:g}", (x.iloc[0], mean.iloc[0]), xytext=(0, 5), textcoords="offset points", color=colour
-        )
-    _batch_size_axis(axis, sorted(costs["batch_size"].unique()))
+def relative_cost(costs: pd.DataFrame, rates: Mapping[str, str]) -> Figure:
+    """Cost relative to M = 1, a line for each trace and β, a panel a way to set η; the grey line is 5 % more.
+
+    `costs` as for `cost_vs_batch_size`, with a column learning_rate; `rates` maps its values to panel titles.
+    """
+    figure, axes = plt.subplots(1, len(rates), figsize=(7.6, 3), sharey=True, squeeze=False)
+    for axis, (rate, title) in zip(axes[0], rates.items(), strict=True):
+        for (_, beta), line in costs[costs["learning_rate"] == rate].groupby(["trace", "beta"]):
+            relative = line["average_cost_mean"] / line["average_cost_mean"].iloc[0]
+            axis.plot(line["batch_size"], relative, color=_beta_colour(beta), linewidth=1)
+        axis.axhline(1.05, color="#888888", linewidth=1)
+        axis.set_title(title)
+        _batch_size_axis(axis, sorted(costs["batch_size"].unique()))
+    axes[0][0].set_ylabel("average cost, relative to M = 1")
+    handles = [Line2D([], [], color=_beta_colour(beta), label=f"β = {beta:g}") for beta in costs["beta"].unique()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    return figure
 
 
 def objective(panels: Mapping[str, tuple[TimingModel, float]], alphas: Sequence[float], largest: float) -> Figure:
@@ -167,7 +176,6 @@ def objective(panels: Mapping[str, tuple[TimingModel, float]], alphas: Sequence[
                 axis.plot(best.relaxed, height, "o", ms=8, mfc="none", mec=colour)
             if best.integer <= largest:
                 axis.plot(best.integer, best.objective, "o", ms=4, color=colour)
-            axis.plot(1, timing.objective(1, ratio, alpha, "worst"), "s", ms=6, mfc="white", mec=colour, clip_on=False)
             end = (largest, timing.objective(largest, ratio, alpha))
             axis.annotate(
                 f"α = {alpha:g}",
@@ -178,12 +186,13 @@ def objective(panels: Mapping[str, tuple[TimingModel, float]], alphas: Sequence[
                 va="center",
                 fontsize=7.5,
             )
+        # At M = 1 both exact times are the same, so vanilla's value does not depend on α.
+        vanilla = timing.system_time(1, ratio, "exact")
+        axis.plot(1, vanilla, "s", ms=6, mfc="white", mec="#333333", clip_on=False, zorder=3)
         axis.set_title(f"{title}, ρ = {ratio:.3f}")
         axis.set(yscale="log", ylabel="f(M) (ms)")
         _batch_size_axis(axis, [2**k for k in range(int(np.log2(largest)) + 1)])
-        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.yaxis.set_minor_locator(NullLocator())
-        axis.yaxis.set_major_locator(FixedLocator([2, 5, 10, 20, 50, 100, 200, 500]))
+        _plain_ticks(axis, [1, 2, 5, 10, 20, 50, 100, 200, 500])
     marks = [
         Line2D([], [], marker="o", ms=8, mfc="none", mec="#333333", ls="", label="M†, real minimiser"),
         Line2D([], [], marker="o", ms=4, color="#333333", ls="", label="M*, best integer"),
@@ -221,9 +230,7 @@ def optimal_batch_size(
         if log:
             axis.set_xscale("log")
             axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.yaxis.set_major_locator(FixedLocator([1, 2, 3, 5, 10, 20, 50]))
-        axis.yaxis.set_minor_locator(NullLocator())
-        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        _plain_ticks(axis, [1, 2, 3, 5, 10, 20, 50])
     axes[0][0].set_ylabel("batch size")
     figure.legend(
         handles=[
@@ -241,12 +248,18 @@ def trade_off(
 ) -> Figure:
     """Each quantity (a row: column → axis label) against M, a column a data set, M* marked for each α.
 
-    A table has batch_size and, for each quantity, a column `q` or `q_mean` and `q_std`; `q_exact` is drawn dashed.
+    A table has batch_size and, for each quantity, a column `q`, or `q_mean` and `q_std`. Columns `q_exact` and
+    `q_bound` are drawn beside it, dashed and dotted; where there is one, the axis is logarithmic.
     """
     figure, axes = plt.subplots(len(rows), len(tables), figsize=(7.6, 1.75 * len(rows)), sharex="col")
     for column, (title, table) in enumerate(tables.items()):
         for axis, (quantity, label) in zip(axes[:, column], rows.items(), strict=True):
-            _quantity(axis, table, quantity, DATASET_COLOURS[title.split(",")[0]])
+            _quantity(axis, table, quantity, DATASET_COLOURS.get(title.split(",")[0], "#333333"))
+            if {f"{quantity}_exact", f"{quantity}_bound"} & set(table):
+                axis.set_yscale("log")
+                _plain_ticks(axis, [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000])
+            else:
+                axis.set_ylim(0, None)
             _mark_optima(axis, optima[title], label=axis is axes[0, column])
             if column == 0:
                 axis.set_ylabel(label)
@@ -261,7 +274,7 @@ def answer(
     """The book's first picture: cost against M for each data set, and the times of one of them with M* marked."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(7.6, 3.2))
     for title, table in costs.items():
-        colour = DATASET_COLOURS[title.split(",")[0]]
+        colour = DATASET_COLOURS.get(title.split(",")[0], "#333333")
         _quantity(left, table, "average_cost", colour)
         left.axhline(floors[title], color=colour, linestyle=(0, (4, 3)), linewidth=0.9)
         _label(left, title, (table["batch_size"].iloc[0], table["average_cost_mean"].iloc[0]), colour)
@@ -271,7 +284,7 @@ def answer(
     ):
         _quantity(right, times, column, colour)
         right.plot(times["batch_size"], times[f"{column}_exact"], color=colour, linestyle=(0, (4, 2)), linewidth=1.1)
-        _label(right, label, (times["batch_size"].iloc[-3], times[column].iloc[-3]), colour)
+        _label(right, label, (times["batch_size"].iloc[-2], times[column].iloc[-2]), colour, "right")
     _mark_optima(right, optima)
     left.set(ylabel="average cost", ylim=(0, None))
     right.set(ylabel="ms per sample", yscale="log")
@@ -297,8 +310,8 @@ def _mark_optima(axis: Axes, optima: Mapping[float, float], label: bool = True) 
         )
 
 
-def _label(axis: Axes, text: str, point: tuple[float, float], colour: Any) -> None:
-    axis.annotate(text, point, xytext=(0, 6), textcoords="offset points", color=colour, fontsize=8)
+def _label(axis: Axes, text: str, point: tuple[float, float], colour: Any, align: str = "left") -> None:
+    axis.annotate(text, point, xytext=(0, 6), textcoords="offset points", color=colour, fontsize=8, ha=align)
 
 
 def _quantity(axis: Axes, table: pd.DataFrame, quantity: str, colour: str) -> None:
@@ -314,27 +327,54 @@ def _quantity(axis: Axes, table: pd.DataFrame, quantity: str, colour: str) -> No
             axis.plot(x, table[f"{quantity}_{suffix}"], color="#333333", linestyle=line, linewidth=1.1)
 
 
-def confidence_histograms(traces: Mapping[str, Any]) -> Figure:
+def confidence_histograms(traces: Mapping[str, Trace]) -> Figure:
     """Confidence of right and wrong answers, a panel a trace."""
-    columns = 3
-    figure, axes = plt.subplots(-(-len(traces) // columns), columns, figsize=(7.6, 4.2), sharex=True, sharey=True)
+    figure, axes = _panels(len(traces), height=2.1)
     bins = np.linspace(0, 1, 26)
-    for axis, (title, trace) in zip(axes.flat, traces.items(), strict=True):
+    for axis, (title, trace) in zip(axes, traces.items(), strict=True):
         parts = [trace.confidence[trace.correct], trace.confidence[~trace.correct]]
         weights = [np.full(part.size, 100 / len(trace)) for part in parts]
-        axis.hist(parts, bins=bins, weights=weights, stacked=True, color=["#56B4E9", "#D55E00"])
-        axis.set_title(f"{title}\naccuracy {trace.accuracy:.3f}", fontsize=8)
+        axis.hist(parts, bins=bins.tolist(), weights=weights, stacked=True, color=["#56B4E9", "#D55E00"])
+        axis.set(title=title, xlabel="confidence p", ylim=(0, 95))
+        # Most of a ResNet's answers share the last bin; linear to 5 %, logarithmic above, shows the rest as well.
         axis.set_yscale("symlog", linthresh=5)
-        axis.yaxis.set_major_locator(FixedLocator([0, 1, 2, 5, 10, 20, 50, 90]))
-        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.yaxis.set_minor_locator(NullLocator())
-    for axis in axes[-1]:
-        axis.set_xlabel("confidence p")
-    for axis in axes[:, 0]:
-        axis.set_ylabel("samples (%)")
+        _plain_ticks(axis, [0, 1, 2, 5, 10, 20, 50, 90])
+    _outer_labels(axes, "samples (%)")
     handles = [Patch(color="#56B4E9", label="S-ML right"), Patch(color="#D55E00", label="S-ML wrong")]
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
+
+
+def _panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
+    """`count` panels, three a row, and no empty ones."""
+    columns = min(count, 3)
+    rows = -(-count // 3)
+    figure, grid = plt.subplots(rows, columns, figsize=(7.6 if columns > 1 else 4, height * rows), squeeze=False)
+    for axis in grid.flat[count:]:
+        axis.remove()
+    return figure, list(grid.flat[:count])
+
+
+def _outer_labels(axes: Sequence[Axes], label: str) -> None:
+    for axis in axes[::3]:
+        axis.set_ylabel(label)
+
+
+def _label_ends(axis: Axes, x: float, ends: Mapping[str, tuple[float, Any]]) -> None:
+    """Label lines at their right ends, pushed apart where they would overlap."""
+    low, high = axis.get_ylim()
+    height = -np.inf
+    for text, (value, colour) in sorted(ends.items(), key=lambda item: item[1][0]):
+        height = max(value, height + 0.09 * (high - low))
+        axis.annotate(
+            text, (x, height), xytext=(4, 0), textcoords="offset points", color=colour, va="center", fontsize=7
+        )
+
+
+def _plain_ticks(axis: Axes, ticks: Sequence[float]) -> None:
+    axis.yaxis.set_major_locator(FixedLocator(ticks))
+    axis.yaxis.set_minor_locator(NullLocator())
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def _batch_size_axis(axis: Axes, sizes: Iterable[float], label: bool = True) -> None:
