@@ -28,7 +28,7 @@ lab: $(VENV)/lab.installed ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab --ip=127.0.0.1 notebooks
 
 lock: $(VENV)/book.installed ## resolve all dependencies afresh and write requirements.lock
-	$(BIN)/python tests/lock.py
+	$(BIN)/python .ci/lock.py
 
 clean: ## remove what was built; the environment in .venv stays
 	rm -rf _build results .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -156,20 +156,20 @@ def show(notebook: str) -> Any:
 
 def markdown_table(outcomes: list[Outcome], pages: str | None = None) -> str:
     """Claims as a Markdown table; `pages` is the relative folder of the notebooks' pages, linked where given."""
-    lines = ["| | The paper says | We find | Verdict |", "|---|---|---|---|"]
+    lines = ["| | The paper says | Verdict | We find |", "|---|---|---|---|"]
     for outcome in outcomes:
         claim = outcome.claim
         name = f"[{claim.id}]({pages}/{claim.notebook})" if pages else claim.id
-        lines.append(f"| **{name}** | {claim.statement} | {_found(outcome)} {claim.reason} | **{outcome.verdict}** |")
+        found = "<br>".join([*_found(outcome), f"*{claim.reason}*"])
+        lines.append(f"| **{name}** | {claim.statement} | **{outcome.verdict}** | {found} |")
     return "\n".join(lines)
 
 
-def _found(outcome: Outcome) -> str:
-    parts = [
-        f"{check.says}: {_print(outcome.values[check.value])} ({'' if passed else 'fails: '}needs {check.tolerance})"
+def _found(outcome: Outcome) -> list[str]:
+    return [
+        f"{'✓' if passed else '✗'} {check.says}: {_print(outcome.values[check.value])} (needs {check.tolerance})"
         for check, passed in zip(outcome.claim.checks, outcome.passed, strict=True)
     ]
-    return "; ".join(parts) + "."
 
 
 def _print(value: results.Value) -> str:

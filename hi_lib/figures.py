@@ -19,6 +19,7 @@ from hi_lib.traces import Trace
 
 if TYPE_CHECKING:
     import pandas as pd
+    from pandas.io.formats.style import Styler
 
 # Okabe and Ito's colour-blind safe palette; a colour means the same thing in every figure.
 BETA_COLOURS = {0.3: "#0072B2", 0.5: "#D55E00", 0.7: "#009E73"}
@@ -60,6 +61,11 @@ def use_style() -> None:
             "legend.frameon": False,
         }
     )
+
+
+def table(name: str, frame: pd.DataFrame) -> Styler:
+    """A table to show; its HTML ids come from `name` instead of chance, so that the page's bytes do not change."""
+    return frame.style.set_uuid(name)
 
 
 def close(figure: Figure) -> None:
@@ -135,7 +141,7 @@ def cost_vs_batch_size(costs: pd.DataFrame, floors: pd.DataFrame, titles: Mappin
         for beta, floor in floors[floors["trace"] == trace][["beta", "average_cost"]].itertuples(index=False):
             axis.axhline(floor, color=_beta_colour(beta), linestyle=(0, (4, 3)), linewidth=0.9)
         axis.set(ylim=(0, None), title=title)
-        _batch_size_axis(axis, sorted(costs["batch_size"].unique()))
+        _batch_size_axis(axis, sorted(costs["batch_size"].unique())[::2])
         ends = {
             f"β = {beta:g}": (line["average_cost_mean"].iloc[-1], _beta_colour(beta)) for beta, line in lines.items()
         }
