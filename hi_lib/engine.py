@@ -55,11 +55,25 @@ def offload_probability(
     NDArray of shape (n,)
     """
     position = np.searchsorted(edges, confidence)
-    return _replay(np.diff(edges), position, -learning_rate * step, batch_size)
+    return _replay(np.diff(edges), position, *_exact_product(-learning_rate, step), batch_size)
+
+
+def _exact_product(a: float, b: Floats) -> tuple[Floats, Floats]:
+    """a · b as a rounded product and its rounding error (Dekker): with a huge η the error alone would be visible."""
+
+    def halves(x: Any) -> tuple[Any, Any]:
+        shifted = x * 134217729.0  # 2^27 + 1
+        high = shifted - (shifted - x)
+        return high, x - high
+
+    product = a * b
+    (a_high, a_low), (b_high, b_low) = halves(a), halves(b)
+    error = ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
+    return product, error
 
 
 @_compiled
-def _replay(length, position, exponent, batch_size):  # type: ignore[no-untyped-def]
+def _replay(length, position, exponent, rest, batch_size):  # type: ignore[no-untyped-def]
     tree = _plant(length)
     n = position.size
     offload = np.empty(n)
@@ -68,7 +82,7 @@ def _replay(length, position, exponent, batch_size):  # type: ignore[no-untyped-
         for t in range(start, end):
             offload[t] = _share_above(tree, position[t])
         for t in range(start, end):
-            _multiply(tree, position[t], exponent[t])
+            _multiply(tree, position[t], exponent[t], rest[t])
     return offload
 
 
@@ -116,11 +130,11 @@ def _share_above(tree, position):  # type: ignore[no-untyped-def]
 
 
 @_inlined
-def _multiply(tree, position, exponent):  # type: ignore[no-untyped-def]
-    """Multiply all cells above edge `position` by e^exponent."""
+def _multiply(tree, position, exponent, rest):  # type: ignore[no-untyped-def]
+    """Multiply all cells above edge `position` by e^(exponent + rest)."""
     node = tree.shape[0] // 2 + position
     blocks = np.rint(exponent / (_LN_B_HEAD + _LN_B_TAIL))
-    factor = np.exp((exponent - blocks * _LN_B_HEAD) - blocks * _LN_B_TAIL)
+    factor = np.exp((exponent - blocks * _LN_B_HEAD) - blocks * _LN_B_TAIL + rest)
     tree[node, _P], tree[node, _P_EXP] = _normal(tree[node, _P] * factor, tree[node, _P_EXP] + blocks)
     tree[node, _Q], tree[node, _Q_EXP] = _normal(tree[node, _Q] * factor, tree[node, _Q_EXP] + blocks)
     node >>= 1

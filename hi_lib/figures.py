@@ -63,6 +63,11 @@ def use_style() -> None:
     )
 
 
+def trace_titles() -> list[str]:
+    """Titles of all shipped traces."""
+    return list(_TRACE_TITLES.values())
+
+
 def table(name: str, frame: pd.DataFrame) -> Styler:
     """A table to show; its HTML ids come from `name` instead of chance, so that the page's bytes do not change."""
     return frame.style.set_uuid(name)

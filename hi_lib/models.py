@@ -170,7 +170,8 @@ def classify(maker: Maker, how: str = "bilinear", progress: Callable[[int], None
     rows: list[tuple[str, int, int, float]] = []
     for batch in _batches(read_images(source_file(maker.images)), 100):
         pictures = []
-        for name, _, data in batch:
+        for name, folder, data in batch:
+            checks.choice(f"class folder of {name}", folder, maker.label_index)
             try:
                 pictures.append(preprocess(data, maker.side, how))
             except OSError as error:

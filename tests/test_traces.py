@@ -1,0 +1,146 @@
+import re
+
+import numpy as np
+import pytest
+
+import hi_lib as hi
+from hi_lib import traces
+
+
+@pytest.mark.parametrize(
+    ("confidence", "correct", "says"),
+    [
+        ([], [], "at least one value"),
+        ([[0.5]], [[1]], "one-dimensional"),
+        ([0.5, np.nan], [1, 0], r"confidence\[1\] must be in \[0, 1\]"),
+        ([0.5, 93.0], [1, 0], "a percentage"),
+        ([-0.1], [1], "must be in"),
+        ([0.5, 0.6], [1], "shape"),
+        ([0.5, 0.6], [1, 2], r"correct\[1\] must be 0 or 1"),
+        ([0.5], [np.nan], "must be 0 or 1"),
+        (["high"], [1], "numeric"),
+        ([None], [1], "must be in"),
+    ],
+)
+def test_a_bad_trace_is_refused(confidence, correct, says):
+    with pytest.raises(ValueError, match=says):
+        hi.Trace(confidence, correct)
+
+
+def test_a_trace_keeps_its_own_copy():
+    values = np.array([0.25, 0.5])
+    trace = hi.Trace(values, [1, 0])
+    values[0] = 1
+    assert trace.confidence[0] == 0.25
+    with pytest.raises(ValueError, match="read-only"):
+        trace.confidence[0] = 1
+
+
+def test_shuffling_permutes_samples_together():
+    trace = hi.Trace([0.1, 0.2, 0.3, 0.4], [0, 1, 0, 1], lml_correct=[1, 1, 0, 1])
+    shuffled = trace.shuffled(seed=3)
+    triples = set(zip(trace.confidence, trace.correct, trace.lml_correct, strict=True))
+    assert set(zip(shuffled.confidence, shuffled.correct, shuffled.lml_correct, strict=True)) == triples
+    assert (trace.shuffled(3).confidence == shuffled.confidence).all()
+    assert any((trace.shuffled(seed).confidence != shuffled.confidence).any() for seed in range(5))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "cannot be read"),
+        ("confidence\n0.5\n", "no column correct"),
+        ("confidence,correct\n", "at least one value"),
+        ("confidence,correct\n50,1\n", "a percentage"),
+        ("confidence,correct\n0.5,\n", "must be 0 or 1"),
+        ("confidence,correct\nhigh,1\n", "numeric"),
+    ],
+)
+def test_a_bad_csv_is_refused_by_name(tmp_path, text, says):
+    path = tmp_path / "mine.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=says) as caught:
+        hi.Trace.from_csv(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_csv_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="cannot be read"):
+        hi.Trace.from_csv(tmp_path / "none.csv")
+
+
+def test_csv_keeps_full_precision(tmp_path):
+    value = 0.1 + 0.2
+    path = tmp_path / "mine.csv"
+    path.write_text(f"correct,confidence,other\n1,{value!r},x\n0,0.5,y\n")
+    trace = hi.Trace.from_csv(path)
+    assert trace.confidence[0] == value
+    assert trace.name == "mine"
+
+
+@pytest.mark.parametrize("name", hi.list_traces())
+def test_shipped_traces_agree_with_their_record(name):
+    import json
+
+    trace = hi.load_trace(name)
+    about = json.loads((traces.TRACES / f"{name}.json").read_text())
+    assert about["samples"] == len(trace)
+    assert about["accuracy"] == pytest.approx(trace.accuracy, abs=1e-12)
+    for source in ("model", "images"):
+        assert about[f"{source}_sha256"] == traces.registry()[about[source]].sha256
+
+
+def test_an_unknown_trace_names_close_ones():
+    with pytest.raises(ValueError, match="did you mean cifar10-resnet8"):
+        hi.load_trace("cifar10-resnet9")
+
+
+def test_a_path_is_no_name():
+    with pytest.raises(ValueError, match="trace must be one of"):
+        hi.load_trace("data/traces/cifar10-resnet8.csv")
+
+
+def test_a_changed_file_is_refused(tmp_path, monkeypatch):
+    text = (traces.TRACES / "cifar10-resnet8.csv").read_text()
+    (tmp_path / "cifar10-resnet8.csv").write_text(re.sub(r",1\n", ",0\n", text, count=1))
+    monkeypatch.setattr(traces, "TRACES", tmp_path)
+    with pytest.raises(ValueError, match="damaged or was swapped"):
+        hi.load_trace("cifar10-resnet8")
+
+
+def test_a_trace_of_the_users_own_needs_no_hash(tmp_path, monkeypatch):
+    (tmp_path / "mine.csv").write_text("confidence,correct\n0.5,1\n")
+    monkeypatch.setattr(traces, "TRACES", tmp_path)
+    assert hi.list_traces() == ["mine"]
+    assert len(hi.load_trace("mine")) == 1
+
+
+def test_registering_replaces_one_line(tmp_path, monkeypatch):
+    copy = tmp_path / "registry.txt"
+    copy.write_text(traces.REGISTRY.read_text())
+    monkeypatch.setattr(traces, "REGISTRY", copy)
+    before = traces.registry()
+    traces.register("models/resnet8_cifar.onnx", "0" * 64, "nowhere")
+    traces.register("traces/mine.csv", "1" * 64, "me")
+    after = traces.registry()
+    assert after.pop("traces/mine.csv") == ("1" * 64, "me")
+    assert after.pop("models/resnet8_cifar.onnx").sha256 == "0" * 64
+    assert after == {name: entry for name, entry in before.items() if name in after}
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file.txt"
+    traces.write_atomically(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        traces.write_atomically(path, "\ud800")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("beta", [0.2, 0.5, 0.8])
+def test_the_synthetic_trace_has_the_stated_optimum(beta):
+    n = 200_000
+    trace = hi.synthetic_trace(n, seed=1, beta=beta)
+    run = hi.replay(trace, beta, learner="fixed", threshold=1 - beta)
+    # A round's cost lies in [0, 1]: its standard deviation is at most 1/2.
+    assert run.average_cost == pytest.approx(beta - beta**2 / 2, abs=4 * 0.5 / np.sqrt(n))
