@@ -16,6 +16,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -38,6 +39,7 @@ BUILD = ROOT / "_build"
 EXECUTED = BUILD / "executed"
 HTML = BUILD / "html"
 REPORT = BUILD / "build.json"
+LOCK = ROOT / "requirements.lock"
 PROFILES = ("quick", "full")
 
 Progress = Callable[[str], None]
@@ -325,9 +327,16 @@ def _only_one_build() -> Iterator[None]:
 
 
 def _installed() -> str:
-    """What the results may depend on beside this repository's files."""
-    packages = sorted(f"{d.metadata['Name']}=={d.version}" for d in importlib.metadata.distributions())
-    return "\n".join([platform.python_version(), *packages])
+    """What the book may depend on beside this repository's own pages and code: Python, pins, packages as installed."""
+    required = [
+        re.split(r"[^\w.-]", line)[0] for line in importlib.metadata.requires("hi-lib") or [] if _for_book(line)
+    ]
+    packages = [f"{name}=={importlib.metadata.version(name)}" for name in sorted(set(required))]
+    return "\n".join([platform.python_version(), *packages, LOCK.read_text(encoding="utf-8")])
+
+
+def _for_book(requirement: str) -> bool:
+    return "extra ==" not in requirement or re.search(r"extra == .book", requirement) is not None
 
 
 def _files(folder: Path) -> list[Path]:

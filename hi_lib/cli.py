@@ -18,7 +18,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from hi_lib import traces
+from hi_lib import checks, traces
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Batch HI: build the book, check claims, make traces."
@@ -156,7 +156,10 @@ def make(name: Annotated[list[str], typer.Argument(help="Trace names, `all`, or 
     _needs_models()
     from hi_lib import models
 
-    for each in models.MAKERS if name == ["all"] else name:
+    chosen = list(models.MAKERS) if name == ["all"] else name
+    for each in chosen:
+        checks.choice("trace", each, [*models.MAKERS, "preprocessing"])
+    for each in chosen:
         with _bar(each) as advance:
             if each == "preprocessing":
                 table = models.compare_preprocessings("imagenette-mobilenet_v1_0.25_128", advance)

@@ -18,7 +18,7 @@ def picture(shade: int) -> bytes:
     return buffer.getvalue()
 
 
-def load(path):
+def load(_path):
     """A "model" that calls dark pictures class 0 and bright ones class 1, the surer the further from grey."""
 
     def classify(pictures):
@@ -46,11 +46,12 @@ def sources(tmp_path, monkeypatch):
     monkeypatch.setitem(
         models.MAKERS, "tiny", models.Maker("images.zip", "model.bin", {"dark": 0, "bright": 1}, load, SIDE)
     )
-    monkeypatch.setattr("importlib.metadata.version", lambda package: "1.0")
+    monkeypatch.setattr("importlib.metadata.version", lambda _package: "1.0")
     return folder
 
 
-def test_a_trace_is_made_with_its_record(sources, tmp_path):
+@pytest.mark.usefixtures("sources")
+def test_a_trace_is_made_with_its_record(tmp_path):
     counts = []
     path = models.make("tiny", tmp_path / "out", counts.append)
     trace = traces.Trace.from_csv(path)
@@ -74,7 +75,7 @@ def test_a_wrong_hash_is_refused_and_nothing_written(sources, tmp_path):
 def test_a_missing_source_says_what_to_fetch_and_where_to_put_it(sources, tmp_path):
     (sources / "images.zip").unlink()
     with pytest.raises(
-        ValueError, match="images.zip is missing: get it from GitHub someone/something and put it there"
+        ValueError, match=r"images\.zip is missing: get it from GitHub someone/something and put it there"
     ):
         models.make("tiny", tmp_path / "out")
 
@@ -83,7 +84,7 @@ def test_a_corrupt_image_is_named(sources, tmp_path):
     with zipfile.ZipFile(sources / "images.zip", "a") as archive:
         archive.writestr("val/dark/broken.png", picture(10)[:40])
     traces.register("images.zip", traces.file_sha256(sources / "images.zip"), "GitHub someone/something")
-    with pytest.raises(ValueError, match="val/dark/broken.png in images.zip is not a readable image"):
+    with pytest.raises(ValueError, match=r"val/dark/broken\.png in images\.zip is not a readable image"):
         models.make("tiny", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -92,7 +93,7 @@ def test_an_unknown_class_folder_is_named(sources, tmp_path):
     with zipfile.ZipFile(sources / "images.zip", "a") as archive:
         archive.writestr("val/grey/d.png", picture(100))
     traces.register("images.zip", traces.file_sha256(sources / "images.zip"), "GitHub someone/something")
-    with pytest.raises(ValueError, match="class folder of val/grey/d.png must be one of dark, bright"):
+    with pytest.raises(ValueError, match=r"class folder of val/grey/d\.png must be one of dark, bright"):
         models.make("tiny", tmp_path / "out")
 
 
@@ -125,7 +126,8 @@ def test_unknown_preprocessing_is_refused():
         models.preprocess(picture(0), SIDE, "cubic")
 
 
-def test_preprocessings_are_compared_on_all_images(sources):
+@pytest.mark.usefixtures("sources")
+def test_preprocessings_are_compared_on_all_images():
     table = models.compare_preprocessings("tiny")
     assert list(table["preprocessing"]) == list(models.PREPROCESSINGS)
     assert (table["samples"] == 3).all()

@@ -1,0 +1,201 @@
+"""The build on a small project of its own: what runs again when, and what a failure leaves behind."""
+
+import json
+import shutil
+
+import nbformat
+import pytest
+
+from hi_lib import book
+
+KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project with one notebook, `sum`, that publishes total = a + b."""
+    for name in ("notebooks", "hi_lib", "data", "book"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "_config.yml").write_text("title: small")
+    (tmp_path / "data" / "numbers.txt").write_text("1")
+    (tmp_path / "book" / "claims.yml").write_text("[]")
+    (tmp_path / "notebooks" / "parameters.yml").write_text("quick: {sum: {a: 10}}\nfull: {}\n")
+    monkeypatch.setattr(book, "ROOT", tmp_path)
+    monkeypatch.setattr(book, "DATA", tmp_path / "data")
+    monkeypatch.setattr(book.claims, "CLAIMS", tmp_path / "book" / "claims.yml")
+    build = tmp_path / "_build"
+    build.mkdir()
+    (tmp_path / "requirements.lock").write_text("")
+    places = {"LOCK": "requirements.lock"}
+    places |= {
+        "NOTEBOOKS": "notebooks",
+        "PARAMETERS": "notebooks/parameters.yml",
+        "PAGES": "book",
+        "RESULTS": "results",
+    }
+    places |= {"BUILD": "_build", "EXECUTED": "_build/executed", "HTML": "_build/html", "REPORT": "_build/build.json"}
+    for name, place in places.items():
+        monkeypatch.setattr(book, name, tmp_path / place)
+    write_notebook(tmp_path, "results.publish('sum', {'total': a + b})")
+    return tmp_path
+
+
+def write_notebook(project, code, parameters="a = 1\nb = 2"):
+    cell = nbformat.v4.new_code_cell
+    cells = [cell(parameters, metadata={"tags": ["parameters"]}), cell(f"from hi_lib import results\n{code}")]
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": KERNEL})
+    nbformat.write(notebook, project / "notebooks" / "sum.ipynb")
+
+
+def run(profile="full"):
+    return book.run_notebooks(profile, progress=lambda _: None)
+
+
+def total(project):
+    return json.loads((project / "results" / "sum" / "values.json").read_text())["total"]
+
+
+def test_a_notebook_runs_when_something_it_depends_on_changes(project):
+    assert run() == ["sum"]
+    assert total(project) == 3
+    assert run() == []
+    assert run("quick") == ["sum"]
+    assert total(project) == 12
+    assert run() == ["sum"]
+    (project / "data" / "numbers.txt").write_text("2")
+    assert run() == ["sum"]
+    (project / "hi_lib" / "new.py").write_text("x = 1")
+    assert run() == ["sum"]
+    (project / "requirements.lock").write_text("numpy==0")
+    assert run() == ["sum"]
+    write_notebook(project, "results.publish('sum', {'total': a * b})")
+    assert run() == ["sum"]
+    assert total(project) == 2
+    (project / "results" / "sum" / "values.json").write_text('{"total": 5}')
+    assert run() == ["sum"]
+    assert total(project) == 2
+    assert run() == []
+
+
+def test_two_runs_leave_the_same_bytes(project):
+    run()
+    first = (project / "_build" / "executed" / "sum.ipynb").read_bytes()
+    shutil.rmtree(project / "_build" / "stamps")
+    assert run() == ["sum"]
+    assert (project / "_build" / "executed" / "sum.ipynb").read_bytes() == first
+
+
+def test_a_failing_notebook_leaves_the_last_good_one(project):
+    run()
+    good = (project / "_build" / "executed" / "sum.ipynb").read_bytes()
+    write_notebook(project, "1 / 0")
+    with pytest.raises(book.BuildError, match="ZeroDivisionError"):
+        run()
+    assert (project / "_build" / "executed" / "sum.ipynb").read_bytes() == good
+    assert total(project) == 3
+    with pytest.raises(book.BuildError):
+        run()
+
+
+def test_a_notebook_must_publish(project):
+    write_notebook(project, "pass")
+    with pytest.raises(book.BuildError, match="published no results"):
+        run()
+
+
+def test_a_removed_notebook_leaves_nothing(project):
+    run()
+    (project / "notebooks" / "sum.ipynb").unlink()
+    (project / "notebooks" / "parameters.yml").write_text("quick: {}\nfull: {}\n")
+    assert run() == []
+    assert not (project / "results" / "sum").exists()
+    assert not (project / "_build" / "executed" / "sum.ipynb").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("full: {sum: {aa: 1}}", "parameter of sum must be one of a, b; got 'aa'; did you mean a"),
+        ("full: {sun: {a: 1}}", "did you mean sum"),
+        ("full: {sum: 3}", "must be a mapping"),
+        ("quick: {}", "must hold a mapping full"),
+        ("- full", "must hold a mapping full"),
+        ("full: {", "cannot be read"),
+    ],
+)
+def test_bad_parameters_are_refused(project, text, says):
+    (project / "notebooks" / "parameters.yml").write_text(text)
+    with pytest.raises(ValueError, match=says):
+        run()
+
+
+def test_a_notebook_needs_one_parameters_cell(project):
+    path = project / "notebooks" / "sum.ipynb"
+    path.write_text(path.read_text().replace('"parameters"', '"other"'))
+    with pytest.raises(ValueError, match="exactly one cell tagged parameters, found 0"):
+        book.default_parameters("sum")
+
+
+def test_own_values_do_not_touch_the_books_results(project):
+    run()
+    output = project / "mine"
+    book.run_notebook("sum", {"b": 40}, output)
+    assert json.loads((output / "results" / "sum" / "values.json").read_text())["total"] == 41
+    assert total(project) == 3
+    assert {path.name for path in output.iterdir()} == {"sum.ipynb", "results"}
+    with pytest.raises(ValueError, match="parameter of sum"):
+        book.run_notebook("sum", {"c": 1}, output)
+
+
+def test_a_book_lost_between_two_renames_comes_back(project):
+    (project / "_build" / "previous").mkdir()
+    (project / "_build" / "previous" / "index.html").write_text("old")
+    book._recover()
+    assert (project / "_build" / "html" / "index.html").read_text() == "old"
+
+
+def test_publishing_replaces_the_whole_book(project):
+    old, new = project / "_build" / "html", project / "_build" / "rendering" / "pages"
+    for folder, page in ((old, "gone.html"), (new, "index.html")):
+        folder.mkdir(parents=True)
+        (folder / page).write_text("x")
+    book._publish(new)
+    assert [path.name for path in old.iterdir()] == ["index.html"]
+    assert not (project / "_build" / "previous").exists()
+    assert list(project.rglob("html")) == [old]
+
+
+def test_a_failed_rendering_leaves_the_old_book(project, monkeypatch):
+    old = project / "_build" / "html"
+    old.mkdir()
+    (old / "index.html").write_text("old")
+
+    def fail():
+        raise book.BuildError("no")
+
+    monkeypatch.setattr(book, "_render", fail)
+    with pytest.raises(book.BuildError):
+        book.build(progress=lambda _: None)
+    assert (old / "index.html").read_text() == "old"
+
+
+def test_a_touched_page_of_the_published_book_is_noticed(project, monkeypatch):
+    rendered = []
+
+    def render():
+        rendered.append(1)
+        folder = project / "_build" / "rendering"
+        folder.mkdir()
+        (folder / "index.html").write_text("page")
+        return folder
+
+    monkeypatch.setattr(book, "_render", render)
+    said = []
+    book.build(progress=said.append)
+    book.build(progress=said.append)
+    assert len(rendered) == 1
+    assert said[-1] == "the book is up to date"
+    (project / "_build" / "html" / "index.html").write_text("changed by hand")
+    book.build(progress=said.append)
+    assert len(rendered) == 2
+    assert (project / "_build" / "html" / "index.html").read_text() == "page"

@@ -1,0 +1,120 @@
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from hi_lib import book, cli, traces
+
+runner = CliRunner()
+
+
+def hi(*arguments):
+    return runner.invoke(cli.app, [str(argument) for argument in arguments])
+
+
+def refused(result, *says):
+    """Exit 2, one line on standard error, no traceback."""
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert "Traceback" not in result.output
+    for text in says:
+        assert text in result.stderr
+
+
+def test_check_prints_every_claim_as_json():
+    result = hi("check", "--json")
+    assert result.exit_code == 0, result.stderr
+    rows = json.loads(result.stdout)
+    assert {row["id"] for row in rows} >= {"C3", "C17"}
+    assert all(set(row) == {"id", "statement", "paper", "ours", "tolerance", "verdict"} for row in rows)
+
+
+def test_check_fails_when_a_verdict_differs(tmp_path, monkeypatch):
+    from hi_lib import claims
+
+    changed = tmp_path / "claims.yml"
+    changed.write_text(claims.CLAIMS.read_text().replace("verdict: holds in part", "verdict: holds", 1))
+    outcomes = claims.evaluate(claims.load_claims(changed))
+    monkeypatch.setattr(book, "outcomes", lambda *_: outcomes)
+    result = hi("check")
+    assert result.exit_code == 1
+    assert "C6: holds in part, but claims.yml says holds" in result.stderr
+
+
+def test_doctor_passes_without_the_optional_parts(monkeypatch, tmp_path):
+    monkeypatch.setenv("HI_DATA", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    result = hi("doctor")
+    assert result.exit_code == 0
+    assert "ok       trace cifar10-resnet8" in result.stdout
+    assert "missing  Chromium" in result.stdout
+    assert f"missing  {tmp_path}/imagenette/val.zip" in result.stdout
+
+
+def test_doctor_finds_a_damaged_trace(monkeypatch, tmp_path):
+    (tmp_path / "cifar10-resnet8.csv").write_text("confidence,correct\n0.5,1\n")
+    monkeypatch.setattr(traces, "TRACES", tmp_path)
+    result = hi("doctor")
+    assert result.exit_code == 1
+    assert "BROKEN" in result.stdout
+
+
+def test_traces_are_listed_and_verified():
+    assert hi("traces", "list").stdout.split() == traces.list_traces()
+    verified = hi("traces", "verify")
+    assert verified.exit_code == 0
+    assert verified.stdout.count("ok") == len(traces.list_traces()) + 1  # and preprocessing.csv
+
+
+def test_a_damaged_file_fails_verification(monkeypatch, tmp_path):
+    (tmp_path / "traces").mkdir()
+    (tmp_path / "traces" / "cifar10-resnet8.csv").write_text("confidence,correct\n0.5,1\n")
+    monkeypatch.setattr(traces, "DATA", tmp_path)
+    refused(hi("traces", "verify"), "damaged or was swapped")
+
+
+def test_bad_names_are_refused(monkeypatch):
+    monkeypatch.setattr(cli, "_needs_models", lambda: None)
+    refused(hi("traces", "make", "cifar10-resnet9"), "did you mean cifar10-resnet8")
+    refused(hi("book", "--profile", "ful"), "did you mean full")
+    refused(hi("run", "fig5_network_tim"), "did you mean fig5_network_time")
+    refused(hi("run", "fig5_network_time", "-p", "alpha=[0.5]"), "did you mean alphas")
+    refused(hi("run", "fig5_network_time", "-p", "alphas"), "must look like name=value")
+    refused(hi("run", "fig5_network_time", "-p", "alphas=[0.5"), "is no YAML value")
+
+
+def test_making_traces_without_the_extra_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    refused(hi("traces", "make", "all"), "pip install", "[models]")
+
+
+def test_serving_needs_a_book(monkeypatch, tmp_path):
+    monkeypatch.setattr(book, "HTML", tmp_path / "none")
+    refused(hi("serve"), "run make book")
+
+
+def test_a_failed_build_says_why(monkeypatch):
+    def fail(*_):
+        raise book.BuildError("fig9 failed:\nNameError")
+
+    monkeypatch.setattr(book, "build", fail)
+    result = hi("book")
+    assert result.exit_code == 1
+    assert "NameError" in result.stderr
+
+
+def test_an_interruption_says_how_to_go_on(monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(book, "build", interrupt)
+    result = hi("book")
+    assert result.exit_code == 130
+    assert "run the same command again" in result.stderr
+
+
+@pytest.mark.parametrize("flag", ["--port=-1", "--port=many"])
+def test_bad_flags_are_refused(flag):
+    result = hi("serve", flag)
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output

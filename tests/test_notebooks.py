@@ -1,0 +1,25 @@
+"""Every executed notebook runs again in a fresh kernel and shows the same."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hi_lib import book
+
+
+@pytest.mark.parametrize("name", book.notebook_names())
+def test_a_second_run_shows_the_same(name, tmp_path):
+    executed = book.EXECUTED / f"{name}.ipynb"
+    assert executed.is_file(), "run make book first"
+    command = [sys.executable, "-m", "pytest", "--nbval", executed, "-q", "-p", "no:cacheprovider", "-W", "default"]
+    command += ["--nbval-sanitize-with", Path(__file__).with_name("sanitize.cfg"), "--rootdir", book.EXECUTED]
+    environment = os.environ | {"HI_RESULTS": str(tmp_path), "JUPYTER_PREFER_ENV_PATH": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-4000:]
+    again, before = tmp_path / name, book.RESULTS / name
+    assert {p.name for p in again.iterdir()} == {p.name for p in before.iterdir()}
+    for path in again.iterdir():
+        assert path.read_bytes() == (before / path.name).read_bytes(), path.name
