@@ -94,9 +94,10 @@ def load_parameters(profile: str) -> dict[str, dict[str, Any]]:
     """
     checks.choice("profile", profile, PROFILES)
     try:
-        profiles = yaml.safe_load(PARAMETERS.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        text = PARAMETERS.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{PARAMETERS} cannot be read: {error}") from None
+    profiles = checks.yaml_value(str(PARAMETERS), text)
     chosen = profiles.get(profile) if isinstance(profiles, dict) else None
     if not isinstance(chosen, dict):
         raise ValueError(f"{PARAMETERS.name} must hold a mapping {profile}: {{notebook: {{parameter: value}}}}")
@@ -123,11 +124,15 @@ def default_parameters(name: str) -> dict[str, Any]:
 
 def check_parameters(name: str, parameters: Any) -> None:
     """Raise ValueError for a parameter that the notebook does not have (papermill itself would only warn)."""
-    if not isinstance(parameters, dict):
+    if not isinstance(parameters, Mapping):
         raise ValueError(f"parameters of {name} must be a mapping, got {parameters!r}")
     known = default_parameters(name)
-    for parameter in parameters:
+    for parameter, value in parameters.items():
         checks.choice(f"parameter of {name}", parameter, known)
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError):
+            raise ValueError(f"parameter {parameter} of {name} must be a plain value, got {value!r}") from None
 
 
 def run_notebooks(profile: str, progress: Progress = print) -> list[str]:
@@ -160,8 +165,11 @@ def run_notebook(name: str, parameters: Mapping[str, Any], output: Path) -> None
     BuildError
         The notebook failed; the message ends with its traceback.
     """
-    check_parameters(checks.choice("notebook", name, notebook_names()), dict(parameters))
-    output.mkdir(parents=True, exist_ok=True)
+    check_parameters(checks.choice("notebook", name, notebook_names()), parameters)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"output folder {output} cannot be made: {error.strerror}") from None
     target = output / f"{name}.ipynb"
     part = output / f".{name}.part.ipynb"
     choices = output / f".{name}.parameters.yml"
@@ -182,7 +190,8 @@ def run_notebook(name: str, parameters: Mapping[str, Any], output: Path) -> None
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         if done.returncode:
-            raise BuildError(f"{name} failed:\n{done.stderr.strip()[-3000:]}")
+            trace = done.stderr.strip()
+            raise BuildError(f"{name} failed: {trace.splitlines()[-1]}\n{trace[-3000:]}")
         write_atomically(target, _without_traces_of_the_run(part.read_text(encoding="utf-8")))
     finally:
         part.unlink(missing_ok=True)

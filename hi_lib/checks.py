@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import json
+import numbers
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import ArrayLike, NDArray
 
 
@@ -34,11 +37,16 @@ def nonnegative(where: str, value: Any) -> float:
 
 
 def whole(where: str, value: Any, low: int = 1) -> int:
-    """Return `value` as an int of at least `low`; 8.0 is fine, 8.5 and True are not."""
-    number = np.nan if isinstance(value, bool) else _float(where, value)
-    if not np.isfinite(number) or number != int(number) or number < low:
-        raise ValueError(f"{where} must be an integer >= {low}, got {value!r}")
+    """Return `value` as an int from `low` to 2^53; 8.0 is fine, 8.5 and True are not."""
+    number = np.nan if isinstance(value, bool | np.bool_) else _float(where, value)
+    if not np.isfinite(number) or number != int(number) or not low <= number <= 2**53:
+        raise ValueError(f"{where} must be an integer >= {low} (at most 2^53), got {value!r}")
     return int(number)
+
+
+def seed(where: str, value: Any) -> int | None:
+    """Return `value` as a seed: None or an integer of at least zero."""
+    return None if value is None else whole(where, value, low=0)
 
 
 def reals(where: str, values: ArrayLike, low: float, high: float) -> NDArray[np.float64]:
@@ -64,11 +72,11 @@ def vector(where: str, values: ArrayLike) -> NDArray[np.float64]:
     return reals(where, array, 0, 1)
 
 
-def flags(where: str, values: ArrayLike, length: int) -> NDArray[np.bool_]:
-    """Return a bool array of the given length from values that are all 0/1 or True/False."""
+def flags(where: str, values: ArrayLike, length: int | None = None) -> NDArray[np.bool_]:
+    """Return a one-dimensional bool array, of the given length if any, from values that are all 0/1 or True/False."""
     array = _array(where, values)
-    if array.shape != (length,):
-        raise ValueError(f"{where} must have shape ({length},) like confidence, got {array.shape}")
+    if array.ndim != 1 or length not in (None, array.size):
+        raise ValueError(f"{where} must have shape ({'n' if length is None else length},), got {array.shape}")
     bad = ~np.isin(array, (0.0, 1.0))
     if bad.any():
         first = int(np.flatnonzero(bad)[0])
@@ -86,6 +94,17 @@ def choice(where: str, value: Any, options: Iterable[str]) -> str:
     raise ValueError(f"{where} must be one of {', '.join(known)}; got {value!r}{hint}")
 
 
+def yaml_value(where: str, text: str) -> Any:
+    """Parse YAML of plain values (what JSON knows); anything else is refused in one line."""
+    try:
+        value = yaml.safe_load(text)
+        json.dumps(value)
+    except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{where} cannot be read as YAML of plain values: {reason}") from None
+    return value
+
+
 def _float(where: str, value: Any) -> float:
     array = _array(where, value)
     if array.ndim:
@@ -94,10 +113,19 @@ def _float(where: str, value: Any) -> float:
 
 
 def _array(where: str, values: Any) -> NDArray[np.float64]:
+    """Real numbers as float64; text, dates, complex and masked values are not taken for numbers."""
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise ValueError(f"{where} must not be masked: drop or fill the masked values first")
     try:
-        return np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{where} must be numeric, got {values!r:.80}") from None
+        array = np.asarray(values)
+        if array.dtype.kind == "O" and all(isinstance(item, numbers.Real) for item in array.flat):
+            array = array.astype(np.float64)
+        if array.size and array.dtype.kind not in "biuf":
+            raise TypeError
+        return array.astype(np.float64)
+    except (TypeError, ValueError, OverflowError):
+        shown = " ".join(repr(values).split())
+        raise ValueError(f"{where} must be numeric, got {shown:.80}") from None
 
 
 def _percent_hint(value: float) -> str:

@@ -6,11 +6,10 @@ the checks, and compared with the one a person reviewed.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from hi_lib import checks, results
 from hi_lib.traces import ROOT
@@ -116,9 +115,10 @@ def load_claims(path: Path = CLAIMS) -> list[Claim]:
         The file is missing or no list of claims, or a claim lacks a field, names an unknown one, or an unknown verdict.
     """
     try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from None
+    entries = checks.yaml_value(str(path), text)
     if not isinstance(entries, list):
         raise ValueError(f"{path} must hold a list of claims")
     claims = [_claim(f"{path.name}, entry {number}", entry) for number, entry in enumerate(entries, 1)]
@@ -160,16 +160,22 @@ def markdown_table(outcomes: list[Outcome], pages: str | None = None) -> str:
     for outcome in outcomes:
         claim = outcome.claim
         name = f"[{claim.id}]({pages}/{claim.notebook})" if pages else claim.id
-        found = "<br>".join([*_found(outcome), f"*{claim.reason}*"])
-        lines.append(f"| **{name}** | {claim.statement} | **{outcome.verdict}** | {found} |")
+        found = "<br>".join([*_found(outcome), f"<em>{_escaped(claim.reason)}</em>"])
+        lines.append(f"| **{name}** | {_escaped(claim.statement)} | **{outcome.verdict}** | {found} |")
     return "\n".join(lines)
 
 
+def _escaped(text: str) -> str:
+    """Text in which Markdown finds nothing to set: M* is a batch size, not the start of italics."""
+    return re.sub(r"([*_|`])", r"\\\1", text)
+
+
 def _found(outcome: Outcome) -> list[str]:
-    return [
-        f"{'✓' if passed else '✗'} {check.says}: {_print(outcome.values[check.value])} (needs {check.tolerance})"
-        for check, passed in zip(outcome.claim.checks, outcome.passed, strict=True)
-    ]
+    lines = []
+    for check, passed in zip(outcome.claim.checks, outcome.passed, strict=True):
+        found = _print(outcome.values[check.value])
+        lines.append(f"{'✓' if passed else '✗'} {_escaped(check.says)}: {found} (needs {check.tolerance})")
+    return lines
 
 
 def _print(value: results.Value) -> str:
@@ -184,6 +190,9 @@ def _claim(where: str, entry: Any) -> Claim:
     names = {"id", "statement", "paper", "notebook", "verdict", "reason", "checks"}
     if not isinstance(entry, dict) or set(entry) != names:
         raise ValueError(f"{where} must have exactly the fields {', '.join(sorted(names))}")
+    for name in names - {"checks"}:
+        if not isinstance(entry[name], str) or not entry[name]:
+            raise ValueError(f"{where}: {name} must be text, got {entry[name]!r}")
     checks.choice(f"{where}: verdict", entry["verdict"], VERDICTS)
     if not isinstance(entry["checks"], list) or not entry["checks"]:
         raise ValueError(f"{where}: checks must be a list of at least one check")
@@ -196,6 +205,8 @@ def _check(where: str, entry: Any) -> Check:
     if len(bounds) != 1 or set(entry) != {"value", "says", bounds[0]}:
         raise ValueError(f"{where} must have the fields value, says and one of {', '.join(BOUNDS)}")
     limit = entry[bounds[0]]
-    if not isinstance(limit, bool | int | float):
+    if not isinstance(limit, bool | int | float) or not abs(limit) < 1e300:
         raise ValueError(f"{where}: {bounds[0]} must be a number, true or false, got {limit!r}")
+    if not isinstance(entry["value"], str) or not isinstance(entry["says"], str):
+        raise ValueError(f"{where}: value and says must be text")
     return Check(entry["value"], entry["says"], bounds[0], limit)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.util
+import io
 import json
-import os
 import platform
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-import yaml
 from rich.console import Console
 from rich.table import Table
 
@@ -42,7 +42,7 @@ def one_line_errors(command: Command) -> Command:
         try:
             return command(*args, **kwargs)
         except ValueError as error:
-            errors.print(f"error: {error}", markup=False)
+            errors.print(f"error: {' '.join(str(error).split())}", markup=False)
             raise typer.Exit(2) from None
         except BuildError as error:
             errors.print(str(error), markup=False)
@@ -75,7 +75,12 @@ def run(
     from hi_lib import book
 
     folder = output or book.BUILD / "runs" / notebook
-    book.run_notebook(notebook, dict(map(_assignment, parameter or [])), folder.resolve())
+    try:
+        book.run_notebook(notebook, dict(map(_assignment, parameter or [])), folder.resolve())
+    except book.BuildError as error:
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # unless it holds an earlier run
+        raise ValueError(str(error).splitlines()[0]) from None
     console.print(f"{folder / notebook}.ipynb, data in {folder / 'results' / notebook}", markup=False)
 
 
@@ -127,7 +132,9 @@ def doctor() -> None:
     """Test the environment in under a minute; missing optional parts are named, not counted as errors."""
     import hi_lib as hi
 
-    failed = False
+    failed = not hi.list_traces()
+    if failed:
+        console.print(f"BROKEN   no traces in {traces.TRACES}", markup=False)
     console.print(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
     for name in hi.list_traces():
         try:
@@ -192,10 +199,7 @@ def _assignment(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
         raise ValueError(f"--parameter must look like name=value, got {text!r}")
-    try:
-        return name, yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise ValueError(f"--parameter {name}: {value!r} is no YAML value") from None
+    return name, checks.yaml_value(f"--parameter {name}", value)
 
 
 def _claim_table(found: list[Any]) -> Table:
@@ -246,7 +250,9 @@ def _optional_parts() -> Iterator[tuple[bool, str, str]]:
 
 def main() -> None:
     """Entry point of `hi`."""
-    os.environ.setdefault("PYTHONUTF8", "1")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # θ and ρ must not stop a terminal that lacks them
     app(prog_name="hi")
 
 

@@ -55,6 +55,7 @@ def use_style() -> None:
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.grid": True,
+            "axes.axisbelow": True,
             "grid.color": "#E4E4E4",
             "grid.linewidth": 0.6,
             "lines.linewidth": 1.6,
@@ -199,7 +200,7 @@ def objective(panels: Mapping[str, tuple[TimingModel, float]], alphas: Sequence[
             )
         # At M = 1 both exact times are the same, so vanilla's value does not depend on α.
         vanilla = timing.system_time(1, ratio, "exact")
-        axis.plot(1, vanilla, "s", ms=6, mfc="white", mec="#333333", clip_on=False, zorder=3)
+        axis.plot(1, vanilla, "s", ms=9, mfc="none", mec="#333333", clip_on=False)
         axis.set_title(f"{title}, ρ = {ratio:.3f}")
         axis.set(yscale="log", ylabel="f(M) (ms)")
         _batch_size_axis(axis, [2**k for k in range(int(np.log2(largest)) + 1)])
@@ -207,7 +208,7 @@ def objective(panels: Mapping[str, tuple[TimingModel, float]], alphas: Sequence[
     marks = [
         Line2D([], [], marker="o", ms=8, mfc="none", mec="#333333", ls="", label="M†, real minimiser"),
         Line2D([], [], marker="o", ms=4, color="#333333", ls="", label="M*, best integer"),
-        Line2D([], [], marker="s", ms=6, mfc="white", mec="#333333", ls="", label="vanilla HI, exact"),
+        Line2D([], [], marker="s", ms=9, mfc="none", mec="#333333", ls="", label="vanilla HI, exact"),
     ]
     figure.legend(handles=marks, loc="outside lower center", ncols=3)
     return figure
@@ -259,8 +260,8 @@ def trade_off(
 ) -> Figure:
     """Each quantity (a row: column → axis label) against M, a column a data set, M* marked for each α.
 
-    A table has batch_size and, for each quantity, a column `q`, or `q_mean` and `q_std`. Columns `q_exact` and
-    `q_bound` are drawn beside it, dashed and dotted; where there is one, the axis is logarithmic.
+    A table has batch_size and, for each quantity, a column `q`, or `q_mean` and `q_std`. Columns `q_exact` (dashed),
+    `q_bound` (dotted) and `q_single` (dash-dotted) are drawn beside it; with the first two the axis is logarithmic.
     """
     figure, axes = plt.subplots(len(rows), len(tables), figsize=(7.6, 1.75 * len(rows)), sharex="col")
     for column, (title, table) in enumerate(tables.items()):
@@ -268,9 +269,9 @@ def trade_off(
             _quantity(axis, table, quantity, DATASET_COLOURS.get(title.split(",")[0], "#333333"))
             if {f"{quantity}_exact", f"{quantity}_bound"} & set(table):
                 axis.set_yscale("log")
-                _plain_ticks(axis, [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000])
+                _plain_ticks(axis, [1, 2, 3, 5, 7, 10, 15, 20, 50, 100, 200, 500, 1000, 2000, 5000])
             else:
-                axis.set_ylim(0, None)
+                axis.set_ylim(0, 1.12 * axis.get_ylim()[1])
             _mark_optima(axis, optima[title], label=axis is axes[0, column])
             if column == 0:
                 axis.set_ylabel(label)
@@ -312,7 +313,7 @@ def _mark_optima(axis: Axes, optima: Mapping[float, float], label: bool = True) 
             f"M* at α = {alpha:g}" if label else "",
             (size, 1.0),
             xycoords=("data", "axes fraction"),
-            xytext=(2, -2),
+            xytext=(2, -12),
             textcoords="offset points",
             fontsize=6.5,
             color="#555555",
@@ -333,7 +334,7 @@ def _quantity(axis: Axes, table: pd.DataFrame, quantity: str, colour: str) -> No
         mean, deviation = table[f"{quantity}_mean"], table[f"{quantity}_std"]
         axis.plot(x, mean, "o-", ms=3, color=colour)
         axis.fill_between(x, mean - 2 * deviation, mean + 2 * deviation, color=colour, alpha=0.2, lw=0)
-    for suffix, line in (("exact", (0, (4, 2))), ("bound", (0, (1, 1)))):
+    for suffix, line in (("exact", (0, (4, 2))), ("bound", (0, (1, 1))), ("single", (0, (6, 2, 1, 2)))):
         if f"{quantity}_{suffix}" in table:
             axis.plot(x, table[f"{quantity}_{suffix}"], color="#333333", linestyle=line, linewidth=1.1)
 
@@ -378,7 +379,14 @@ def _label_ends(axis: Axes, x: float, ends: Mapping[str, tuple[float, Any]]) -> 
     for text, (value, colour) in sorted(ends.items(), key=lambda item: item[1][0]):
         height = max(value, height + 0.09 * (high - low))
         axis.annotate(
-            text, (x, height), xytext=(4, 0), textcoords="offset points", color=colour, va="center", fontsize=7
+            text,
+            (x, height),
+            xytext=(4, 0),
+            textcoords="offset points",
+            color=colour,
+            va="center",
+            fontsize=7,
+            annotation_clip=False,
         )
 
 

@@ -70,7 +70,8 @@ class Forecaster:
     def weights(self, learning_rate: float) -> Floats:
         """Weight of each cell, shape (cells,), scaled so that the largest is 1; no η or past can overflow it."""
         # Subtracting the least loss first keeps the digits of the lengths when η · loss is huge.
-        exponent = self._log_length - learning_rate * (self._loss - self._loss.min())
+        with np.errstate(over="ignore"):  # a weight that far below the best is zero
+            exponent = self._log_length - learning_rate * (self._loss - self._loss.min())
         return np.exp(exponent - exponent.max())
 
     def offload_probability(self, confidence: Floats, learning_rate: float) -> Floats:

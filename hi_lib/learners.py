@@ -12,9 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks, regret
 from hi_lib.forecaster import Forecaster, cell_edges
-from hi_lib.traces import Trace
+from hi_lib.traces import Trace, checked
 
 Floats = NDArray[np.floating[Any]]
+# Above it the compiled engine would lose digits; nobody learns that fast, but the answer must be right.
+ENGINE_LIMIT = 1e9
 LEARNERS = ("hil-f", "fixed", "always", "never")
 
 
@@ -66,7 +68,7 @@ class Run:
     @property
     def transmissions(self) -> float:
         """Expected number of batches that send anything: one θ a batch, so P(any) is the batch's largest q_t."""
-        starts = np.arange(0, self.offload_probability.size, self.batch_size)
+        starts = range(0, self.offload_probability.size, self.batch_size)
         return float(np.maximum.reduceat(self.offload_probability, starts).sum())
 
 
@@ -78,7 +80,7 @@ def replay(
     learning_rate: str | float = "tuned",
     exploration: float | None = None,
     threshold: float | None = None,
-    seed: int | None = None,  # noqa: ARG001 — part of the interface, for learners that draw
+    seed: int | None = None,
 ) -> Run:
     """Run a learner over a trace and return exact expectations: the same call always gives the same Run.
 
@@ -112,7 +114,9 @@ def replay(
     >>> run.offload_probability.round(3)        # nothing learned in the first batch: P(θ > p) = 1 − p
     array([0.75 , 0.25 , 0.811, 0.189])
     """
+    checked(trace)
     checks.choice("learner", learner, LEARNERS)
+    checks.seed("seed", seed)
     beta = checks.real("beta", beta, 0, 1)
     size = checks.whole("batch_size", batch_size)
     if exploration is not None:
@@ -123,8 +127,9 @@ def replay(
         raise ValueError(f"threshold must be {'given' if learner == 'fixed' else 'None'} for learner {learner!r}")
     if learner == "hil-f":
         rates, bound = _learning_rates(trace, size, learning_rate)
-        changing = learning_rate == "anytime"
-        offload = _hil_f(trace, beta, size, rates) if changing else _hil_f_fast(trace, beta, size, float(rates[0]))
+        eta = float(rates[0])
+        plain = (rates != eta).any() or eta > ENGINE_LIMIT
+        offload = _hil_f(trace, beta, size, rates) if plain else _hil_f_fast(trace, beta, size, eta)
         eta = float(rates[-1])
     else:
         offload, eta, bound = _fixed_rule(trace, learner, threshold), None, None
@@ -149,7 +154,7 @@ def _hil_f_fast(trace: Trace, beta: float, batch_size: int, rate: float) -> Floa
     from hi_lib import engine
 
     edges = cell_edges(trace.confidence)
-    return engine.offload_probability(edges, trace.confidence, beta - ~trace.correct, rate, batch_size)
+    return engine.offload_probability(edges, trace.confidence, beta - ~trace.correct, rate, min(batch_size, len(trace)))
 
 
 def _batches(n: int, batch_size: int) -> Iterator[slice]:
@@ -162,10 +167,9 @@ def _learning_rates(trace: Trace, batch_size: int, learning_rate: str | float) -
     batches = math.ceil(n / batch_size)
     if isinstance(learning_rate, str):
         checks.choice("learning_rate", learning_rate, ("tuned", "anytime"))
-    if learning_rate == "anytime":
-        rates = regret.anytime_learning_rates(n, batch_size, shortest)
-        return rates, regret.anytime_regret_bound(n, batch_size, shortest)
-    if learning_rate == "tuned":
+        if learning_rate == "anytime":
+            rates = regret.anytime_learning_rates(n, batch_size, shortest)
+            return rates, regret.anytime_regret_bound(n, batch_size, shortest)
         eta = regret.tuned_learning_rate(n, batch_size, shortest)
         return np.full(batches, eta), regret.regret_bound(n, batch_size, shortest)
     eta = checks.positive("learning_rate", learning_rate)
@@ -202,7 +206,7 @@ class HILF:
     def __init__(self, beta: float, learning_rate: float, seed: int | None = None) -> None:
         self.beta = checks.real("beta", beta, 0, 1)
         self.learning_rate = checks.positive("learning_rate", learning_rate)
-        self._rng = np.random.default_rng(seed)
+        self._rng = np.random.default_rng(checks.seed("seed", seed))
         self._forecaster = Forecaster()
         self._threshold = self._forecaster.draw(self.learning_rate, self._rng)
 

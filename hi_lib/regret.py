@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hi_lib import checks
 from hi_lib.forecaster import cell_edges
-from hi_lib.traces import Trace
+from hi_lib.traces import Trace, checked
 
 
 class BestThreshold(NamedTuple):
@@ -35,7 +35,7 @@ def best_threshold(trace: Trace, beta: float) -> BestThreshold:
     BestThreshold(threshold=0.75, average_cost=0.3333333333333333, offload_ratio=0.6666666666666666)
     """
     beta = checks.real("beta", beta, 0, 1)
-    edges = cell_edges(trace.confidence)
+    edges = cell_edges(checked(trace).confidence)
     position = np.searchsorted(edges, trace.confidence)
     # Whole numbers until the end: equally good cells must tie exactly.
     offloaded = np.bincount(position, minlength=edges.size).cumsum()[:-1]
@@ -54,7 +54,7 @@ def lambda_min(trace: Trace) -> float:
     >>> lambda_min(Trace([0.5, 0.875], [1, 1]))
     0.125
     """
-    return float(np.diff(cell_edges(trace.confidence)).min())
+    return float(np.diff(cell_edges(checked(trace).confidence)).min())
 
 
 def tuned_learning_rate(n: int, batch_size: int, lambda_min: float) -> float:
@@ -98,8 +98,8 @@ def anytime_regret_bound(n: int, batch_size: int, lambda_min: float) -> float:
     rates = anytime_learning_rates(n, batch_size, lambda_min)
     if rates[-1] == 0:
         return 0.0
-    sizes = np.full(rates.size, batch_size)
-    sizes[-1] = n - batch_size * (rates.size - 1)
+    sizes = np.full(rates.size, checks.whole("batch_size", batch_size), dtype=float)
+    sizes[-1] = checks.whole("n", n) - sizes[0] * (rates.size - 1)
     return float(_log_inverse(lambda_min) / rates[-1] + (rates * sizes**2).sum() / 8)
 
 

@@ -13,6 +13,7 @@ from hi_lib import checks
 Floats = NDArray[np.floating[Any]]
 SYSTEM_MODELS = ("paper", "exact")
 RESPONSE_MODELS = ("paper", "worst", "average")
+_NEGLIGIBLE = 1e-3  # batch sizes below it are not told from zero
 
 
 class OptimalBatch(NamedTuple):
@@ -133,7 +134,8 @@ class TimingModel:
         """
         names = ("offload_ratio", *(parameter.name for parameter in fields(self)))
         checks.choice("parameter", parameter, names)
-        checks.positive("factor", factor)
+        factor = checks.positive("factor", factor)
+        offload_ratio = checks.real("offload_ratio", offload_ratio, 0, 1, open_ends="(")
         if parameter == "offload_ratio":
             chosen = self.optimal_batch_size(factor * offload_ratio, alpha)
         else:
@@ -168,7 +170,8 @@ class TimingModel:
         server 17.0 21.0
         network 21.0 31.0
         """
-        flags = checks.flags("offloaded", offloaded, np.size(offloaded))
+        flags = checks.flags("offloaded", offloaded)
+        size = checks.whole("batch_size", batch_size)
         intervals: list[Interval] = []
         now = 0.0
 
@@ -177,9 +180,7 @@ class TimingModel:
             intervals.append(Interval(lane, now, now + duration, sample))
             now += duration
 
-        for batch in np.split(
-            np.arange(flags.size), range(checks.whole("batch_size", batch_size), flags.size, batch_size)
-        ):
+        for batch in np.split(np.arange(flags.size), range(size, flags.size, size)):
             sent = batch[flags[batch]].tolist()
             for sample in batch.tolist():
                 spend("device", self.tau_ed, sample)
@@ -193,7 +194,7 @@ class TimingModel:
         return intervals
 
     def _system_time(self, size: Floats, ratio: Floats, model: str) -> Floats:
-        sent = 1.0 if model == "paper" else 1 - (1 - ratio) ** size
+        sent = 1.0 if model == "paper" else _sent(size, ratio)
         return self.tau_ed + ratio * (self.tau_es + self.tau_tx) + sent * self.tau_nw / size
 
     def _response_time(self, size: Floats, ratio: Floats, model: str) -> Floats:
@@ -218,7 +219,8 @@ class TimingModel:
     def _stationary(self, ratio: Floats, alpha: Floats, model: str) -> Floats:
         """√(α τ_nw / ((1 − α) dt_r/dM)), inf where responses do not get later."""
         gain, price = np.broadcast_arrays(alpha * self.tau_nw, (1 - alpha) * self._response_slope(ratio, model))
-        return np.sqrt(np.divide(gain, price, out=np.full(gain.shape, np.inf), where=price > 0))
+        never_worse = np.where(gain > 0, np.inf, 0.0)
+        return np.sqrt(np.divide(gain, price, out=never_worse, where=price > 0))
 
     def _optimal_on_paper(self, ratio: Floats, alpha: Floats) -> OptimalBatch:
         relaxed = self._stationary(ratio, alpha, "paper")
@@ -232,20 +234,31 @@ class TimingModel:
     def _optimal_exactly(self, ratio: Floats, alpha: Floats, model: str) -> OptimalBatch:
         from scipy.optimize import minimize_scalar
 
-        def objective(size: float) -> float:
-            return float(self._objective(np.asarray(size), ratio, alpha, model))
+        price = (1 - alpha) * self._response_slope(ratio, model)
 
-        if ratio == 0:
-            return _optimum(0.0, 1, objective(1))
+        def varying(size: float) -> float:
+            """f without its constant part, which would swallow the digits of the rest when ρ is tiny."""
+            return float(alpha * self.tau_nw * _sent(np.asarray(size), ratio) / size + price * size)
+
         # Sending only when there is something to send makes batching gain less than on paper: M† is an upper end.
-        upper = float(self._stationary(ratio, alpha, model))
-        if upper in (0.0, np.inf):
-            return _optimum(upper, max(1, upper), objective(max(1, upper)))
-        found = minimize_scalar(objective, bounds=(0, upper), method="bounded", options={"xatol": 1e-9 * upper})
-        relaxed = float(found.x)
+        upper = 0.0 if ratio == 0 else float(self._stationary(ratio, alpha, model))
+        relaxed = upper
+        if _NEGLIGIBLE < upper < np.inf:
+            ends = np.log([_NEGLIGIBLE, upper])
+            found = minimize_scalar(lambda u: varying(np.exp(u)), bounds=ends, options={"xatol": 1e-9})
+            relaxed = float(np.exp(found.x))
+        if relaxed < 2 * _NEGLIGIBLE:
+            relaxed = 0.0  # f only rises
         low, high = max(1, np.floor(relaxed)), max(1, np.ceil(relaxed))
-        integer = high if objective(high) <= objective(low) else low
-        return _optimum(relaxed, integer, objective(integer))
+        integer = high if high == low or varying(high) <= varying(low) else low
+        at = np.minimum(integer, np.finfo(float).max)
+        return _optimum(relaxed, integer, float(self._objective(at, ratio, alpha, model)))
+
+
+def _sent(size: Floats, ratio: Floats) -> Floats:
+    """Probability that a batch sends anything, 1 − (1 − ρ)^M, without cancellation for small ρ."""
+    with np.errstate(divide="ignore"):  # log(1 − ρ) is −inf at ρ = 1: such a batch sends for certain
+        return -np.expm1(size * np.log1p(-ratio))
 
 
 def _optimum(relaxed: float, integer: float, objective: float) -> OptimalBatch:

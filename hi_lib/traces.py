@@ -75,7 +75,7 @@ class Trace:
 
     def shuffled(self, seed: int) -> Trace:
         """The same samples in an order drawn uniformly with the given seed."""
-        order = np.random.default_rng(seed).permutation(len(self))
+        order = np.random.default_rng(checks.seed("seed", seed)).permutation(len(self))
         lml = None if self.lml_correct is None else self.lml_correct[order]
         return Trace(self.confidence[order], self.correct[order], lml, self.name)
 
@@ -90,11 +90,14 @@ class Trace:
         """
         import pandas as pd
 
-        path = Path(path)
         try:
-            frame = pd.read_csv(path)
-        except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-            raise ValueError(f"{path} cannot be read as a trace: {error}") from None
+            path = Path(path)
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                frame = pd.read_csv(file, low_memory=False)
+        except (OSError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} cannot be read as a trace: {' '.join(str(error).split())}") from None
+        if not isinstance(frame.index, pd.RangeIndex):
+            raise ValueError(f"{path} has rows with more values than its header has columns")
         missing = [column for column in ("confidence", "correct") if column not in frame]
         if missing:
             raise ValueError(
@@ -108,6 +111,13 @@ class Trace:
             raise ValueError(f"{path}: {error}") from None
 
 
+def checked(trace: object) -> Trace:
+    """Return `trace` if it is one."""
+    if not isinstance(trace, Trace):
+        raise ValueError(f"trace must be a hi_lib.Trace (load_trace gives one), got {trace!r:.80}")
+    return trace
+
+
 def synthetic_trace(n: int, seed: int, beta: float = 0.5) -> Trace:
     """Calibrated synthetic trace: p ~ U(0, 1), right with probability p, so that θ* tends to 1 − β.
 
@@ -115,7 +125,7 @@ def synthetic_trace(n: int, seed: int, beta: float = 0.5) -> Trace:
     cost there is β(1 − β) + β²/2, for any β. Made for tests and for trying things out; no figure of the book uses it.
     """
     checks.real("beta", beta, 0, 1)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(checks.seed("seed", seed))
     confidence = rng.random(checks.whole("n", n))
     return Trace(confidence, rng.random(confidence.size) < confidence, name=f"synthetic-{n}")
 
@@ -129,9 +139,15 @@ class Entry(NamedTuple):
 
 def registry() -> dict[str, Entry]:
     """Every file whose content is pinned: relative name → sha256 and where it comes from."""
-    lines = REGISTRY.read_text(encoding="utf-8").splitlines()
-    rows = [line.split(maxsplit=2) for line in lines if line and not line.startswith("#")]
-    return {name: Entry(sha256, origin) for sha256, name, origin in rows}
+    entries = {}
+    for number, line in enumerate(REGISTRY.read_text(encoding="utf-8").splitlines(), 1):
+        parts = line.split(maxsplit=2)
+        if not parts or line.startswith("#"):
+            continue
+        if len(parts) != 3:
+            raise ValueError(f"{REGISTRY}, line {number}: must hold sha256, name and origin, got {line!r}")
+        entries[parts[1]] = Entry(parts[0], parts[2])
+    return entries
 
 
 def register(name: str, sha256: str, origin: str) -> None:

@@ -69,6 +69,9 @@ def without(key):
     ("entries", "says"),
     [
         ("text", "must hold a list"),
+        ([{**ENTRY, "id": 1}], "id must be text"),
+        ([{**ENTRY, "checks": [{"value": "a", "says": "x", "most": float("inf")}]}], "must be a number"),
+        ([{**ENTRY, "checks": [{"value": ["a"], "says": "x", "most": 1}]}], "must be text"),
         ([3], "entry 1 must have exactly the fields"),
         ([without("reason")], "entry 1 must have exactly"),
         ([{**ENTRY, "more": 1}], "entry 1 must have exactly"),

@@ -80,7 +80,7 @@ def test_bad_names_are_refused(monkeypatch):
     refused(hi("run", "fig5_network_tim"), "did you mean fig5_network_time")
     refused(hi("run", "fig5_network_time", "-p", "alpha=[0.5]"), "did you mean alphas")
     refused(hi("run", "fig5_network_time", "-p", "alphas"), "must look like name=value")
-    refused(hi("run", "fig5_network_time", "-p", "alphas=[0.5"), "is no YAML value")
+    refused(hi("run", "fig5_network_time", "-p", "alphas=[0.5"), "cannot be read as YAML")
 
 
 def test_making_traces_without_the_extra_says_how_to_get_it(monkeypatch):

@@ -109,13 +109,18 @@ def test_anytime_rates_start_high_and_fall():
     [
         ({"beta": 1.1}, r"beta must be in \[0, 1\]"),
         ({"beta": 70}, "a percentage"),
+        ({"batch_size": 10**19}, "at most 2"),
+        ({"seed": -1}, "seed must be an integer >= 0"),
+        ({"seed": "x"}, "seed must be numeric"),
+        ({"learning_rate": [0.1, 0.2]}, "single number"),
+        ({"batch_size": np.True_}, "batch_size must be an integer"),
         ({"beta": np.nan}, "beta must be in"),
         ({"beta": "half"}, "beta must be numeric"),
         ({"beta": [0.1, 0.2]}, "beta must be a single number"),
         ({"batch_size": 0}, "batch_size must be an integer >= 1"),
         ({"batch_size": 2.5}, "batch_size must be an integer >= 1"),
         ({"batch_size": True}, "batch_size must be an integer >= 1"),
-        ({"batch_size": None}, "batch_size must be an integer >= 1"),
+        ({"batch_size": None}, "batch_size must be numeric"),
         ({"learning_rate": 0}, "learning_rate must be in"),
         ({"learning_rate": np.inf}, "learning_rate must be in"),
         ({"learning_rate": "tunde"}, "did you mean tuned"),
@@ -136,3 +141,22 @@ def test_bad_arguments_are_refused(arguments, says):
 def test_bad_streaming_arguments_are_refused(arguments):
     with pytest.raises(ValueError, match="must be"):
         hi.HILF(*arguments)
+
+
+@pytest.mark.parametrize("call", [hi.best_threshold, hi.replay])
+@pytest.mark.parametrize("trace", [None, "cifar10-resnet8", [0.1, 0.2]])
+def test_only_traces_are_replayed(call, trace):
+    with pytest.raises(ValueError, match=r"trace must be a hi_lib\.Trace"):
+        call(trace, 0.5)
+
+
+@pytest.mark.parametrize("eta", [1e-300, 1e8, 1e10, 1e20, 1e300])
+def test_extreme_learning_rates(eta):
+    trace = hi.Trace([0.2, 0.4, 0.6, 0.8] * 3, [0, 1, 0, 1] * 3)
+    run = hi.replay(trace, 0.5, learning_rate=eta)
+    if eta < 1:
+        assert run.offload_probability == pytest.approx(1 - trace.confidence)
+    else:
+        # The best cells so far share all the weight, in proportion to their lengths.
+        expected = [0.8, 0.75, 0, 1 / 3, 1, 0.5, 0, 0]
+        assert run.offload_probability[:8] == pytest.approx(expected, abs=1e-12)

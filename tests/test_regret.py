@@ -65,6 +65,10 @@ def test_one_cell_needs_no_learning():
     assert hi.replay(trace, beta=0.5, learning_rate="anytime").regret_bound == 0
 
 
+def test_small_integer_types_do_not_wrap():
+    assert hi.anytime_regret_bound(np.int8(100), np.uint8(16), 0.1) == hi.anytime_regret_bound(100, 16, 0.1)
+
+
 @pytest.mark.parametrize("lam", [0, -1, 1.5, np.nan])
 def test_a_cell_length_outside_its_range_is_refused(lam):
     with pytest.raises(ValueError, match=r"lambda_min must be in \(0, 1\]"):

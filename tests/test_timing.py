@@ -129,6 +129,23 @@ def test_nothing_to_send():
     assert free.optimal_batch_size(0.5, 0.5, "worst").integer == 1
 
 
+def test_rare_offloads_keep_their_digits():
+    # M* of the exact model must not depend on 1 − (1 − ρ)^M cancelling: for tiny ρ nothing is gained by batching.
+    for ratio in (1e-12, 1e-16, 1e-30, 1e-100):
+        assert TIMING.optimal_batch_size(ratio, 0.5, "worst").integer == 1
+        rest = TIMING.system_time(1, ratio, "exact") - TIMING.tau_ed
+        assert rest == pytest.approx(ratio * (4.41 + 4.93 + 20), abs=1e-15)
+
+
+def test_batching_for_free_never_ends():
+    instant = hi.TimingModel(0, 0, 0, 5)
+    for model in ("paper", "worst", "average"):
+        best = instant.optimal_batch_size(0.5, 0.5, model)
+        assert (best.integer, best.objective) == (np.inf, 0.5 * 0.5 * 5)
+    nothing = hi.TimingModel(0, 0, 0, 0).optimal_batch_size(0.5, 0.5, "worst")
+    assert (nothing.integer, nothing.objective) == (1, 0)
+
+
 def test_arrays_broadcast():
     sizes, ratio = np.array([1, 2, 4])[:, None], np.array([0.2, 0.8])
     table = TIMING.objective(sizes, ratio, 0.5)
@@ -178,6 +195,9 @@ def test_a_bad_time_is_refused(value):
         (lambda: TIMING.optimal_batch_size(0.5, 2), "alpha must be in"),
         (lambda: TIMING.optimal_batch_size([0.5, 0.6], 0.5, "worst"), "single numbers"),
         (lambda: TIMING.misestimation_cost("tau", 2, 0.5, 0.5), "parameter must be one of"),
+        (lambda: TIMING.misestimation_cost("tau_nw", "2", 0.5, 0.5), "factor must be numeric"),
+        (lambda: TIMING.misestimation_cost("tau_nw", 2, 0, 0.5), r"offload_ratio must be in \(0, 1\]"),
+        (lambda: TIMING.timeline(1, 1), "offloaded must have shape"),
         (lambda: TIMING.timeline([1, 0], 0), "batch_size must be an integer >= 1"),
         (lambda: TIMING.timeline([1, 3], 1), r"offloaded\[1\] must be 0 or 1"),
     ],

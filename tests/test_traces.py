@@ -19,7 +19,13 @@ from hi_lib import traces
         ([0.5, 0.6], [1, 2], r"correct\[1\] must be 0 or 1"),
         ([0.5], [np.nan], "must be 0 or 1"),
         (["high"], [1], "numeric"),
-        ([None], [1], "must be in"),
+        ([None], [1], "numeric"),
+        (["0.5"], [1], "numeric"),
+        (b"0.5", [1], "numeric"),
+        ([10**400], [1], "numeric"),
+        ([0.5 + 0j], [1], "numeric"),
+        (np.array(["2020-01-01"], dtype="datetime64"), [1], "numeric"),
+        (np.ma.masked_array([0.5, 0.6], [0, 1]), [1, 0], "masked"),
     ],
 )
 def test_a_bad_trace_is_refused(confidence, correct, says):
@@ -54,6 +60,8 @@ def test_shuffling_permutes_samples_together():
         ("confidence,correct\n50,1\n", "a percentage"),
         ("confidence,correct\n0.5,\n", "must be 0 or 1"),
         ("confidence,correct\nhigh,1\n", "numeric"),
+        ("confidence,correct\n0.5,1,0\n0.6,0,1\n", "more values than its header"),
+        ("\x00\x01", "no column"),
     ],
 )
 def test_a_bad_csv_is_refused_by_name(tmp_path, text, says):
