@@ -311,14 +311,14 @@ def _mark_optima(axis: Axes, optima: Mapping[float, float], label: bool = True) 
         axis.axvline(size, color="#777777", linewidth=0.8, linestyle=":")
         axis.annotate(
             f"M* at α = {alpha:g}" if label else "",
-            (size, 1.0),
+            (size, 0.0),
             xycoords=("data", "axes fraction"),
-            xytext=(2, -12),
+            xytext=(2, 3),
             textcoords="offset points",
             fontsize=6.5,
             color="#555555",
             rotation=90,
-            va="top",
+            va="bottom",
         )
 
 

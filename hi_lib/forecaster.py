@@ -12,22 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hi_lib import checks
+from hi_lib.traces import cell_edges
 
 Floats = NDArray[np.floating[Any]]
-
-
-def cell_edges(confidence: ArrayLike) -> Floats:
-    """Edges 0 = c_0 < c_1 < … < c_J = 1 of the J cells (c_j, c_{j+1}] on which every loss is constant.
-
-    Only cells of positive length exist, the ones at the boundary included: confidences 0 and 1 add no edge.
-
-    Examples
-    --------
-    >>> cell_edges([0.5, 0.25, 0.5, 1.0])
-    array([0.  , 0.25, 0.5 , 1.  ])
-    """
-    return np.unique(np.concatenate(([0.0, 1.0], checks.vector("confidence", confidence))))
 
 
 class Forecaster:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks, regret
-from hi_lib.forecaster import Forecaster, cell_edges
+from hi_lib.forecaster import Forecaster
 from hi_lib.traces import Trace, checked
 
 Floats = NDArray[np.floating[Any]]
@@ -153,8 +153,8 @@ def _hil_f_fast(trace: Trace, beta: float, batch_size: int, rate: float) -> Floa
     """The same for a constant η at O(log n) a round; `engine` brings numba, which only replays need."""
     from hi_lib import engine
 
-    edges = cell_edges(trace.confidence)
-    return engine.offload_probability(edges, trace.confidence, beta - ~trace.correct, rate, min(batch_size, len(trace)))
+    step, size = beta - ~trace.correct, min(batch_size, len(trace))
+    return engine.offload_probability(trace.edges, trace.position, step, rate, size)
 
 
 def _batches(n: int, batch_size: int) -> Iterator[slice]:

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hi_lib import checks
-from hi_lib.forecaster import cell_edges
 from hi_lib.traces import Trace, checked
 
 
@@ -35,8 +34,7 @@ def best_threshold(trace: Trace, beta: float) -> BestThreshold:
     BestThreshold(threshold=0.75, average_cost=0.3333333333333333, offload_ratio=0.6666666666666666)
     """
     beta = checks.real("beta", beta, 0, 1)
-    edges = cell_edges(checked(trace).confidence)
-    position = np.searchsorted(edges, trace.confidence)
+    edges, position = checked(trace).edges, trace.position
     # Whole numbers until the end: equally good cells must tie exactly.
     offloaded = np.bincount(position, minlength=edges.size).cumsum()[:-1]
     mended = np.bincount(position[~trace.correct], minlength=edges.size).cumsum()[:-1]
@@ -54,7 +52,7 @@ def lambda_min(trace: Trace) -> float:
     >>> lambda_min(Trace([0.5, 0.875], [1, 1]))
     0.125
     """
-    return float(np.diff(cell_edges(checked(trace).confidence)).min())
+    return float(np.diff(checked(trace).edges).min())
 
 
 def tuned_learning_rate(n: int, batch_size: int, lambda_min: float) -> float:

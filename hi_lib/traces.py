@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from dataclasses import dataclass
@@ -73,6 +74,16 @@ class Trace:
         """Share of samples the S-ML gets right on its own."""
         return float(self.correct.mean())
 
+    @functools.cached_property
+    def edges(self) -> NDArray[np.float64]:
+        """Edges of the cells of θ on which every loss of this trace is constant, shape (J + 1,); see `cell_edges`."""
+        return cell_edges(self.confidence)
+
+    @functools.cached_property
+    def position(self) -> NDArray[np.intp]:
+        """Where each sample's confidence stands among `edges`, shape (n,): cell j offloads it if position <= j."""
+        return np.searchsorted(self.edges, self.confidence)
+
     def shuffled(self, seed: int) -> Trace:
         """The same samples in an order drawn uniformly with the given seed."""
         order = np.random.default_rng(checks.seed("seed", seed)).permutation(len(self))
@@ -109,6 +120,19 @@ class Trace:
             return cls(frame["confidence"], frame["correct"], lml, name or path.stem)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
+
+
+def cell_edges(confidence: ArrayLike) -> NDArray[np.float64]:
+    """Edges 0 = c_0 < c_1 < … < c_J = 1 of the J cells (c_j, c_{j+1}] on which every loss is constant.
+
+    Only cells of positive length exist, the ones at the boundary included: confidences 0 and 1 add no edge.
+
+    Examples
+    --------
+    >>> cell_edges([0.5, 0.25, 0.5, 1.0])
+    array([0.  , 0.25, 0.5 , 1.  ])
+    """
+    return np.unique(np.concatenate(([0.0, 1.0], checks.vector("confidence", confidence))))
 
 
 def checked(trace: object) -> Trace:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 import hi_lib as hi
 from hi_lib import engine, learners
-from hi_lib.forecaster import Forecaster, cell_edges
+from hi_lib.forecaster import Forecaster
 
 EPSILON = np.finfo(float).eps
 
@@ -18,9 +18,7 @@ def plain(trace, beta, batch_size, eta):
 
 def fast(trace, beta, batch_size, eta):
     """The same on the engine."""
-    return engine.offload_probability(
-        cell_edges(trace.confidence), trace.confidence, beta - ~trace.correct, eta, batch_size
-    )
+    return engine.offload_probability(trace.edges, trace.position, beta - ~trace.correct, eta, batch_size)
 
 
 def brute_force(trace, beta, batch_size, eta, grid):
