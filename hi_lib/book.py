@@ -43,6 +43,7 @@ LOCK = ROOT / "requirements.lock"
 PROFILES = ("quick", "full")
 
 Progress = Callable[[str], None]
+_children: set[subprocess.Popen[str]] = set()
 
 
 class BuildError(RuntimeError):
@@ -150,6 +151,10 @@ def run_notebooks(profile: str, progress: Progress = print) -> list[str]:
         jobs = {pool.submit(_run_and_keep, name, parameters[name], stamps[name]): name for name in stale}
         for done, job in enumerate(as_completed(jobs), 1):
             progress(f"[{done}/{len(jobs)}] {jobs[job]}: {job.result():.0f} s")
+    except KeyboardInterrupt:
+        for child in list(_children):
+            child.terminate()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
     return stale
@@ -188,7 +193,7 @@ def run_notebook(name: str, parameters: Mapping[str, Any], output: Path) -> None
     environment = os.environ | {"JUPYTER_PREFER_ENV_PATH": "1", "HI_RESULTS": str(output / "results")}
     environment |= {"PYTHONHASHSEED": "0", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        done = _run(command, environment)
         if done.returncode:
             trace = done.stderr.strip()
             raise BuildError(f"{name} failed: {trace.splitlines()[-1]}\n{trace[-3000:]}")
@@ -203,6 +208,20 @@ def outcomes(profile: str = "full", progress: Progress = print) -> list[claims.O
     with _only_one_build():
         run_notebooks(profile, progress)
     return claims.evaluate(claims.load_claims())
+
+
+def _run(command: list[str | Path], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a command quietly, where an interruption of the build can find it."""
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        _children.add(child)
+        try:
+            output, errors = child.communicate()
+        except KeyboardInterrupt:
+            child.terminate()
+            raise
+        finally:
+            _children.discard(child)
+    return subprocess.CompletedProcess(command, child.returncode, output, errors)
 
 
 def _run_and_keep(name: str, parameters: Mapping[str, Any], stamp: str) -> float:
@@ -280,7 +299,7 @@ def _render() -> Path:
     ]
     command += ["--toc", source / "book" / "_toc.yml", "--path-output", output, "-W", "-n", "--keep-going"]
     environment = os.environ | {"PYTHONHASHSEED": "0", "PYTHONWARNINGS": "ignore", "NO_COLOR": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    done = _run(command, environment)
     if done.returncode:
         lines = [line for line in (done.stdout + done.stderr).splitlines() if "WARNING" in line or "ERROR" in line]
         raise BuildError("the book did not render:\n" + ("\n".join(lines) or done.stderr[-3000:]))

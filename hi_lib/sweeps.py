@@ -41,7 +41,8 @@ def sweep(
     grid = list(itertools.product(traces, seeds, betas, batch_sizes, learning_rates))
     groups = [list(rows) for _, rows in itertools.groupby(grid, key=lambda row: row[:2])]
     tasks = (joblib.delayed(_replay_all)(*rows[0][:2], [row[2:] for row in rows]) for rows in groups)
-    found = joblib.Parallel(n_jobs=-1)(tasks)
+    # Threads do: the engine releases the GIL, and no worker process can outlive an interrupted build.
+    found = joblib.Parallel(n_jobs=-1, prefer="threads")(tasks)
     columns = ["trace", "seed", "beta", "batch_size", "learning_rate"]
     measured = ["average_cost", "offload_ratio", "accuracy", "transmissions", "regret", "regret_bound"]
     rows = [(*point, *row) for point, row in zip(grid, itertools.chain.from_iterable(found), strict=True)]
