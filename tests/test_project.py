@@ -176,3 +176,21 @@ def test_printed_commands_exist():
     assert set(re.findall(r"(?:^|`)make ([a-z]+)", code, flags=re.MULTILINE)) - targets == set()
     commands = set(get_command(app).commands)
     assert set(re.findall(r"\bhi ([a-z]+)\b", code)) - commands == set()
+
+
+def test_the_readme_states_the_reviewed_verdicts():
+    rows = re.findall(
+        r"^\| (C[\dC, ]+) \|[^|]*\| (holds in part|holds|does not hold)", (ROOT / "README.md").read_text(), re.M
+    )
+    stated = {claim: verdict for claims, verdict in rows for claim in claims.split(", ")}
+    listed = yaml.safe_load((ROOT / "book" / "claims.yml").read_text())
+    assert stated == {claim["id"]: claim["verdict"] for claim in listed}
+
+
+def test_every_figure_is_pointed_to():
+    # A reference makes the build fail when a notebook was not executed and its figure is missing.
+    text = "".join(text for _, text in prose())
+    for name in book.notebook_names():
+        for cell in json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text())["cells"]:
+            if "mystnb" in cell["metadata"]:
+                assert f"{{numref}}`{cell['metadata']['mystnb']['figure']['name']}`" in text
