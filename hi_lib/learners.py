@@ -127,9 +127,8 @@ def replay(
         raise ValueError(f"threshold must be {'given' if learner == 'fixed' else 'None'} for learner {learner!r}")
     if learner == "hil-f":
         rates, bound = _learning_rates(trace, size, learning_rate)
-        eta = float(rates[0])
-        plain = (rates != eta).any() or eta > ENGINE_LIMIT
-        offload = _hil_f(trace, beta, size, rates) if plain else _hil_f_fast(trace, beta, size, eta)
+        compiled = rates[0] == rates[-1] <= ENGINE_LIMIT
+        offload = (_hil_f_compiled if compiled else _hil_f)(trace, beta, size, rates)
         eta = float(rates[-1])
     else:
         offload, eta, bound = _fixed_rule(trace, learner, threshold), None, None
@@ -149,12 +148,12 @@ def _hil_f(trace: Trace, beta: float, batch_size: int, rates: Floats) -> Floats:
     return offload
 
 
-def _hil_f_fast(trace: Trace, beta: float, batch_size: int, rate: float) -> Floats:
-    """The same for a constant η at O(log n) a round; `engine` brings numba, which only replays need."""
-    from hi_lib import engine
+def _hil_f_compiled(trace: Trace, beta: float, batch_size: int, rates: Floats) -> Floats:
+    """The same for a constant η, at O(log n) a sample."""
+    from hi_lib import engine  # brings numba, which only replays need
 
     step, size = beta - ~trace.correct, min(batch_size, len(trace))
-    return engine.offload_probability(trace.edges, trace.position, step, rate, size)
+    return engine.offload_probability(trace.edges, trace.position, step, float(rates[0]), size)
 
 
 def _batches(n: int, batch_size: int) -> Iterator[slice]:
