@@ -25,7 +25,7 @@ serve: book ## serve the book on 127.0.0.1 (PORT=8000)
 	@$(BIN)/hi serve --port $(PORT)
 
 lab: $(VENV)/lab.installed ## open the notebooks in JupyterLab
-	$(BIN)/jupyter lab --ip=127.0.0.1 notebooks
+	$(BIN)/jupyter lab --ip=127.0.0.1 $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
 
 lock: $(VENV)/book.installed ## resolve all dependencies afresh and write requirements.lock
 	$(BIN)/python .ci/lock.py

@@ -157,6 +157,7 @@ def run_notebooks(profile: str, progress: Progress = print) -> list[str]:
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+        shutil.rmtree(BUILD / "running", ignore_errors=True)
     return stale
 
 
@@ -268,8 +269,8 @@ def _forget_removed(known: Mapping[str, Any]) -> None:
 
 
 def _without_traces_of_the_run(text: str) -> str:
-    """Drop times and random ids, so that the same inputs give the same bytes."""
-    notebook = json.loads(text)
+    """Drop times, random ids and memory addresses, so that the same inputs give the same bytes."""
+    notebook = json.loads(re.sub(r" at 0x[0-9a-f]+>", ">", text))
     notebook["metadata"].pop("papermill", None)
     for number, cell in enumerate(notebook["cells"]):
         for key in ("papermill", "execution"):
@@ -303,7 +304,9 @@ def _render() -> Path:
     if done.returncode:
         lines = [line for line in (done.stdout + done.stderr).splitlines() if "WARNING" in line or "ERROR" in line]
         raise BuildError("the book did not render:\n" + ("\n".join(lines) or done.stderr[-3000:]))
-    return output / "_build" / "html"
+    html = output / "_build" / "html"
+    (html / ".buildinfo").unlink(missing_ok=True)  # Sphinx's own note for next time; it holds a hash of this folder
+    return html
 
 
 def _copy_mathjax(target: Path) -> None:
