@@ -42,11 +42,17 @@ class Forecaster:
 
     def refine(self, confidence: Floats) -> None:
         """Cut cells at new confidences, shape (m,); both halves of a cut cell inherit its loss."""
-        edges = np.union1d(self._edges, confidence)
-        if edges.size > self._edges.size:
-            self._loss = self._loss[np.searchsorted(self._edges, edges[:-1], side="right") - 1]
-            self._log_length = np.log(np.diff(edges))
-            self._edges = edges
+        values = np.unique(confidence)
+        place = np.searchsorted(self._edges, values)
+        unknown = self._edges[place] != values
+        values, place = values[unknown], place[unknown]
+        self._edges = np.insert(self._edges, place, values)
+        self._loss = np.insert(self._loss, place - 1, self._loss[place - 1])
+        self._log_length = np.insert(self._log_length, place - 1, 0.0)
+        # Only the cells on both sides of a new edge have a new length; logarithms are dear.
+        cut = place + np.arange(place.size)
+        cut = np.concatenate((cut - 1, cut))
+        self._log_length[cut] = np.log(self._edges[cut + 1] - self._edges[cut])
 
     def update(self, confidence: Floats, step: Floats) -> None:
         """Add a batch to the past: `step` (m,) is the loss for θ > p minus the loss for θ <= p of each sample."""
@@ -68,8 +74,8 @@ class Forecaster:
 
     def draw(self, learning_rate: float, rng: np.random.Generator) -> float:
         """Draw one threshold from the current density."""
-        weights = self.weights(learning_rate)
-        cell = int(rng.choice(weights.size, p=weights / weights.sum()))
+        below = np.cumsum(self.weights(learning_rate))
+        cell = min(int(np.searchsorted(below, rng.random() * below[-1], side="right")), below.size - 1)
         low, high = self._edges[cell : cell + 2]
         # Cells are open below: 1 − U lies in (0, 1].
         return float(low + (high - low) * (1.0 - rng.random()))
