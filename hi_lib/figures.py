@@ -185,9 +185,9 @@ def objective(panels: Mapping[str, tuple[TimingModel, float]], alphas: Sequence[
             axis.plot(sizes, timing.objective(sizes, ratio, alpha), color=colour)
             if 1 <= best.relaxed <= largest:
                 height = timing.objective(best.relaxed, ratio, alpha)
-                axis.plot(best.relaxed, height, "o", ms=8, mfc="none", mec=colour)
+                axis.plot(best.relaxed, height, "o", ms=8, mfc="none", mec=colour, zorder=4)
             if best.integer <= largest:
-                axis.plot(best.integer, best.objective, "o", ms=4, color=colour)
+                axis.plot(best.integer, best.objective, "o", ms=4, color=colour, zorder=5)
             end = (largest, timing.objective(largest, ratio, alpha))
             axis.annotate(
                 f"α = {alpha:g}",
@@ -272,7 +272,7 @@ def trade_off(
                 _plain_ticks(axis, [1, 2, 3, 5, 7, 10, 15, 20, 50, 100, 200, 500, 1000, 2000, 5000])
             else:
                 axis.set_ylim(0, 1.12 * axis.get_ylim()[1])
-            _mark_optima(axis, optima[title], label=axis is axes[0, column])
+            _mark_optima(axis, optima[title], "bottom" if axis is axes[0, column] else "")
             if column == 0:
                 axis.set_ylabel(label)
             _batch_size_axis(axis, sorted(table["batch_size"]), label=axis is axes[-1, column])
@@ -297,7 +297,7 @@ def answer(
         _quantity(right, times, column, colour)
         right.plot(times["batch_size"], times[f"{column}_exact"], color=colour, linestyle=(0, (4, 2)), linewidth=1.1)
         _label(right, label, (times["batch_size"].iloc[-2], times[column].iloc[-2]), colour, "right")
-    _mark_optima(right, optima)
+    _mark_optima(right, optima, "top")
     left.set(ylabel="average cost", ylim=(0, None))
     right.set(ylabel="ms per sample", yscale="log")
     right.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -306,19 +306,20 @@ def answer(
     return figure
 
 
-def _mark_optima(axis: Axes, optima: Mapping[float, float], label: bool = True) -> None:
+def _mark_optima(axis: Axes, optima: Mapping[float, float], label: str = "") -> None:
+    """Dotted verticals; `label` says where their labels stand, "top" or "bottom" of the panel, or not at all."""
     for alpha, size in optima.items():
         axis.axvline(size, color="#777777", linewidth=0.8, linestyle=":")
         axis.annotate(
             f"M* at α = {alpha:g}" if label else "",
-            (size, 0.0),
+            (size, float(label == "top")),
             xycoords=("data", "axes fraction"),
-            xytext=(2, 3),
+            xytext=(2, -3 if label == "top" else 3),
             textcoords="offset points",
             fontsize=6.5,
             color="#555555",
             rotation=90,
-            va="bottom",
+            va=label or "bottom",
         )
 
 
