@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     import pandas as pd
     from pandas.io.formats.style import Styler
 
-# Okabe and Ito's colour-blind safe palette; a colour means the same thing in every figure.
+# Safe for the colour-blind (Okabe and Ito's, and two beside them); a β and a data set keep theirs in every figure.
 BETA_COLOURS = {0.3: "#0072B2", 0.5: "#D55E00", 0.7: "#009E73"}
-DATASET_COLOURS = {"Imagenette": "#0072B2", "CIFAR-10": "#D55E00"}
+DATASET_COLOURS = {"Imagenette": "#7B3294", "CIFAR-10": "#8C6D00"}
+TIME_COLOURS = {"system_time": "#444444", "response_time": "#CC79A7"}
 LANE_COLOURS = {"device": "#009E73", "uplink": "#E69F00", "network": "#BBBBBB", "server": "#56B4E9"}
 _ALPHA_COLOURS = mpl.colormaps["viridis"]
-
+_PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
 
 _TRACE_TITLES = {
     "imagenette-mobilenet_v1_0.25_128": "Imagenette, MobileNet v1 0.25-128",
@@ -122,13 +123,16 @@ def _draw_lanes(axis: Axes, intervals: list[Interval], offloaded: Sequence[bool]
 def transmissions_per_sample(batch_sizes: Sequence[int], curves: Mapping[str, Any], runs: pd.DataFrame) -> Figure:
     """Transmissions a sample against M: curves as lines, runs (batch_size, transmissions, label) as marks."""
     figure, axis = plt.subplots(figsize=(5.6, 3.4))
-    styles = (("#333333", "--"), ("#0072B2", "-"), ("#999999", ":"))
+    styles = (("#333333", "--"), ("#333333", "-"), ("#999999", ":"))
     for (label, values), (colour, line) in zip(curves.items(), styles, strict=True):
         axis.plot(batch_sizes, values, line, color=colour, label=label)
-    axis.plot(runs["batch_size"], runs["transmissions"], "o", ms=5, color="#D55E00", label=runs["label"].iloc[0])
+    label = runs["label"].iloc[0]
+    axis.plot(
+        runs["batch_size"], runs["transmissions"], "o", ms=5, color=_dataset_colour(label), label=f"HIL-F on {label}"
+    )
     _batch_size_axis(axis, batch_sizes)
     axis.set(yscale="log", ylabel="transmissions per sample")
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.yaxis.set_major_formatter(_PLAIN)
     axis.legend()
     return figure
 
@@ -188,16 +192,7 @@ def objective(panels: Mapping[str, tuple[TimingModel, float]], alphas: Sequence[
                 axis.plot(best.relaxed, height, "o", ms=8, mfc="none", mec=colour, zorder=4)
             if best.integer <= largest:
                 axis.plot(best.integer, best.objective, "o", ms=4, color=colour, zorder=5)
-            end = (largest, timing.objective(largest, ratio, alpha))
-            axis.annotate(
-                f"α = {alpha:g}",
-                end,
-                xytext=(3, 0),
-                textcoords="offset points",
-                color=colour,
-                va="center",
-                fontsize=7.5,
-            )
+            _label(axis, f"α = {alpha:g}", (largest, timing.objective(largest, ratio, alpha)), colour)
         # At M = 1 both exact times are the same, so vanilla's value does not depend on α.
         vanilla = timing.system_time(1, ratio, "exact")
         axis.plot(1, vanilla, "s", ms=9, mfc="none", mec="#333333", clip_on=False)
@@ -229,19 +224,11 @@ def optimal_batch_size(
             relaxed, integer = optimum(x, alpha)
             axis.plot(x, relaxed, color=colour, linewidth=0.7)
             axis.step(x, integer, where="mid", color=colour)
-            axis.annotate(
-                f"α = {alpha:g}",
-                (x[-1], relaxed[-1]),
-                xytext=(3, 0),
-                textcoords="offset points",
-                color=colour,
-                va="center",
-                fontsize=7.5,
-            )
+            _label(axis, f"α = {alpha:g}", (x[-1], relaxed[-1]), colour)
         axis.set(title=title, xlabel=label, yscale="log")
         if log:
             axis.set_xscale("log")
-            axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.xaxis.set_major_formatter(_PLAIN)
         _plain_ticks(axis, [1, 2, 3, 5, 10, 20, 50])
     axes[0][0].set_ylabel("batch size")
     figure.legend(
@@ -266,7 +253,7 @@ def trade_off(
     figure, axes = plt.subplots(len(rows), len(tables), figsize=(7.6, 1.75 * len(rows)), sharex="col")
     for column, (title, table) in enumerate(tables.items()):
         for axis, (quantity, label) in zip(axes[:, column], rows.items(), strict=True):
-            _quantity(axis, table, quantity, DATASET_COLOURS.get(title.split(",")[0], "#333333"))
+            _quantity(axis, table, quantity, _dataset_colour(title))
             if {f"{quantity}_exact", f"{quantity}_bound"} & set(table):
                 axis.set_yscale("log")
                 _plain_ticks(axis, [1, 2, 3, 5, 7, 10, 15, 20, 50, 100, 200, 500, 1000, 2000, 5000])
@@ -285,22 +272,21 @@ def answer(
 ) -> Figure:
     """The book's first picture: cost against M for each data set, and the times of one of them with M* marked."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(7.6, 3.2))
+    above = {"xytext": (0, 6), "va": "bottom"}
     for title, table in costs.items():
-        colour = DATASET_COLOURS.get(title.split(",")[0], "#333333")
+        colour = _dataset_colour(title)
         _quantity(left, table, "average_cost", colour)
         left.axhline(floors[title], color=colour, linestyle=(0, (4, 3)), linewidth=0.9)
-        _label(left, title, (table["batch_size"].iloc[0], table["average_cost_mean"].iloc[0]), colour)
-    for column, label, colour in (
-        ("system_time", "system time", "#009E73"),
-        ("response_time", "response time", "#CC79A7"),
-    ):
+        _label(left, title, (table["batch_size"].iloc[0], table["average_cost_mean"].iloc[0]), colour, **above)
+    for column, colour in TIME_COLOURS.items():
+        label = column.replace("_", " ")
         _quantity(right, times, column, colour)
         right.plot(times["batch_size"], times[f"{column}_exact"], color=colour, linestyle=(0, (4, 2)), linewidth=1.1)
-        _label(right, label, (times["batch_size"].iloc[-2], times[column].iloc[-2]), colour, "right")
+        _label(right, label, (times["batch_size"].iloc[-2], times[column].iloc[-2]), colour, ha="right", **above)
     _mark_optima(right, optima, "top")
     left.set(ylabel="average cost", ylim=(0, None))
     right.set(ylabel="ms per sample", yscale="log")
-    right.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    right.yaxis.set_major_formatter(_PLAIN)
     for axis in (left, right):
         _batch_size_axis(axis, sorted(times["batch_size"]))
     return figure
@@ -323,8 +309,10 @@ def _mark_optima(axis: Axes, optima: Mapping[float, float], label: str = "") -> 
         )
 
 
-def _label(axis: Axes, text: str, point: tuple[float, float], colour: Any, align: str = "left") -> None:
-    axis.annotate(text, point, xytext=(0, 6), textcoords="offset points", color=colour, fontsize=8, ha=align)
+def _label(axis: Axes, text: str, point: tuple[float, Any], colour: Any, **place: Any) -> None:
+    """Write a line's name beside a point of it: by default to the right, also outside the axes."""
+    place = {"xytext": (4, 0), "va": "center"} | place
+    axis.annotate(text, point, textcoords="offset points", color=colour, fontsize=7.5, annotation_clip=False, **place)
 
 
 def _quantity(axis: Axes, table: pd.DataFrame, quantity: str, colour: str) -> None:
@@ -379,22 +367,13 @@ def _label_ends(axis: Axes, x: float, ends: Mapping[str, tuple[float, Any]]) -> 
     height = -np.inf
     for text, (value, colour) in sorted(ends.items(), key=lambda item: item[1][0]):
         height = max(value, height + 0.09 * (high - low))
-        axis.annotate(
-            text,
-            (x, height),
-            xytext=(4, 0),
-            textcoords="offset points",
-            color=colour,
-            va="center",
-            fontsize=7,
-            annotation_clip=False,
-        )
+        _label(axis, text, (x, height), colour)
 
 
 def _plain_ticks(axis: Axes, ticks: Sequence[float]) -> None:
     axis.yaxis.set_major_locator(FixedLocator(ticks))
     axis.yaxis.set_minor_locator(NullLocator())
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.yaxis.set_major_formatter(_PLAIN)
 
 
 def _batch_size_axis(axis: Axes, sizes: Iterable[float], label: bool = True) -> None:
@@ -402,9 +381,14 @@ def _batch_size_axis(axis: Axes, sizes: Iterable[float], label: bool = True) -> 
     ticks = [size for size in sizes if float(np.log2(size)).is_integer()]
     axis.xaxis.set_major_locator(FixedLocator(ticks))
     axis.xaxis.set_minor_locator(NullLocator())
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.xaxis.set_major_formatter(_PLAIN)
     if label:
         axis.set_xlabel("batch size M")
+
+
+def _dataset_colour(title: str) -> str:
+    """Colour of the data set that a trace's title begins with."""
+    return DATASET_COLOURS.get(title.split(",")[0], "#333333")
 
 
 def _beta_colour(beta: float) -> Any:
