@@ -94,11 +94,7 @@ def load_parameters(profile: str) -> dict[str, dict[str, Any]]:
         Unknown profile, notebook or parameter; the message names close matches.
     """
     checks.choice("profile", profile, PROFILES)
-    try:
-        text = PARAMETERS.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{PARAMETERS} cannot be read: {error}") from None
-    profiles = checks.yaml_value(str(PARAMETERS), text)
+    profiles = checks.yaml_file(PARAMETERS)
     chosen = profiles.get(profile) if isinstance(profiles, dict) else None
     if not isinstance(chosen, dict):
         raise ValueError(f"{PARAMETERS.name} must hold a mapping {profile}: {{notebook: {{parameter: value}}}}")

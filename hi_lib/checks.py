@@ -6,6 +6,7 @@ import difflib
 import json
 import numbers
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,15 @@ def choice(where: str, value: Any, options: Iterable[str]) -> str:
     close = difflib.get_close_matches(str(value), known, n=3)
     hint = f"; did you mean {' or '.join(close)}?" if close else ""
     raise ValueError(f"{where} must be one of {', '.join(known)}; got {value!r}{hint}")
+
+
+def yaml_file(path: Path) -> Any:
+    """Read a YAML file of plain values."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
+    return yaml_value(str(path), text)
 
 
 def yaml_value(where: str, text: str) -> Any:

@@ -114,11 +114,7 @@ def load_claims(path: Path = CLAIMS) -> list[Claim]:
     ValueError
         The file is missing or no list of claims, or a claim lacks a field, names an unknown one, or an unknown verdict.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from None
-    entries = checks.yaml_value(str(path), text)
+    entries = checks.yaml_file(path)
     if not isinstance(entries, list):
         raise ValueError(f"{path} must hold a list of claims")
     claims = [_claim(f"{path.name}, entry {number}", entry) for number, entry in enumerate(entries, 1)]

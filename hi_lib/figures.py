@@ -75,11 +75,6 @@ def table(name: str, frame: pd.DataFrame) -> Styler:
     return frame.style.set_uuid(name)
 
 
-def close(figure: Figure) -> None:
-    """Keep a figure that was saved from being shown as well."""
-    plt.close(figure)
-
-
 def trace_title(name: str) -> str:
     """Data set and S-ML of a shipped trace as they stand in figures; any other name stays as it is."""
     return _TRACE_TITLES.get(name, name)
