@@ -27,6 +27,9 @@ serve: book ## serve the book on 127.0.0.1 (PORT=8000)
 lab: $(VENV)/lab.installed ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab --ip=127.0.0.1 $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
 
+bench: $(VENV)/book.installed ## measure speed and memory here; writes data/benchmarks, which the book shows
+	@$(BIN)/hi bench
+
 lock: $(VENV)/book.installed ## resolve all dependencies afresh and write requirements.lock
 	$(BIN)/python .ci/lock.py
 
@@ -42,5 +45,5 @@ $(VENV)/%.installed: pyproject.toml requirements.lock
 	@$(PIP) install --progress-bar off -c requirements.lock -e '.[$*]' | grep --line-buffered -E '^(Downloading|Installing|Successfully)' | cut -c1-100; test $${PIPESTATUS[0]} -eq 0
 	@touch $@
 
-.PHONY: help book test serve lab lock clean
+.PHONY: help book test serve lab bench lock clean
 SHELL := bash

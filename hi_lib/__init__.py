@@ -7,15 +7,18 @@
 True
 """
 
-from hi_lib.learners import HILF, Run, replay
+from hi_lib.learners import HILF, HILN, Run, replay
 from hi_lib.regret import (
     BestThreshold,
     anytime_learning_rates,
     anytime_regret_bound,
     best_threshold,
     lambda_min,
+    partial_feedback_bound,
     regret_bound,
+    tuned_exploration,
     tuned_learning_rate,
+    tuned_partial_feedback_rate,
 )
 from hi_lib.timing import CIFAR10, IMAGENETTE, OptimalBatch, Setting, TimingModel
 from hi_lib.traces import Trace, list_traces, load_trace, synthetic_trace
@@ -23,6 +26,7 @@ from hi_lib.traces import Trace, list_traces, load_trace, synthetic_trace
 __all__ = [
     "CIFAR10",
     "HILF",
+    "HILN",
     "IMAGENETTE",
     "BestThreshold",
     "OptimalBatch",
@@ -36,8 +40,11 @@ __all__ = [
     "lambda_min",
     "list_traces",
     "load_trace",
+    "partial_feedback_bound",
     "regret_bound",
     "replay",
     "synthetic_trace",
+    "tuned_exploration",
     "tuned_learning_rate",
+    "tuned_partial_feedback_rate",
 ]

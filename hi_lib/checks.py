@@ -37,6 +37,11 @@ def nonnegative(where: str, value: Any) -> float:
     return real(where, value, 0, np.inf)
 
 
+def share(where: str, value: Any) -> float:
+    """Return `value` as a float in (0, 1]."""
+    return real(where, value, 0, 1, open_ends="(")
+
+
 def whole(where: str, value: Any, low: int = 1) -> int:
     """Return `value` as an int from `low` to 2^53; 8.0 is fine, 8.5 and True are not."""
     number = np.nan if isinstance(value, bool | np.bool_) else _float(where, value)
@@ -83,6 +88,18 @@ def flags(where: str, values: ArrayLike, length: int | None = None) -> NDArray[n
         first = int(np.flatnonzero(bad)[0])
         raise ValueError(f"{where}[{first}] must be 0 or 1, got {float(array[first])!r}")
     return array.astype(bool)
+
+
+def partial_flags(where: str, values: ArrayLike, known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return a bool array from values that are 0/1 where `known`; elsewhere nan and None are taken as 0."""
+    array = np.asarray(values, dtype=object)
+    if array.shape != known.shape:
+        raise ValueError(f"{where} must have shape {known.shape}, got {array.shape}")
+    missing = np.array([item is None or item != item for item in array], dtype=bool)
+    if (missing & known).any():
+        first = int(np.flatnonzero(missing & known)[0])
+        raise ValueError(f"{where}[{first}] must be 0 or 1: that sample was offloaded, got {array[first]!r}")
+    return flags(where, np.where(missing, 0, array), array.size)
 
 
 def choice(where: str, value: Any, options: Iterable[str]) -> str:

@@ -66,6 +66,15 @@ def build_book(profile: Profile = "full") -> None:
 
 @app.command()
 @one_line_errors
+def bench() -> None:
+    """Measure what a round costs on this machine, and write data/benchmarks, which the book shows."""
+    from hi_lib import bench as benchmarks
+
+    console.print(f"written: {benchmarks.run(_say)}", markup=False)
+
+
+@app.command()
+@one_line_errors
 def run(
     notebook: str,
     parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE, YAML values.")] = None,

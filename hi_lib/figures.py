@@ -26,6 +26,13 @@ BETA_COLOURS = {0.3: "#0072B2", 0.5: "#D55E00", 0.7: "#009E73"}
 DATASET_COLOURS = {"Imagenette": "#7B3294", "CIFAR-10": "#8C6D00"}
 TIME_COLOURS = {"system_time": "#444444", "response_time": "#CC79A7"}
 LANE_COLOURS = {"device": "#009E73", "uplink": "#E69F00", "network": "#BBBBBB", "server": "#56B4E9"}
+METHOD_COLOURS = {
+    "plain": "#D55E00",
+    "streaming": "#009E73",
+    "replay": "#0072B2",
+    "engine": "#56B4E9",
+    "sort": "#999999",
+}
 _ALPHA_COLOURS = mpl.colormaps["viridis"]
 _PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
 
@@ -338,6 +345,20 @@ def confidence_histograms(traces: Mapping[str, Trace]) -> Figure:
     _outer_labels(axes, "samples (%)")
     handles = [Patch(color="#56B4E9", label="S-ML right"), Patch(color="#D55E00", label="S-ML wrong")]
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    return figure
+
+
+def speed(table: pd.DataFrame) -> Figure:
+    """Time of a round and peak memory against the number of samples, a line a method."""
+    figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.0))
+    columns = {"seconds_a_round": (1e6, "time of a round (µs)"), "peak_megabytes": (1, "peak memory (MB)")}
+    for axis, (column, (unit, label)) in zip(axes, columns.items(), strict=True):
+        axis.set(xscale="log", yscale="log", xlabel="samples n, all distinct", ylabel=label)
+        for method, colour in METHOD_COLOURS.items():
+            rows = table[table["method"] == method]
+            axis.plot(rows["samples"], rows[column] * unit, "o-", ms=3, color=colour, label=method)
+        axis.yaxis.set_major_formatter(_PLAIN)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure
 
 

@@ -2,11 +2,14 @@
 
 The loss of a sample depends on θ only through whether θ > p_t (offload) or θ <= p_t (accept). After any number of
 samples the weight exp(−η · past loss) is therefore constant on the cells between neighbouring confidences, and every
-integral over θ is a finite sum. This module is the plain version: each call costs O(cells).
+integral over θ is a finite sum. Here each call costs O(cells): `Forecaster` is the plain version, for confidences
+known in advance and any learning rate at any time; `StreamingForecaster` serves a device, which knows neither past nor
+future confidences, with one learning rate.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,10 @@ from numpy.typing import ArrayLike, NDArray
 from hi_lib.traces import cell_edges
 
 Floats = NDArray[np.floating[Any]]
+# How far two weights may drift apart, in nats, after which weights relative to the largest are taken afresh. A double
+# reaches down to e^-708: what was smaller then is still below e^-100 of the largest when it has grown by so much.
+SPAN = 600.0
+_BLOCK = 64  # cells
 
 
 class Forecaster:
@@ -31,28 +38,14 @@ class Forecaster:
 
     Parameters
     ----------
-    confidence : array-like of shape (n,), optional
-        Confidences that will be met, where known. Others are added by `refine`.
+    confidence : array-like of shape (n,)
+        All confidences that will be met.
     """
 
-    def __init__(self, confidence: ArrayLike | None = None) -> None:
-        self._edges = np.array([0.0, 1.0]) if confidence is None else cell_edges(confidence)
+    def __init__(self, confidence: ArrayLike) -> None:
+        self._edges = cell_edges(confidence)
         self._loss = np.zeros(self._edges.size - 1)
         self._log_length = np.log(np.diff(self._edges))
-
-    def refine(self, confidence: Floats) -> None:
-        """Cut cells at new confidences, shape (m,); both halves of a cut cell inherit its loss."""
-        values = np.unique(confidence)
-        place = np.searchsorted(self._edges, values)
-        unknown = self._edges[place] != values
-        values, place = values[unknown], place[unknown]
-        self._edges = np.insert(self._edges, place, values)
-        self._loss = np.insert(self._loss, place - 1, self._loss[place - 1])
-        self._log_length = np.insert(self._log_length, place - 1, 0.0)
-        # Only the cells on both sides of a new edge have a new length; logarithms are dear.
-        cut = place + np.arange(place.size)
-        cut = np.concatenate((cut - 1, cut))
-        self._log_length[cut] = np.log(self._edges[cut + 1] - self._edges[cut])
 
     def update(self, confidence: Floats, step: Floats) -> None:
         """Add a batch to the past: `step` (m,) is the loss for θ > p minus the loss for θ <= p of each sample."""
@@ -72,10 +65,77 @@ class Forecaster:
         above = np.append(np.cumsum(self.weights(learning_rate)[::-1])[::-1], 0.0)
         return above[np.searchsorted(self._edges, confidence)] / above[0]
 
-    def draw(self, learning_rate: float, rng: np.random.Generator) -> float:
+
+class StreamingForecaster:
+    """The same weights for one η, without knowing the confidences in advance; one exponential a sample.
+
+    Parameters
+    ----------
+    learning_rate : float
+        η > 0.
+    """
+
+    def __init__(self, learning_rate: float) -> None:
+        self.learning_rate = learning_rate
+        self._cells, self._drift = 1, 0.0
+        # Row 0: lower edge of each cell; row 1: its loss; row 2: its weight. With room to grow.
+        self._table = np.zeros((3, _BLOCK))
+        self._edges, self._loss, self._weight = self._table
+        self._edges[1] = self._weight[0] = 1.0
+
+    def update(self, confidence: Floats, step: Floats) -> None:
+        """Add a batch to the past: `step` (m,) is the loss for θ > p minus the loss for θ <= p of each sample."""
+        for p, change in zip(confidence.tolist(), step.tolist(), strict=True):
+            above = slice(self._cut(p), self._cells)
+            self._loss[above] += change
+            self._drift += self.learning_rate * abs(change)
+            if self._drift > SPAN:
+                self._weigh_afresh()
+            else:
+                self._weight[above] *= math.exp(-self.learning_rate * change)
+
+    def offload_probability(self, confidence: float) -> float:
+        """Probability that θ > p."""
+        place = self._cut(confidence)
+        above, below = self._weight[place : self._cells].sum(), self._weight[:place].sum()
+        return float(above / (above + below))
+
+    def draw(self, rng: np.random.Generator) -> float:
         """Draw one threshold from the current density."""
-        below = np.cumsum(self.weights(learning_rate))
-        cell = min(int(np.searchsorted(below, rng.random() * below[-1], side="right")), below.size - 1)
+        # In two steps, over blocks of cells and in one block: running sums over all cells would take most of the time.
+        blocks = self._weight.reshape(-1, _BLOCK)
+        before = np.append(0.0, np.cumsum(blocks @ np.ones(_BLOCK)))
+        target = rng.random() * before[-1]
+        block = int(np.searchsorted(before, target, side="right")) - 1
+        inside = np.searchsorted(before[block] + np.cumsum(blocks[block]), target, side="right")
+        cell = min(block * _BLOCK + int(inside), self._cells - 1)
         low, high = self._edges[cell : cell + 2]
         # Cells are open below: 1 − U lies in (0, 1].
         return float(low + (high - low) * (1.0 - rng.random()))
+
+    def _cut(self, p: float) -> int:
+        """Cut the cell that holds p, unless p is an edge; both halves keep its loss. Return the first cell above p."""
+        place = int(np.searchsorted(self._edges[: self._cells + 1], p))
+        low, high = self._edges[place - 1], self._edges[place]
+        if high == p:
+            return place
+        if self._cells + 2 > self._table.shape[1]:
+            self._table = np.concatenate((self._table, np.zeros_like(self._table)), axis=1)
+            self._edges, self._loss, self._weight = self._table
+        self._cells += 1
+        self._table[:, place + 1 : self._cells + 1] = self._table[:, place : self._cells]
+        self._edges[place] = p
+        weight = self._weight[place - 1]
+        self._loss[place] = self._loss[place - 1]
+        self._weight[place - 1], self._weight[place] = (
+            weight * ((p - low) / (high - low)),
+            weight * ((high - p) / (high - low)),
+        )
+        return place
+
+    def _weigh_afresh(self) -> None:
+        loss, edges = self._loss[: self._cells], self._edges[: self._cells + 1]
+        with np.errstate(over="ignore"):  # a weight that far below the best is zero
+            exponent = np.log(np.diff(edges)) - self.learning_rate * (loss - loss.min())
+        self._weight[: self._cells] = np.exp(exponent - exponent.max())
+        self._drift = 0.0

@@ -1,4 +1,4 @@
-"""The learners: Batch HI with full feedback (HIL-F), its streaming form, and the fixed rules it is compared with."""
+"""The learners: Batch HI with full feedback (HIL-F) and without (HIL-N), their streaming forms, and fixed rules."""
 
 from __future__ import annotations
 
@@ -11,25 +11,28 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks, regret
-from hi_lib.forecaster import Forecaster
+from hi_lib.forecaster import Forecaster, StreamingForecaster
 from hi_lib.traces import Trace, checked
 
 Floats = NDArray[np.floating[Any]]
 # Above it the compiled engine would lose digits; nobody learns that fast, but the answer must be right.
 ENGINE_LIMIT = 1e9
-LEARNERS = ("hil-f", "fixed", "always", "never")
+LEARNERS = ("hil-f", "hil-n", "fixed", "always", "never")
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
     """What a learner does on a trace, in expectation over its own draws of θ.
 
+    For HIL-N everything is conditional on the rounds it explored before, which its seed decides; whether it explores
+    in the round at hand is averaged over.
+
     Attributes
     ----------
     cost : NDArray of shape (n,)
         Expected cost of each round, β q_t + e_t (1 − q_t).
     offload_probability : NDArray of shape (n,)
-        q_t, the probability that round t is offloaded.
+        q_t, the probability that round t is offloaded, be it to explore.
     correct : NDArray of shape (n,)
         Whether the S-ML was right.
     batch_size : int
@@ -39,7 +42,9 @@ class Run:
     regret : float
         Expected total cost minus that of the best fixed threshold in hindsight.
     regret_bound : float or None
-        The theorem's bound on `regret`; None where no theorem applies.
+        The theorem's bound on `regret`, for HIL-N on its mean over seeds; None where no theorem applies.
+    exploration : float or None
+        ε, the share of rounds offloaded to learn; None for learners that do not explore.
     """
 
     cost: Floats
@@ -49,6 +54,7 @@ class Run:
     learning_rate: float | None
     regret: float
     regret_bound: float | None
+    exploration: float | None = None
 
     @property
     def average_cost(self) -> float:
@@ -67,9 +73,16 @@ class Run:
 
     @property
     def transmissions(self) -> float:
-        """Expected number of batches that send anything: one θ a batch, so P(any) is the batch's largest q_t."""
-        starts = range(0, self.offload_probability.size, self.batch_size)
-        return float(np.maximum.reduceat(self.offload_probability, starts).sum())
+        """Expected number of batches that send anything.
+
+        One θ a batch: without exploration P(any) is the batch's largest q_t. With it, the other samples of the batch
+        must not be explored either for nothing to be sent.
+        """
+        n = self.offload_probability.size
+        starts = np.arange(0, n, self.batch_size)
+        likeliest = np.maximum.reduceat(self.offload_probability, starts)
+        others = np.minimum(self.batch_size, n - starts) - 1
+        return float((1 - (1 - likeliest) * (1 - (self.exploration or 0.0)) ** others).sum())
 
 
 def replay(
@@ -82,7 +95,7 @@ def replay(
     threshold: float | None = None,
     seed: int | None = None,
 ) -> Run:
-    """Run a learner over a trace and return exact expectations: the same call always gives the same Run.
+    """Run a learner over a trace and return exact expectations over its draws of θ.
 
     Parameters
     ----------
@@ -91,16 +104,16 @@ def replay(
         Cost of an offload, in [0, 1].
     batch_size : int
         M >= 1 samples are decided with one θ; feedback and update come at the end of the batch.
-    learner : {"hil-f", "fixed", "always", "never"}
-        "hil-f" is Algorithm 1 with full feedback; M = 1 is vanilla HI.
+    learner : {"hil-f", "hil-n", "fixed", "always", "never"}
+        "hil-f" is Algorithm 1 with full feedback, "hil-n" learns from offloaded samples only; M = 1 is vanilla HI.
     learning_rate : {"tuned", "anytime"} or float > 0
-        η for "hil-f": η*(n, M, λ_min), rates that need no horizon, or a value of your own.
-    exploration : None
-        Reserved for learners with partial feedback; these learners refuse it.
+        η: the one that minimises the regret bound, rates that need no horizon ("hil-f" only), or a value of your own.
+    exploration : float in (0, 1], optional
+        ε for "hil-n", and only for it; by default the one that minimises its regret bound.
     threshold : float in [0, 1], optional
         θ for "fixed", and only for it.
     seed : int, optional
-        Accepted for every learner; these ones draw nothing.
+        Decides which rounds "hil-n" explores; the others draw nothing, and give the same Run for every seed.
 
     Raises
     ------
@@ -119,22 +132,31 @@ def replay(
     checks.seed("seed", seed)
     beta = checks.real("beta", beta, 0, 1)
     size = checks.whole("batch_size", batch_size)
-    if exploration is not None:
-        raise ValueError(
-            f"exploration must be None for learner {learner!r}, which sees every label; got {exploration!r}"
-        )
+    if exploration is not None and learner != "hil-n":
+        raise ValueError(f"exploration must be None for learner {learner!r}, got {exploration!r}: only hil-n explores")
     if (threshold is None) == (learner == "fixed"):
         raise ValueError(f"threshold must be {'given' if learner == 'fixed' else 'None'} for learner {learner!r}")
+    eta, bound = None, None
     if learner == "hil-f":
-        rates, bound = _learning_rates(trace, size, learning_rate)
-        compiled = rates[0] == rates[-1] <= ENGINE_LIMIT
-        offload = (_hil_f_compiled if compiled else _hil_f)(trace, beta, size, rates)
-        eta = float(rates[-1])
+        offload, eta, bound = _replay_hil_f(trace, beta, size, learning_rate)
+    elif learner == "hil-n":
+        offload, eta, exploration, bound = _replay_hil_n(trace, beta, size, learning_rate, exploration, seed)
     else:
-        offload, eta, bound = _fixed_rule(trace, learner, threshold), None, None
-    cost = beta * offload + ~trace.correct * (1 - offload)
+        offload = _fixed_rule(trace, learner, threshold)
+    cost = np.where(trace.correct, 0.0, 1 - offload)
+    cost += beta * offload
     floor = regret.best_threshold(trace, beta).average_cost * len(trace)
-    return Run(cost, offload, trace.correct, size, eta, float(cost.sum() - floor), bound)
+    return Run(cost, offload, trace.correct, size, eta, float(cost.sum() - floor), bound, exploration)
+
+
+def _replay_hil_f(
+    trace: Trace, beta: float, batch_size: int, learning_rate: str | float
+) -> tuple[Floats, float, float]:
+    rates, bound = _learning_rates(trace, batch_size, learning_rate)
+    eta = float(rates[-1])
+    if rates[0] == eta <= ENGINE_LIMIT:
+        return _hil_f_compiled(trace, beta, batch_size, eta), eta, bound
+    return _hil_f(trace, beta, batch_size, rates), eta, bound
 
 
 def _hil_f(trace: Trace, beta: float, batch_size: int, rates: Floats) -> Floats:
@@ -148,12 +170,42 @@ def _hil_f(trace: Trace, beta: float, batch_size: int, rates: Floats) -> Floats:
     return offload
 
 
-def _hil_f_compiled(trace: Trace, beta: float, batch_size: int, rates: Floats) -> Floats:
+def _hil_f_compiled(trace: Trace, beta: float, batch_size: int, learning_rate: float) -> Floats:
     """The same for a constant η, at O(log n) a sample."""
+    return _engine(trace, ~trace.correct, (beta, beta - 1), learning_rate, batch_size)
+
+
+def _replay_hil_n(
+    trace: Trace, beta: float, batch_size: int, learning_rate: str | float, exploration: float | None, seed: int | None
+) -> tuple[Floats, float, float, float]:
+    """HIL-N over a trace: every sample is flagged with probability ε, and offloaded if flagged or below θ.
+
+    Only flagged samples count as feedback, weighted 1/ε: pseudo-loss β for θ > p, e_t Q_t / ε for θ <= p, unbiased.
+    """
+    n, shortest = len(trace), regret.lambda_min(trace)
+    if isinstance(learning_rate, str):
+        checks.choice("learning_rate", learning_rate, ("tuned",))
+        if exploration is None:
+            exploration = regret.tuned_exploration(n, batch_size, shortest, beta)
+        # One cell of length 1 leaves nothing to learn: any η does.
+        eta = regret.tuned_partial_feedback_rate(n, batch_size, shortest, exploration) or 1.0
+    else:
+        eta = checks.real("learning_rate", learning_rate, 0, ENGINE_LIMIT, open_ends="(")
+        if exploration is None:
+            exploration = regret.tuned_exploration(n, batch_size, shortest, beta, eta)
+    exploration = checks.share("exploration", exploration)
+    bound = regret.partial_feedback_bound(n, batch_size, shortest, beta, eta, exploration)
+    flagged = np.random.default_rng(seed).random(n) < exploration
+    offload = _engine(trace, flagged & ~trace.correct, (beta, beta - 1 / exploration), eta, batch_size)
+    return offload + exploration * (1 - offload), eta, exploration, bound
+
+
+def _engine(
+    trace: Trace, wrong: NDArray[np.bool_], steps: tuple[float, float], learning_rate: float, batch_size: int
+) -> Floats:
     from hi_lib import engine  # brings numba, which only replays need
 
-    step, size = beta - ~trace.correct, min(batch_size, len(trace))
-    return engine.offload_probability(trace.edges, trace.position, step, float(rates[0]), size)
+    return engine.offload_probability(trace.gaps, trace.order, wrong, steps, learning_rate, min(batch_size, len(trace)))
 
 
 def _batches(n: int, batch_size: int) -> Iterator[slice]:
@@ -161,7 +213,7 @@ def _batches(n: int, batch_size: int) -> Iterator[slice]:
 
 
 def _learning_rates(trace: Trace, batch_size: int, learning_rate: str | float) -> tuple[Floats, float]:
-    """η of every batch, shape (⌈n/M⌉,), and the bound that goes with it."""
+    """HIL-F's η of every batch, shape (⌈n/M⌉,), and the bound that goes with it."""
     n, shortest = len(trace), regret.lambda_min(trace)
     batches = math.ceil(n / batch_size)
     if isinstance(learning_rate, str):
@@ -206,8 +258,8 @@ class HILF:
         self.beta = checks.real("beta", beta, 0, 1)
         self.learning_rate = checks.positive("learning_rate", learning_rate)
         self._rng = np.random.default_rng(checks.seed("seed", seed))
-        self._forecaster = Forecaster()
-        self._threshold = self._forecaster.draw(self.learning_rate, self._rng)
+        self._forecaster = StreamingForecaster(self.learning_rate)
+        self._threshold = self._forecaster.draw(self._rng)
 
     def threshold(self) -> float:
         """θ of the current batch."""
@@ -221,6 +273,64 @@ class HILF:
         """End the batch: learn from the confidence and correctness of all its m samples, then draw the next θ."""
         values = checks.vector("confidence", confidence)
         right = checks.flags("correct", correct, values.size)
-        self._forecaster.refine(values)
-        self._forecaster.update(values, self.beta - ~right)
-        self._threshold = self._forecaster.draw(self.learning_rate, self._rng)
+        self._learn(values, self.beta - ~right)
+
+    def _learn(self, confidence: Floats, step: Floats) -> None:
+        self._forecaster.update(confidence, step)
+        self._threshold = self._forecaster.draw(self._rng)
+
+
+class HILN(HILF):
+    """Batch HI on a device that learns from offloaded samples only: some are offloaded to learn, whatever θ says.
+
+    Each sample is explored with probability ε. The others teach nothing here, even where they were offloaded, since
+    whether those come back depends on their confidence.
+
+    Parameters
+    ----------
+    beta, learning_rate, seed
+        As for `HILF`; the seed also decides which samples are explored.
+    exploration : float
+        ε, in (0, 1].
+
+    Examples
+    --------
+    >>> learner = HILN(beta=0.7, learning_rate=0.1, exploration=0.05, seed=2)
+    >>> learner.decide([0.2, 0.99])                       # offload where θ > p, or to explore
+    array([ True, False])
+    >>> learner.update([0.2, 0.99], correct=[0, np.nan])  # nothing is known of what stayed on the device
+    """
+
+    def __init__(self, beta: float, learning_rate: float, exploration: float, seed: int | None = None) -> None:
+        super().__init__(beta, learning_rate, seed)
+        self.exploration = checks.share("exploration", exploration)
+        self._decided: list[tuple[Floats, NDArray[np.bool_]]] = []
+
+    def decide(self, confidence: ArrayLike) -> NDArray[np.bool_]:
+        """Which samples of the current batch to offload: bool array of shape (m,), θ > p or explored.
+
+        A batch may come in several calls; each call decides further samples.
+        """
+        values = checks.vector("confidence", confidence)
+        explored = self._rng.random(values.size) < self.exploration
+        self._decided.append((values, explored))
+        return (self._threshold > values) | explored
+
+    def update(self, confidence: ArrayLike, correct: ArrayLike) -> None:
+        """End the batch: learn from its m samples as they were decided, then draw the next θ.
+
+        Raises
+        ------
+        ValueError
+            `confidence` is not what was decided since the last update, or `correct`, nan or None where a sample
+            stayed local, lacks the answer to one that was offloaded.
+        """
+        values = checks.vector("confidence", confidence)
+        decided, explored = (
+            (np.concatenate(parts) for parts in zip(*self._decided, strict=True)) if self._decided else ((), ())
+        )
+        if not np.array_equal(values, decided):
+            raise ValueError(f"confidence must hold the {len(decided)} samples decided since the last update, in order")
+        right = checks.partial_flags("correct", correct, known=(self._threshold > values) | explored)
+        self._decided.clear()
+        self._learn(values, self.beta - (explored & ~right) / self.exploration)

@@ -34,14 +34,19 @@ def best_threshold(trace: Trace, beta: float) -> BestThreshold:
     BestThreshold(threshold=0.75, average_cost=0.3333333333333333, offload_ratio=0.6666666666666666)
     """
     beta = checks.real("beta", beta, 0, 1)
-    edges, position = checked(trace).edges, trace.position
+    order, gaps = checked(trace).order, trace.gaps
     # Whole numbers until the end: equally good cells must tie exactly.
-    offloaded = np.bincount(position, minlength=edges.size).cumsum()[:-1]
-    mended = np.bincount(position[~trace.correct], minlength=edges.size).cumsum()[:-1]
-    cost = beta * offloaded + ((~trace.correct).sum() - mended)
-    best = int(cost.argmin())
+    offloaded = np.flatnonzero(gaps > 0)
+    mended = np.zeros(gaps.size, dtype=np.intp)
+    np.cumsum(~trace.correct[order], out=mended[1:])
+    cost = beta * offloaded + (mended[-1] - mended[offloaded])
+    best = int(offloaded[cost.argmin()])
     n = len(trace)
-    return BestThreshold(float(edges[best : best + 2].mean()), float(cost[best] / n), float(offloaded[best] / n))
+    lower = trace.confidence[order[best - 1]] if best > 0 else 0.0
+    upper = trace.confidence[order[best]] if best < n else 1.0
+    middle = (lower + upper) / 2
+    # Between neighbouring doubles there is no middle.
+    return BestThreshold(float(middle if middle > lower else upper), float(cost.min() / n), best / n)
 
 
 def lambda_min(trace: Trace) -> float:
@@ -52,7 +57,7 @@ def lambda_min(trace: Trace) -> float:
     >>> lambda_min(Trace([0.5, 0.875], [1, 1]))
     0.125
     """
-    return float(np.diff(checked(trace).edges).min())
+    return float(checked(trace).gaps.min(where=trace.gaps > 0, initial=1.0))
 
 
 def tuned_learning_rate(n: int, batch_size: int, lambda_min: float) -> float:
@@ -101,5 +106,50 @@ def anytime_regret_bound(n: int, batch_size: int, lambda_min: float) -> float:
     return float(_log_inverse(lambda_min) / rates[-1] + (rates * sizes**2).sum() / 8)
 
 
+def partial_feedback_bound(
+    n: int, batch_size: int, lambda_min: float, beta: float, learning_rate: float, exploration: float
+) -> float:
+    """Bound on HIL-N's expected regret: n β ε + L/η + (η/2) (n/ε + n (M − 1)).
+
+    Examples
+    --------
+    >>> round(partial_feedback_bound(10_000, 4, 1e-6, beta=0.5, learning_rate=0.02, exploration=0.1), 1)
+    2490.8
+    """
+    log_cells, cost = _log_inverse(lambda_min), checks.real("beta", beta, 0, 1)
+    n, size = checks.whole("n", n), checks.whole("batch_size", batch_size)
+    eta, share = checks.positive("learning_rate", learning_rate), checks.share("exploration", exploration)
+    return n * cost * share + log_cells / eta + eta / 2 * n * (1 / share + size - 1)
+
+
+def tuned_exploration(
+    n: int, batch_size: int, lambda_min: float, beta: float, learning_rate: float | None = None
+) -> float:
+    """ε in [1/n, 1] that minimises HIL-N's bound, for the given η or, without one, for the best η at each ε."""
+    log_cells, cost = _log_inverse(lambda_min), checks.real("beta", beta, 0, 1)
+    n, size = checks.whole("n", n), checks.whole("batch_size", batch_size)
+    if cost == 0:
+        return 1.0
+    if learning_rate is not None:
+        best = np.sqrt(checks.positive("learning_rate", learning_rate) / (2 * cost))
+    else:
+        # The derivative of n β ε + √(2 L n (1/ε + M − 1)) vanishes where ε³ + (M − 1) ε⁴ = L / (2 n β²).
+        target = log_cells / (2 * n * cost**2)
+        if target >= size:
+            return 1.0
+        from scipy import optimize  # half a second to import, and only this needs it
+
+        best = optimize.brentq(lambda share: share**3 + (size - 1) * share**4 - target, 0, 1)
+    return float(np.clip(best, 1 / n, 1))
+
+
+def tuned_partial_feedback_rate(n: int, batch_size: int, lambda_min: float, exploration: float) -> float:
+    """η = √(2 L / (n (1/ε + M − 1))), which minimises HIL-N's bound for a given ε."""
+    n, size = checks.whole("n", n), checks.whole("batch_size", batch_size)
+    return float(
+        np.sqrt(2 * _log_inverse(lambda_min) / (n * (1 / checks.share("exploration", exploration) + size - 1)))
+    )
+
+
 def _log_inverse(lambda_min: float) -> float:
-    return float(-np.log(checks.real("lambda_min", lambda_min, 0, 1, open_ends="("))) + 0.0
+    return float(-np.log(checks.share("lambda_min", lambda_min))) + 0.0

@@ -135,7 +135,7 @@ class TimingModel:
         names = ("offload_ratio", *(parameter.name for parameter in fields(self)))
         checks.choice("parameter", parameter, names)
         factor = checks.positive("factor", factor)
-        offload_ratio = checks.real("offload_ratio", offload_ratio, 0, 1, open_ends="(")
+        offload_ratio = checks.share("offload_ratio", offload_ratio)
         if parameter == "offload_ratio":
             chosen = self.optimal_batch_size(factor * offload_ratio, alpha)
         else:

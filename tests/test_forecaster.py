@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 import hi_lib as hi
 from hi_lib import engine, learners
-from hi_lib.forecaster import Forecaster
+from hi_lib.forecaster import Forecaster, StreamingForecaster
 
 EPSILON = np.finfo(float).eps
 
@@ -18,7 +18,8 @@ def plain(trace, beta, batch_size, eta):
 
 def fast(trace, beta, batch_size, eta):
     """The same on the engine."""
-    return engine.offload_probability(trace.edges, trace.position, beta - ~trace.correct, eta, batch_size)
+    wrong = ~trace.correct
+    return engine.offload_probability(trace.gaps, trace.order, wrong, (beta, beta - 1), eta, batch_size)
 
 
 def brute_force(trace, beta, batch_size, eta, grid):
@@ -71,24 +72,45 @@ def test_weights_recover_after_underflow(eta):
     assert offload[-1] > 1 - 1e-15
 
 
-def test_a_million_rounds_stay_finite():
-    trace = hi.synthetic_trace(1_000_000, seed=0)
-    offload = fast(trace, 0.5, 1, 0.5)
-    assert np.isfinite(offload).all()
+def exact_share(trace, beta, eta, t):
+    """q_t from the definition, for M = 1: one sum over the cells of the past, in extended precision."""
+    past, p = np.argsort(trace.confidence[:t], kind="stable"), trace.confidence[t]
+    edges = np.concatenate(([0.0], trace.confidence[past], [1.0]))
+    wrong = np.append(0, np.cumsum(~trace.correct[past]))
+    exponent = -np.longdouble(eta) * (np.longdouble(beta) * np.arange(t + 1) - wrong)
+    weight = np.exp(exponent - exponent.max())
+    above = (weight * (edges[1:] - np.clip(p, edges[:-1], edges[1:]))).sum()
+    return float(above / (weight * np.diff(edges)).sum())
+
+
+@pytest.mark.parametrize(("beta", "eta"), [(0.5, 0.0148), (0.7, 0.0148), (0.3, 1.0)])
+def test_engine_is_exact_over_a_million_rounds(beta, eta):
+    trace = hi.synthetic_trace(1_000_000, seed=1)
+    offload = fast(trace, beta, 1, eta)
+    for t in (1, 1000, 54_321, 400_000, 999_999):
+        assert offload[t] == pytest.approx(exact_share(trace, beta, eta, t), abs=1e-12)
     assert offload.min() >= 0
     assert offload.max() <= 1
 
 
-@given(traces(), st.floats(0.01, 10))
-def test_refining_step_by_step_changes_nothing(trace, eta):
-    known, growing = Forecaster(trace.confidence), Forecaster()
+@given(traces(), costs, st.floats(0.01, 1e6))
+def test_streaming_forecaster_agrees_with_the_plain_one(trace, beta, eta):
+    known, growing = Forecaster(trace.confidence), StreamingForecaster(eta)
+    # A weight is a product where it was a sum in the exponent: n roundings, and those of the exponents themselves.
+    tolerance = 1e-12 + 4 * len(trace) * min(eta, 600) * EPSILON
     for p, right in zip(trace.confidence, trace.correct, strict=True):
-        sample, step = np.array([p]), np.array([0.4 - (not right)])
-        growing.refine(sample)
-        before = known.offload_probability(sample, eta)
-        assert growing.offload_probability(sample, eta) == pytest.approx(before, abs=1e-12)
+        sample, step = np.array([p]), np.array([round(4 * beta) / 4 - (not right)])
+        assert growing.offload_probability(p) == pytest.approx(known.offload_probability(sample, eta)[0], abs=tolerance)
         known.update(sample, step)
         growing.update(sample, step)
+
+
+def test_streaming_weights_recover_after_underflow():
+    growing = StreamingForecaster(8.0)
+    for right in np.arange(1200) < 400:
+        growing.update(np.array([0.25, 0.5]), np.full(2, 0.5 - (not right)))
+    trace = hi.Trace(np.tile([0.25, 0.5], 1200), np.repeat(np.arange(1200) < 400, 2))
+    assert growing.offload_probability(0.5) == pytest.approx(exact_share(trace, 0.5, 8.0, 2399), abs=1e-12)
 
 
 def test_confidence_one_is_never_offloaded_and_zero_always():
@@ -97,12 +119,12 @@ def test_confidence_one_is_never_offloaded_and_zero_always():
 
 
 def test_draws_follow_the_density():
-    forecaster = Forecaster([0.25, 0.75])
+    forecaster = StreamingForecaster(2.0)
     forecaster.update(np.array([0.25, 0.75]), np.array([-0.6, 0.3]))
     rng = np.random.default_rng(5)
-    draws = np.array([forecaster.draw(2.0, rng) for _ in range(20_000)])
+    draws = np.array([forecaster.draw(rng) for _ in range(20_000)])
     for p in (0.25, 0.75):
-        q = forecaster.offload_probability(np.array([p]), 2.0)[0]
+        q = forecaster.offload_probability(p)
         assert (draws > p).mean() == pytest.approx(q, abs=4 * np.sqrt(q * (1 - q) / draws.size))
     inside = draws[(draws > 0.25) & (draws <= 0.75)]
     # Uniform within a cell: mean 1/2, standard deviation of a draw 1/(2 √12).

@@ -1,7 +1,12 @@
+import joblib
 import numpy as np
 import pytest
+from conftest import batch_sizes, costs, traces
+from hypothesis import given
+from hypothesis import strategies as st
 
 import hi_lib as hi
+from hi_lib.forecaster import Forecaster
 
 TRACE = hi.Trace([0.2, 0.6, 0.9, 0.4], [0, 1, 1, 0])
 
@@ -24,27 +29,82 @@ def test_batches_of_one_are_vanilla_hi():
     assert run.offload_probability == pytest.approx(vanilla(trace, 0.4, 0.2), abs=1e-11)
 
 
+@pytest.mark.parametrize("exploration", [None, 0.2])
 @pytest.mark.parametrize("batch_size", [1, 4, 7])
-def test_streaming_object_agrees_with_exact_expectations(batch_size):
-    trace, beta, eta, seeds = hi.load_trace("imagenette-mobilenet_v1_0.25_128").shuffled(4), 0.5, 0.3, 2000
+def test_streaming_objects_agree_with_replays(batch_size, exploration):
+    """HIL-F's expectations are exact; HIL-N's depend on the rounds explored, and both sides are means over seeds."""
+    trace, beta, eta, seeds = hi.load_trace("imagenette-mobilenet_v1_0.25_128").shuffled(4), 0.5, 0.3, 1000
     trace = hi.Trace(trace.confidence[:30], trace.correct[:30])
-    run = hi.replay(trace, beta, batch_size, learning_rate=eta)
+    if exploration is None:
+        runs = [hi.replay(trace, beta, batch_size, learning_rate=eta)]
+    else:
+        runs = [hi.replay(trace, beta, batch_size, "hil-n", eta, exploration, seed=seed) for seed in range(seeds)]
     offloads = np.zeros((seeds, len(trace)))
     for seed in range(seeds):
-        learner = hi.HILF(beta, eta, seed)
+        learner = hi.HILF(beta, eta, seed) if exploration is None else hi.HILN(beta, eta, exploration, seed)
         for start in range(0, len(trace), batch_size):
             batch = slice(start, start + batch_size)
-            offloads[seed, batch] = learner.decide(trace.confidence[batch])
-            learner.update(trace.confidence[batch], trace.correct[batch])
-    q = run.offload_probability
-    error = np.sqrt(q * (1 - q) / seeds)
+            offloads[seed, batch] = sent = learner.decide(trace.confidence[batch])
+            feedback = trace.correct[batch] if exploration is None else np.where(sent, trace.correct[batch], np.nan)
+            learner.update(trace.confidence[batch], feedback)
+    q = np.array([run.offload_probability for run in runs])
+    error = np.sqrt((q * (1 - q)).mean(axis=0) / seeds + q.var(axis=0) * (1 / seeds + 1 / len(runs)))
     # 30 means; a normal deviate beyond 4.5 has probability 7e-6.
-    assert (np.abs(offloads.mean(axis=0) - q) <= 4.5 * error).all()
-    cost = offloads * beta + (1 - offloads) * ~trace.correct
-    spread = cost.mean(axis=1).std(ddof=1) / np.sqrt(seeds)
-    assert cost.mean() == pytest.approx(run.average_cost, abs=4 * spread)
+    assert (np.abs(offloads.mean(axis=0) - q.mean(axis=0)) <= 4.5 * error).all()
+    cost = (offloads * beta + (1 - offloads) * ~trace.correct).mean(axis=1)
+    expected = np.array([run.average_cost for run in runs])
+    spread = np.sqrt(cost.var(ddof=1) / seeds + expected.var() / len(runs))
+    assert cost.mean() == pytest.approx(expected.mean(), abs=4 * spread)
     sent = np.maximum.reduceat(offloads, np.arange(0, len(trace), batch_size), axis=1).sum(axis=1)
-    assert sent.mean() == pytest.approx(run.transmissions, abs=4 * sent.std(ddof=1) / np.sqrt(seeds))
+    expected = np.array([run.transmissions for run in runs])
+    spread = np.sqrt(sent.var(ddof=1) / seeds + expected.var() / len(runs))
+    assert sent.mean() == pytest.approx(expected.mean(), abs=4 * spread)
+
+
+@given(traces(), costs, batch_sizes, st.floats(0.01, 1.0), st.floats(0.01, 10.0), st.integers(0, 9))
+def test_hil_n_learns_from_explored_samples_only(trace, beta, batch_size, exploration, eta, seed):
+    run = hi.replay(trace, beta, batch_size, "hil-n", eta, exploration, seed=seed)
+    explored = np.random.default_rng(seed).random(len(trace)) < exploration
+    step = beta - (explored & ~trace.correct) / exploration
+    forecaster = Forecaster(trace.confidence)
+    for start in range(0, len(trace), batch_size):
+        batch = slice(start, start + batch_size)
+        below_threshold = forecaster.offload_probability(trace.confidence[batch], eta)
+        expected = 1 - (1 - below_threshold) * (1 - exploration)
+        # Steps of 1/ε are rounded: n η / ε ε_machine in an exponent.
+        tolerance = 1e-12 + 8 * len(trace) * eta / exploration * np.finfo(float).eps
+        assert run.offload_probability[batch] == pytest.approx(expected, abs=tolerance)
+        forecaster.update(trace.confidence[batch], step[batch])
+
+
+def test_hil_n_depends_on_its_seed_alone():
+    trace = hi.load_trace("cifar10-resnet8").shuffled(0)
+    alone = [hi.replay(trace, 0.5, 4, "hil-n", seed=seed).average_cost for seed in range(8)]
+    threads = joblib.Parallel(n_jobs=4, prefer="threads")(
+        joblib.delayed(hi.replay)(trace, 0.5, 4, "hil-n", seed=seed) for seed in range(8)
+    )
+    assert [run.average_cost for run in threads] == alone
+    assert len(set(alone)) == 8
+
+
+def test_hil_n_feedback_must_belong_to_the_batch():
+    learner, twin = (hi.HILN(0.5, 0.1, exploration=0.5, seed=3) for _ in range(2))
+    with pytest.raises(ValueError, match="0 samples decided"):
+        learner.update([0.3], [1])
+    for each in (learner, twin):
+        assert each.decide([0.0, 1.0, 1.0])[0]
+    for wrong_order, feedback, says in (
+        ([0.0, 1.0], [1, 1], "3 samples decided"),
+        ([1.0, 0.0, 1.0], [1, 1, 1], "in order"),
+        ([0.0, 1.0, 1.0], [None, 1, 1], r"correct\[0\] must be 0 or 1: that sample was offloaded"),
+        ([0.0, 1.0, 1.0], [2, 1, 1], r"correct\[0\] must be 0 or 1"),
+        ([0.0, 1.0, 1.0], [1, 1], "shape"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            learner.update(wrong_order, feedback)
+    for each in (learner, twin):
+        each.update([0.0, 1.0, 1.0], [0, 0, 0])
+    assert learner.threshold() == twin.threshold()
 
 
 def test_streaming_threshold_is_constant_within_a_batch():
@@ -127,6 +187,11 @@ def test_anytime_rates_start_high_and_fall():
         ({"learner": "hilf"}, "did you mean hil-f"),
         ({"learner": ["hil-f"]}, "learner must be one of"),
         ({"exploration": 0.1}, "exploration must be None"),
+        ({"learner": "hil-n", "exploration": 0}, r"exploration must be in \(0, 1\]"),
+        ({"learner": "hil-n", "exploration": 1.5}, r"exploration must be in \(0, 1\]"),
+        ({"learner": "hil-n", "exploration": np.nan}, r"exploration must be in \(0, 1\]"),
+        ({"learner": "hil-n", "learning_rate": "anytime"}, "learning_rate must be one of tuned"),
+        ({"learner": "hil-n", "learning_rate": 1e10}, "learning_rate must be in"),
         ({"threshold": 0.5}, "threshold must be None"),
         ({"learner": "fixed"}, "threshold must be given"),
         ({"learner": "fixed", "threshold": 2}, "threshold must be in"),

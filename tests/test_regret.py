@@ -2,7 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
-from conftest import costs, traces
+from conftest import batch_sizes, costs, traces
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -79,3 +79,23 @@ def test_a_cell_length_outside_its_range_is_refused(lam):
 def test_counts_must_be_whole(arguments):
     with pytest.raises(ValueError, match="must be"):
         hi.tuned_learning_rate(*arguments, 0.5)
+
+
+@given(st.integers(1, 10**6), batch_sizes, st.floats(1e-12, 0.99), st.floats(0.01, 1.0))
+def test_tuned_exploration_minimises_the_bound(n, batch_size, lambda_min, beta):
+    def bound(share):
+        eta = hi.tuned_partial_feedback_rate(n, batch_size, lambda_min, share)
+        return hi.partial_feedback_bound(n, batch_size, lambda_min, beta, eta, share)
+
+    tuned = hi.tuned_exploration(n, batch_size, lambda_min, beta)
+    nearby = (bound(np.clip(tuned * factor, 1 / n, 1)) for factor in (0.5, 0.9, 1.1, 2.0))
+    assert bound(tuned) <= min(nearby) * (1 + 1e-12)
+
+
+@given(st.integers(1, 10**6), batch_sizes, st.floats(1e-3, 10), st.floats(0.01, 1.0))
+def test_tuned_exploration_for_a_given_rate(n, batch_size, eta, beta):
+    tuned = hi.tuned_exploration(n, batch_size, 0.1, beta, eta)
+    found = [
+        hi.partial_feedback_bound(n, batch_size, 0.1, beta, eta, np.clip(tuned * f, 1 / n, 1)) for f in (1, 0.9, 1.1)
+    ]
+    assert found[0] <= min(found) * (1 + 1e-12)

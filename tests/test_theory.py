@@ -74,3 +74,12 @@ def test_order_within_a_batch_does_not_matter(trace, beta, batch_size):
     forward = hi.replay(trace, beta, batch_size, learning_rate=0.3)
     backward = hi.replay(turned, beta, batch_size, learning_rate=0.3)
     assert backward.offload_probability == pytest.approx(forward.offload_probability[order], abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ["imagenette-mobilenet_v1_0.25_128", "cifar10-resnet8"])
+@pytest.mark.parametrize("batch_size", [1, 64])
+def test_hil_n_stays_below_its_bound_on_average(name, batch_size):
+    trace = hi.load_trace(name).shuffled(0)
+    runs = [hi.replay(trace, 0.5, batch_size, "hil-n", seed=seed) for seed in range(20)]
+    regret = np.array([run.regret for run in runs])
+    assert regret.mean() + 4 * regret.std(ddof=1) / np.sqrt(20) < runs[0].regret_bound

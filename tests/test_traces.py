@@ -2,6 +2,8 @@ import re
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import hi_lib as hi
 from hi_lib import traces
@@ -152,3 +154,16 @@ def test_the_synthetic_trace_has_the_stated_optimum(beta):
     run = hi.replay(trace, beta, learner="fixed", threshold=1 - beta)
     # A round's cost lies in [0, 1]: its standard deviation is at most 1/2.
     assert run.average_cost == pytest.approx(beta - beta**2 / 2, abs=4 * 0.5 / np.sqrt(n))
+
+
+hard_to_sort = st.one_of(
+    st.floats(0, 1), st.sampled_from([0.0, -0.0, 5e-324, 1.0]), st.integers(0, 40).map(lambda k: 1 - k * 2.0**-53)
+)
+
+
+@given(st.lists(hard_to_sort, min_size=1, max_size=200))
+def test_order_is_a_stable_sort(values):
+    trace = hi.Trace(values, np.zeros(len(values)))
+    assert trace.order.tolist() == np.argsort(values, kind="stable").tolist()
+    assert trace.gaps.sum() == pytest.approx(1, abs=1e-12)
+    assert (trace.gaps >= 0).all()

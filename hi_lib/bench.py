@@ -1,0 +1,149 @@
+"""Benchmarks: what a round costs, in time and memory. The results are committed, with the machine's name."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from hi_lib import regret
+from hi_lib.forecaster import Forecaster
+from hi_lib.learners import HILF, _engine, replay
+from hi_lib.traces import DATA, Trace, synthetic_trace, write_atomically
+
+SPEED = DATA / "benchmarks" / "speed.csv"
+MACHINE = DATA / "benchmarks" / "machine.json"
+BETA = 0.5
+REPEATS = 7
+# Rounds beyond these numbers of known confidences would take hours, or days.
+LARGEST = {"plain": 1_000_000, "streaming": 100_000, "engine": 10_000_000, "replay": 10_000_000, "sort": 10_000_000}
+
+Task = Callable[[], float]  # runs once and returns seconds a round
+
+
+def run(say: Callable[[str], None] = print, sizes: tuple[int, ...] = (10**3, 10**4, 10**5, 10**6, 10**7)) -> Path:
+    """Measure all methods at all sizes, in turn so that a busy machine slows all of them, and write the results."""
+    import pandas as pd
+
+    rows = []
+    for n in sizes:
+        trace = synthetic_trace(n, seed=0)
+        tasks = {name: make(trace) for name, make in METHODS.items() if n <= LARGEST[name]}
+        for task in tasks.values():
+            task()  # compiles, fills caches
+        repeats = REPEATS if n < 10**7 else 3
+        seconds = {name: [] for name in tasks}  # type: dict[str, list[float]]
+        for _ in range(repeats):
+            for name, task in tasks.items():
+                seconds[name].append(task())
+        for name, found in seconds.items():
+            to_sort = statistics.median(a / b for a, b in zip(found, seconds["sort"], strict=True))
+            rows.append((name, n, statistics.median(found), min(found), to_sort, _peak_memory(name, n)))
+            say(f"{name:>9} {n:>10,} samples: {rows[-1][2] * 1e6:10.3f} µs a round, {rows[-1][5]:6.0f} MB")
+    columns = ["method", "samples", "seconds_a_round", "least_seconds_a_round", "sorts", "peak_megabytes"]
+    write_atomically(SPEED, pd.DataFrame(rows, columns=columns).to_csv(index=False, float_format="%.5g"))
+    write_atomically(MACHINE, json.dumps(_machine(), indent=2) + "\n")
+    return SPEED
+
+
+def _sort(trace: Trace) -> Task:
+    return lambda: _timed(lambda: np.sort(trace.confidence)) / len(trace)
+
+
+def _plain(trace: Trace) -> Task:
+    """A round among n known confidences: decide, learn. Enough of them to be measured."""
+    forecaster, rounds = Forecaster(trace.confidence), max(3, 10**7 // len(trace))
+    rounds = min(rounds, len(trace))
+    eta, step = _learning_rate(trace), BETA - ~trace.correct
+
+    def work() -> None:
+        for t in range(rounds):
+            forecaster.offload_probability(trace.confidence[t : t + 1], eta)
+            forecaster.update(trace.confidence[t : t + 1], step[t : t + 1])
+
+    return lambda: _timed(work) / rounds
+
+
+def _streaming(trace: Trace) -> Task:
+    """A round of the streaming learner that has met the other confidences before."""
+    rounds = min(200, len(trace) // 8)
+    learner = HILF(BETA, _learning_rate(trace), seed=0)
+    learner.update(trace.confidence[rounds:], trace.correct[rounds:])
+
+    def work() -> None:
+        for t in range(rounds):
+            learner.decide(trace.confidence[t : t + 1])
+            learner.update(trace.confidence[t : t + 1], trace.correct[t : t + 1])
+
+    return lambda: _timed(work) / rounds
+
+
+def _engine_only(trace: Trace) -> Task:
+    """All rounds of vanilla HI, the confidences sorted before."""
+    wrong, steps, eta = ~trace.correct, (BETA, BETA - 1), _learning_rate(trace)
+    return lambda: _timed(lambda: _engine(trace, wrong, steps, eta, 1)) / len(trace)
+
+
+def _replay(trace: Trace) -> Task:
+    """All rounds by `replay` on a new trace: sorting, the learner, the best threshold in hindsight."""
+
+    def once() -> float:
+        new = Trace(trace.confidence, trace.correct)
+        return _timed(lambda: replay(new, BETA)) / len(trace)
+
+    return once
+
+
+METHODS = {"sort": _sort, "plain": _plain, "streaming": _streaming, "engine": _engine_only, "replay": _replay}
+
+
+def _learning_rate(trace: Trace) -> float:
+    return regret.tuned_learning_rate(len(trace), 1, regret.lambda_min(trace))
+
+
+def _timed(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _peak_memory(name: str, n: int) -> float:
+    """Peak resident memory in MB of a process that makes a trace and does this once."""
+    code = f"from hi_lib import bench; print(bench.peak_of_this_process({name!r}, {n}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def peak_of_this_process(name: str, n: int) -> float:
+    """Do one measurement, and return the peak resident memory of this process in MB."""
+    METHODS[name](synthetic_trace(n, seed=0))()
+    status = Path("/proc/self/status")
+    if status.is_file():  # Linux; what getrusage says there includes the parent
+        return int(re.search(r"VmHWM:\s*(\d+) kB", status.read_text(encoding="utf-8"))[1]) / 1e3  # type: ignore[index]
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def _machine() -> dict[str, str | int]:
+    import numba
+
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {
+        "processor": models[0] if models else platform.processor() or platform.machine(),
+        "cores": os.cpu_count() or 1,
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "numba": numba.__version__,
+    }

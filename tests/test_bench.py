@@ -1,0 +1,24 @@
+import json
+
+import pandas as pd
+
+from hi_lib import bench
+
+
+def test_benchmarks_write_a_row_for_every_method_and_size(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "SPEED", tmp_path / "speed.csv")
+    monkeypatch.setattr(bench, "MACHINE", tmp_path / "machine.json")
+    said = []
+    bench.run(said.append, sizes=(100, 200))
+    table = pd.read_csv(bench.SPEED)
+    assert len(said) == len(table) == 2 * len(bench.METHODS)
+    assert (table[["seconds_a_round", "least_seconds_a_round", "sorts", "peak_megabytes"]] > 0).all(axis=None)
+    assert (table["seconds_a_round"] >= table["least_seconds_a_round"]).all()
+    assert set(json.loads(bench.MACHINE.read_text())) == set(bench._machine())
+
+
+def test_the_committed_benchmarks_are_complete():
+    table = pd.read_csv(bench.SPEED)
+    largest = table.groupby("method")["samples"].max().to_dict()
+    assert largest == bench.LARGEST
+    assert json.loads(bench.MACHINE.read_text())["processor"]
