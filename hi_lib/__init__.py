@@ -7,19 +7,25 @@
 True
 """
 
-from hi_lib.learners import HILF, HILN, Run, replay
+from hi_lib.learners import Run, replay
 from hi_lib.regret import (
     BestThreshold,
     anytime_learning_rates,
     anytime_regret_bound,
+    apple_bound,
     best_threshold,
+    coin_regret,
+    halving_coins,
     lambda_min,
     partial_feedback_bound,
     regret_bound,
+    repeated_coins,
+    tuned_apple_rate,
     tuned_exploration,
     tuned_learning_rate,
     tuned_partial_feedback_rate,
 )
+from hi_lib.streaming import HILF, HILN
 from hi_lib.timing import CIFAR10, IMAGENETTE, OptimalBatch, Setting, TimingModel
 from hi_lib.traces import Trace, list_traces, load_trace, synthetic_trace
 
@@ -36,14 +42,19 @@ __all__ = [
     "Trace",
     "anytime_learning_rates",
     "anytime_regret_bound",
+    "apple_bound",
     "best_threshold",
+    "coin_regret",
+    "halving_coins",
     "lambda_min",
     "list_traces",
     "load_trace",
     "partial_feedback_bound",
     "regret_bound",
+    "repeated_coins",
     "replay",
     "synthetic_trace",
+    "tuned_apple_rate",
     "tuned_exploration",
     "tuned_learning_rate",
     "tuned_partial_feedback_rate",

@@ -18,7 +18,8 @@ import numpy as np
 
 from hi_lib import regret
 from hi_lib.forecaster import Forecaster
-from hi_lib.learners import HILF, _engine, replay
+from hi_lib.learners import _engine, replay
+from hi_lib.streaming import HILF
 from hi_lib.traces import DATA, Trace, synthetic_trace, write_atomically
 
 SPEED = DATA / "benchmarks" / "speed.csv"

@@ -1,31 +1,31 @@
-"""The learners: Batch HI with full feedback (HIL-F) and without (HIL-N), their streaming forms, and fixed rules."""
+"""The learners over a trace: Batch HI with full feedback (HIL-F) and without (HIL-N), rivals, and fixed rules."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from hi_lib import checks, regret
-from hi_lib.forecaster import Forecaster, StreamingForecaster
+from hi_lib.forecaster import SPAN, Forecaster
 from hi_lib.traces import Trace, checked
 
 Floats = NDArray[np.floating[Any]]
 # Above it the compiled engine would lose digits; nobody learns that fast, but the answer must be right.
 ENGINE_LIMIT = 1e9
-LEARNERS = ("hil-f", "hil-n", "fixed", "always", "never")
+LEARNERS = ("hil-f", "hil-n", "apple", "naive", "quantised", "hi-lcb", "hi-lcb-lite", "fixed", "always", "never")
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
     """What a learner does on a trace, in expectation over its own draws of θ.
 
-    For HIL-N everything is conditional on the rounds it explored before, which its seed decides; whether it explores
-    in the round at hand is averaged over.
+    For learners that see offloaded samples only, everything is conditional on what they saw before, which their seed
+    decides; the round at hand is averaged over.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class Run:
     regret : float
         Expected total cost minus that of the best fixed threshold in hindsight.
     regret_bound : float or None
-        The theorem's bound on `regret`, for HIL-N on its mean over seeds; None where no theorem applies.
+        The theorem's bound on `regret` (on its mean over seeds, where a seed matters); None where no theorem applies.
     exploration : float or None
         ε, the share of rounds offloaded to learn; None for learners that do not explore.
     """
@@ -104,8 +104,10 @@ def replay(
         Cost of an offload, in [0, 1].
     batch_size : int
         M >= 1 samples are decided with one θ; feedback and update come at the end of the batch.
-    learner : {"hil-f", "hil-n", "fixed", "always", "never"}
-        "hil-f" is Algorithm 1 with full feedback, "hil-n" learns from offloaded samples only; M = 1 is vanilla HI.
+    learner : str
+        Full feedback: "hil-f" (Algorithm 1; M = 1 is vanilla HI), "quantised" (the same on confidences of 4 bits).
+        Feedback on offloaded samples only: "hil-n", "apple", "naive", "hi-lcb", "hi-lcb-lite"; see `rivals`.
+        Rules: "fixed", "always", "never".
     learning_rate : {"tuned", "anytime"} or float > 0
         η: the one that minimises the regret bound, rates that need no horizon ("hil-f" only), or a value of your own.
     exploration : float in (0, 1], optional
@@ -113,7 +115,7 @@ def replay(
     threshold : float in [0, 1], optional
         θ for "fixed", and only for it.
     seed : int, optional
-        Decides which rounds "hil-n" explores; the others draw nothing, and give the same Run for every seed.
+        Decides what "hil-n", "apple" and "naive" see; the others give the same Run for every seed.
 
     Raises
     ------
@@ -136,27 +138,101 @@ def replay(
         raise ValueError(f"exploration must be None for learner {learner!r}, got {exploration!r}: only hil-n explores")
     if (threshold is None) == (learner == "fixed"):
         raise ValueError(f"threshold must be {'given' if learner == 'fixed' else 'None'} for learner {learner!r}")
-    eta, bound = None, None
+    decided = _decide(trace, beta, size, learner, learning_rate, exploration, threshold, seed)
+    return _as_run(trace, beta, size, decided)
+
+
+def sliding_window(trace: Trace, beta: float, batch_size: int, learning_rate: float, window: int) -> Run:
+    """HIL-F that forgets: only the last `window` >= 1 samples count."""
+    beta, size, eta = _checked(trace, beta, batch_size, learning_rate)
+    from hi_lib import rivals
+
+    offload = rivals.sliding_window(trace, beta, size, eta, checks.whole("window", window))
+    return _as_run(trace, beta, size, Decided(offload, eta))
+
+
+def fixed_share(trace: Trace, beta: float, batch_size: int, learning_rate: float, share: float) -> Run:
+    """HIL-F that stays ready to move: after each batch a share of the weight, in (0, 1], is spread evenly again."""
+    beta, size, eta = _checked(trace, beta, batch_size, learning_rate)
+    from hi_lib import rivals
+
+    offload = rivals.fixed_share(trace, beta, size, eta, checks.share("share", share))
+    return _as_run(trace, beta, size, Decided(offload, eta))
+
+
+class Decided(NamedTuple):
+    """What a learner did: P(offload) of each sample, shape (n,), with which η and ε, and what a theorem says of it."""
+
+    offload: Floats
+    learning_rate: float | None = None
+    regret_bound: float | None = None
+    exploration: float | None = None
+
+
+def _decide(
+    trace: Trace,
+    beta: float,
+    batch_size: int,
+    learner: str,
+    learning_rate: str | float,
+    exploration: float | None,
+    threshold: float | None,
+    seed: int | None,
+) -> Decided:
+    if learner == "fixed":
+        return Decided((trace.confidence < checks.real("threshold", threshold, 0, 1)).astype(float))
+    if learner in ("always", "never"):
+        return Decided(np.full(len(trace), float(learner == "always")))
     if learner == "hil-f":
-        offload, eta, bound = _replay_hil_f(trace, beta, size, learning_rate)
-    elif learner == "hil-n":
-        offload, eta, exploration, bound = _replay_hil_n(trace, beta, size, learning_rate, exploration, seed)
-    else:
-        offload = _fixed_rule(trace, learner, threshold)
+        return _replay_hil_f(trace, beta, batch_size, learning_rate)
+    if learner == "hil-n":
+        return _replay_hil_n(trace, beta, batch_size, learning_rate, exploration, seed)
+    from hi_lib import rivals  # brings numba
+
+    if learner == "quantised":
+        return _replay_hil_f(rivals.quantised(trace), beta, batch_size, learning_rate)._replace(regret_bound=None)
+    if learner == "apple":
+        n, shortest = len(trace), regret.lambda_min(trace)
+        most = 1 / batch_size
+        tuned = min(regret.tuned_apple_rate(n, batch_size, shortest, beta) or most, most)
+        eta = _one_rate(learning_rate, tuned, most)
+        bound = regret.apple_bound(n, batch_size, shortest, beta, eta)
+        return Decided(rivals.apple(trace, beta, batch_size, eta, seed), eta, bound, eta * batch_size)
+    if learner == "naive":
+        tuned = regret.tuned_learning_rate(len(trace), batch_size, regret.lambda_min(trace))
+        eta = _one_rate(learning_rate, tuned or 1.0, SPAN)
+        return Decided(rivals.naive(trace, beta, batch_size, eta, seed), eta)
+    return Decided(rivals.lower_confidence_bound(trace, beta, batch_size, monotone=learner == "hi-lcb"))
+
+
+def _as_run(trace: Trace, beta: float, batch_size: int, decided: Decided) -> Run:
+    offload, eta, bound, exploration = decided
     cost = np.where(trace.correct, 0.0, 1 - offload)
     cost += beta * offload
     floor = regret.best_threshold(trace, beta).average_cost * len(trace)
-    return Run(cost, offload, trace.correct, size, eta, float(cost.sum() - floor), bound, exploration)
+    return Run(cost, offload, trace.correct, batch_size, eta, float(cost.sum() - floor), bound, exploration)
 
 
-def _replay_hil_f(
-    trace: Trace, beta: float, batch_size: int, learning_rate: str | float
-) -> tuple[Floats, float, float]:
+def _checked(trace: Trace, beta: float, batch_size: int, learning_rate: float) -> tuple[float, int, float]:
+    checked(trace)
+    eta = _one_rate(learning_rate, math.nan, SPAN)
+    return checks.real("beta", beta, 0, 1), checks.whole("batch_size", batch_size), eta
+
+
+def _one_rate(learning_rate: str | float, tuned: float, most: float) -> float:
+    """Return `tuned` where that is asked for and exists, else the learner's own rate, in (0, most]."""
+    if isinstance(learning_rate, str) and not math.isnan(tuned):
+        checks.choice("learning_rate", learning_rate, ("tuned",))
+        return tuned
+    return checks.real("learning_rate", learning_rate, 0, most, open_ends="(")
+
+
+def _replay_hil_f(trace: Trace, beta: float, batch_size: int, learning_rate: str | float) -> Decided:
     rates, bound = _learning_rates(trace, batch_size, learning_rate)
     eta = float(rates[-1])
     if rates[0] == eta <= ENGINE_LIMIT:
-        return _hil_f_compiled(trace, beta, batch_size, eta), eta, bound
-    return _hil_f(trace, beta, batch_size, rates), eta, bound
+        return Decided(_hil_f_compiled(trace, beta, batch_size, eta), eta, bound)
+    return Decided(_hil_f(trace, beta, batch_size, rates), eta, bound)
 
 
 def _hil_f(trace: Trace, beta: float, batch_size: int, rates: Floats) -> Floats:
@@ -177,27 +253,22 @@ def _hil_f_compiled(trace: Trace, beta: float, batch_size: int, learning_rate: f
 
 def _replay_hil_n(
     trace: Trace, beta: float, batch_size: int, learning_rate: str | float, exploration: float | None, seed: int | None
-) -> tuple[Floats, float, float, float]:
+) -> Decided:
     """HIL-N over a trace: every sample is flagged with probability ε, and offloaded if flagged or below θ.
 
     Only flagged samples count as feedback, weighted 1/ε: pseudo-loss β for θ > p, e_t Q_t / ε for θ <= p, unbiased.
     """
     n, shortest = len(trace), regret.lambda_min(trace)
-    if isinstance(learning_rate, str):
-        checks.choice("learning_rate", learning_rate, ("tuned",))
-        if exploration is None:
-            exploration = regret.tuned_exploration(n, batch_size, shortest, beta)
-        # One cell of length 1 leaves nothing to learn: any η does.
-        eta = regret.tuned_partial_feedback_rate(n, batch_size, shortest, exploration) or 1.0
-    else:
-        eta = checks.real("learning_rate", learning_rate, 0, ENGINE_LIMIT, open_ends="(")
-        if exploration is None:
-            exploration = regret.tuned_exploration(n, batch_size, shortest, beta, eta)
+    own_rate = None if isinstance(learning_rate, str) else checks.positive("learning_rate", learning_rate)
+    if exploration is None:
+        exploration = regret.tuned_exploration(n, batch_size, shortest, beta, own_rate)
     exploration = checks.share("exploration", exploration)
+    tuned = regret.tuned_partial_feedback_rate(n, batch_size, shortest, exploration)
+    eta = _one_rate(learning_rate, tuned or 1.0, ENGINE_LIMIT)  # where there is nothing to learn, any η does
     bound = regret.partial_feedback_bound(n, batch_size, shortest, beta, eta, exploration)
     flagged = np.random.default_rng(seed).random(n) < exploration
     offload = _engine(trace, flagged & ~trace.correct, (beta, beta - 1 / exploration), eta, batch_size)
-    return offload + exploration * (1 - offload), eta, exploration, bound
+    return Decided(offload + exploration * (1 - offload), eta, bound, exploration)
 
 
 def _engine(
@@ -225,112 +296,3 @@ def _learning_rates(trace: Trace, batch_size: int, learning_rate: str | float) -
         return np.full(batches, eta), regret.regret_bound(n, batch_size, shortest)
     eta = checks.positive("learning_rate", learning_rate)
     return np.full(batches, eta), regret.regret_bound(n, batch_size, shortest, eta)
-
-
-def _fixed_rule(trace: Trace, rule: str, threshold: float | None) -> Floats:
-    if rule == "fixed":
-        return (trace.confidence < checks.real("threshold", threshold, 0, 1)).astype(float)
-    return np.full(len(trace), float(rule == "always"))
-
-
-class HILF:
-    """Batch HI on a device: Algorithm 1 with full feedback, one batch at a time, confidences not known in advance.
-
-    Parameters
-    ----------
-    beta : float
-        Cost of an offload, in [0, 1].
-    learning_rate : float
-        η > 0.
-    seed : int, optional
-        Seeds the draws of θ.
-
-    Examples
-    --------
-    >>> learner = HILF(beta=0.7, learning_rate=0.1, seed=0)
-    >>> theta = learner.threshold()                  # the same for the whole batch
-    >>> learner.decide([0.2, 0.99]) == (theta > np.array([0.2, 0.99]))
-    array([ True,  True])
-    >>> learner.update([0.2, 0.99], correct=[0, 1])  # feedback at the batch's end; a new θ is drawn
-    """
-
-    def __init__(self, beta: float, learning_rate: float, seed: int | None = None) -> None:
-        self.beta = checks.real("beta", beta, 0, 1)
-        self.learning_rate = checks.positive("learning_rate", learning_rate)
-        self._rng = np.random.default_rng(checks.seed("seed", seed))
-        self._forecaster = StreamingForecaster(self.learning_rate)
-        self._threshold = self._forecaster.draw(self._rng)
-
-    def threshold(self) -> float:
-        """θ of the current batch."""
-        return self._threshold
-
-    def decide(self, confidence: ArrayLike) -> NDArray[np.bool_]:
-        """Which samples of the current batch to offload: bool array of shape (m,), θ > p."""
-        return self._threshold > checks.vector("confidence", confidence)
-
-    def update(self, confidence: ArrayLike, correct: ArrayLike) -> None:
-        """End the batch: learn from the confidence and correctness of all its m samples, then draw the next θ."""
-        values = checks.vector("confidence", confidence)
-        right = checks.flags("correct", correct, values.size)
-        self._learn(values, self.beta - ~right)
-
-    def _learn(self, confidence: Floats, step: Floats) -> None:
-        self._forecaster.update(confidence, step)
-        self._threshold = self._forecaster.draw(self._rng)
-
-
-class HILN(HILF):
-    """Batch HI on a device that learns from offloaded samples only: some are offloaded to learn, whatever θ says.
-
-    Each sample is explored with probability ε. The others teach nothing here, even where they were offloaded, since
-    whether those come back depends on their confidence.
-
-    Parameters
-    ----------
-    beta, learning_rate, seed
-        As for `HILF`; the seed also decides which samples are explored.
-    exploration : float
-        ε, in (0, 1].
-
-    Examples
-    --------
-    >>> learner = HILN(beta=0.7, learning_rate=0.1, exploration=0.05, seed=2)
-    >>> learner.decide([0.2, 0.99])                       # offload where θ > p, or to explore
-    array([ True, False])
-    >>> learner.update([0.2, 0.99], correct=[0, np.nan])  # nothing is known of what stayed on the device
-    """
-
-    def __init__(self, beta: float, learning_rate: float, exploration: float, seed: int | None = None) -> None:
-        super().__init__(beta, learning_rate, seed)
-        self.exploration = checks.share("exploration", exploration)
-        self._decided: list[tuple[Floats, NDArray[np.bool_]]] = []
-
-    def decide(self, confidence: ArrayLike) -> NDArray[np.bool_]:
-        """Which samples of the current batch to offload: bool array of shape (m,), θ > p or explored.
-
-        A batch may come in several calls; each call decides further samples.
-        """
-        values = checks.vector("confidence", confidence)
-        explored = self._rng.random(values.size) < self.exploration
-        self._decided.append((values, explored))
-        return (self._threshold > values) | explored
-
-    def update(self, confidence: ArrayLike, correct: ArrayLike) -> None:
-        """End the batch: learn from its m samples as they were decided, then draw the next θ.
-
-        Raises
-        ------
-        ValueError
-            `confidence` is not what was decided since the last update, or `correct`, nan or None where a sample
-            stayed local, lacks the answer to one that was offloaded.
-        """
-        values = checks.vector("confidence", confidence)
-        decided, explored = (
-            (np.concatenate(parts) for parts in zip(*self._decided, strict=True)) if self._decided else ((), ())
-        )
-        if not np.array_equal(values, decided):
-            raise ValueError(f"confidence must hold the {len(decided)} samples decided since the last update, in order")
-        right = checks.partial_flags("correct", correct, known=(self._threshold > values) | explored)
-        self._decided.clear()
-        self._learn(values, self.beta - (explored & ~right) / self.exploration)

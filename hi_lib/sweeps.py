@@ -20,30 +20,33 @@ def sweep(
     batch_sizes: Iterable[int],
     learning_rates: Iterable[str | float],
     seeds: Iterable[int],
+    learners: Iterable[str] = ("hil-f",),
 ) -> pd.DataFrame:
-    """Replay HIL-F over shuffled traces: one row for each combination.
+    """Replay learners over shuffled traces: one row for each combination.
 
     Parameters
     ----------
     traces : sequence of str
         Names for `load_trace`.
     betas, batch_sizes, learning_rates, seeds : iterables
-        Arguments of `replay` and `Trace.shuffled`. The learning rate "vanilla" is the one tuned for M = 1.
+        Arguments of `replay` and `Trace.shuffled`; a seed decides both. The learning rate "vanilla" is HIL-F's, tuned
+        for M = 1.
+    learners : iterable of str
 
     Returns
     -------
-    DataFrame with columns trace, beta, batch_size, learning_rate, seed, average_cost, offload_ratio, accuracy,
+    DataFrame with columns trace, seed, beta, batch_size, learning_rate, learner, average_cost, offload_ratio, accuracy,
     transmissions (a sample), regret, regret_bound. Rows come in the order of the arguments.
     """
     import joblib
     import pandas as pd
 
-    grid = list(itertools.product(traces, seeds, betas, batch_sizes, learning_rates))
+    grid = list(itertools.product(traces, seeds, betas, batch_sizes, learning_rates, learners))
     groups = [list(rows) for _, rows in itertools.groupby(grid, key=lambda row: row[:2])]
     tasks = (joblib.delayed(_replay_all)(*rows[0][:2], [row[2:] for row in rows]) for rows in groups)
     # Threads do: the engine releases the GIL, and no worker process can outlive an interrupted build.
     found = joblib.Parallel(n_jobs=-1, prefer="threads")(tasks)
-    columns = ["trace", "seed", "beta", "batch_size", "learning_rate"]
+    columns = ["trace", "seed", "beta", "batch_size", "learning_rate", "learner"]
     measured = ["average_cost", "offload_ratio", "accuracy", "transmissions", "regret", "regret_bound"]
     rows = [(*point, *row) for point, row in zip(grid, itertools.chain.from_iterable(found), strict=True)]
     return pd.DataFrame(rows, columns=columns + measured)
@@ -56,15 +59,17 @@ def summarise(runs: pd.DataFrame, by: list[str], columns: list[str]) -> pd.DataF
     return table.reset_index()
 
 
-def _replay_all(name: str, seed: int, points: list[tuple[float, int, str | float]]) -> list[tuple[float | None, ...]]:
+def _replay_all(
+    name: str, seed: int, points: list[tuple[float, int, str | float, str]]
+) -> list[tuple[float | None, ...]]:
     trace = load_trace(name).shuffled(seed)
-    return [_measure(_replay(trace, *point)) for point in points]
+    return [_measure(_replay(trace, seed, *point)) for point in points]
 
 
-def _replay(trace: Trace, beta: float, batch_size: int, learning_rate: str | float) -> Run:
+def _replay(trace: Trace, seed: int, beta: float, batch_size: int, learning_rate: str | float, learner: str) -> Run:
     if learning_rate == "vanilla":
         learning_rate = regret.tuned_learning_rate(len(trace), 1, regret.lambda_min(trace))
-    return replay(trace, beta, batch_size, learning_rate=learning_rate)
+    return replay(trace, beta, batch_size, learner, learning_rate, seed=seed)
 
 
 def _measure(run: Run) -> tuple[float | None, ...]:

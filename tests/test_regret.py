@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hi_lib as hi
+from hi_lib import regret
 
 lengths, sizes, shortest = st.integers(1, 10**6), st.integers(1, 1000), st.floats(1e-300, 1)
 
@@ -99,3 +100,53 @@ def test_tuned_exploration_for_a_given_rate(n, batch_size, eta, beta):
         hi.partial_feedback_bound(n, batch_size, 0.1, beta, eta, np.clip(tuned * f, 1 / n, 1)) for f in (1, 0.9, 1.1)
     ]
     assert found[0] <= min(found) * (1 + 1e-12)
+
+
+@given(traces(), costs, st.integers(1, 70), st.floats(0.01, 20))
+def test_the_slack_of_every_step_is_positive_and_adds_up(trace, beta, batch_size, eta):
+    slack = regret.bound_slack(trace, beta, batch_size, eta)
+    tolerance = 1e-9 * len(trace) + 1e-9 / eta
+    assert min(value for step, value in slack.items() if step != "regret") >= -tolerance
+    bound = hi.regret_bound(len(trace), batch_size, hi.lambda_min(trace), eta)
+    assert sum(slack.values()) == pytest.approx(bound, abs=tolerance)
+    assert slack["regret"] == pytest.approx(hi.replay(trace, beta, batch_size, learning_rate=eta).regret, abs=tolerance)
+
+
+@pytest.mark.parametrize("batch_size", [1, 16])
+def test_realised_regret_scatters_around_the_expected_one(batch_size):
+    trace = hi.load_trace("imagenette-mobilenet_v1_0.25_128").shuffled(0)
+    run = hi.replay(trace, 0.5, batch_size)
+    drawn = regret.realised_regret(trace, 0.5, batch_size, run.learning_rate, draws=500, seed=1)
+    assert drawn.mean() == pytest.approx(run.regret, abs=4 * drawn.std(ddof=1) / np.sqrt(500))
+    # Azuma: more than one in 100 above, 500 times over, would be a wonder; a binomial beyond 17 of 500 has p < 1e-5.
+    limit = run.regret_bound + regret.azuma_margin(len(trace), batch_size, failure=0.01)
+    assert (drawn > limit).sum() <= 17
+
+
+@pytest.mark.parametrize(
+    ("depth", "batches", "batch_size", "beta"), [(1, 10, 100, 0.5), (6, 20, 5, 0.5), (3, 8, 4, 0.3)]
+)
+def test_every_learner_pays_for_coins(depth, batches, batch_size, beta):
+    expected = depth * batch_size * hi.coin_regret(batches, beta)
+    for learner in ("hil-f", "never", "apple"):
+        found = []
+        for seed in range(300):
+            trace = hi.halving_coins(depth, batches, batch_size, beta, seed)
+            found.append(hi.replay(trace, beta, batch_size, learner, seed=seed).regret)
+        assert hi.lambda_min(trace) == 0.5**depth
+        assert np.mean(found) == pytest.approx(expected, abs=4 * np.std(found, ddof=1) / np.sqrt(300)), learner
+
+
+def test_coin_regret_is_the_known_one():
+    # K = 10 fair coins: E|S − 5| / 2; and √(K β (1 − β) / (2π)) for many.
+    assert 100 * hi.coin_regret(10, 0.5) == pytest.approx(61.5234375)
+    assert hi.coin_regret(10**5, 0.3) == pytest.approx(np.sqrt(10**5 * 0.21 / (2 * np.pi)), rel=1e-4)
+
+
+@given(st.integers(2, 400), st.floats(0, 1))
+def test_coin_regret_exceeds_what_the_proof_says(batches, beta):
+    variance = beta * (1 - beta)
+    if batches * variance >= 1 - 6 * variance:
+        assert hi.coin_regret(batches, beta) >= np.sqrt(batches * variance) / 4
+    if 1 / batches <= beta <= 1 - 1 / batches:
+        assert hi.coin_regret(batches, beta) >= np.sqrt(batches * variance / 8) * (1 - 1e-12)

@@ -1,0 +1,137 @@
+"""The compiled rivals against their definitions, written out once more the slow way."""
+
+import numpy as np
+import pytest
+from conftest import batch_sizes, costs, traces
+from hypothesis import given
+from hypothesis import strategies as st
+
+import hi_lib as hi
+from hi_lib import learners, rivals
+
+rates = st.floats(0.01, 20)
+PARTIAL = ("apple", "naive")
+
+
+def the_slow_way(trace, beta, batch_size, eta, seed=None, feedback="full", exploration=0.0, window=None, share=0.0):
+    n = len(trace)
+    edges = np.unique(np.concatenate(([0, 1], trace.confidence)))
+    length, upper = np.diff(edges), edges[1:]
+    rng = np.random.default_rng(seed)
+    uniform, flags = rng.random(-(-n // batch_size)), rng.random(n) < exploration
+    density, steps, offload = np.ones(length.size), np.zeros(n), np.empty(n)
+    for batch, start in enumerate(range(0, n, batch_size)):
+        stop = min(start + batch_size, n)
+        if share == 0:
+            first = 0 if window is None else max(0, start - window)
+            loss = sum((steps[t] * (upper > trace.confidence[t]) for t in range(first, start)), np.zeros(length.size))
+            density = np.exp(-eta * (loss - loss.min()))
+        mass = density * length
+        drawn = np.searchsorted(np.cumsum(mass), uniform[batch] * mass.sum(), side="right")
+        for t in range(start, stop):
+            above = upper > trace.confidence[t]
+            q = mass[above].sum() / mass.sum()
+            offload[t] = q + (1 - q) * exploration
+            sent, wrong = above[min(drawn, length.size - 1)] or flags[t], not trace.correct[t]
+            seen = wrong * sent / offload[t] if feedback == "weighted" else wrong
+            steps[t] = 0 if feedback == "naive" and not sent else beta - seen
+        if share > 0:
+            for t in range(start, stop):
+                density = density * np.exp(-eta * steps[t] * (upper > trace.confidence[t]))
+            density = (1 - share) * density / (density * length).sum() + share
+    return offload
+
+
+@given(traces(), costs, batch_sizes, rates)
+def test_a_window_that_holds_everything_is_hil_f(trace, beta, batch_size, eta):
+    whole = learners.sliding_window(trace, beta, batch_size, eta, window=len(trace))
+    run = hi.replay(trace, beta, batch_size, learning_rate=eta)
+    assert whole.offload_probability == pytest.approx(run.offload_probability, abs=1e-10)
+    assert whole.regret == pytest.approx(run.regret, abs=1e-9)
+
+
+@given(traces(30), costs, st.integers(1, 10), rates, st.integers(1, 20))
+def test_sliding_window(trace, beta, batch_size, eta, window):
+    run = learners.sliding_window(trace, beta, batch_size, eta, window)
+    assert run.offload_probability == pytest.approx(the_slow_way(trace, beta, batch_size, eta, window=window), abs=1e-9)
+
+
+@given(traces(30), costs, st.integers(1, 10), rates, st.floats(1e-6, 1))
+def test_fixed_share(trace, beta, batch_size, eta, share):
+    run = learners.fixed_share(trace, beta, batch_size, eta, share)
+    expected = the_slow_way(trace, beta, batch_size, eta, share=share)
+    assert run.offload_probability == pytest.approx(expected, abs=1e-9)
+
+
+@given(traces(30), costs, st.integers(1, 10), st.floats(0.01, 0.9), st.integers(0, 99))
+def test_apple_tasting(trace, beta, batch_size, relative_rate, seed):
+    eta = relative_rate / batch_size
+    run = hi.replay(trace, beta, batch_size, "apple", eta, seed=seed)
+    expected = the_slow_way(trace, beta, batch_size, eta, seed, "weighted", exploration=eta * batch_size)
+    assert run.offload_probability == pytest.approx(expected, abs=1e-9)
+    assert run.exploration == eta * batch_size
+
+
+@given(traces(30), costs, st.integers(1, 10), rates, st.integers(0, 99))
+def test_naive_feedback(trace, beta, batch_size, eta, seed):
+    run = hi.replay(trace, beta, batch_size, "naive", eta, seed=seed)
+    expected = the_slow_way(trace, beta, batch_size, eta, seed, "naive")
+    assert run.offload_probability == pytest.approx(expected, abs=1e-9)
+    assert run.regret_bound is None
+
+
+@given(traces(), costs, batch_sizes, st.booleans())
+def test_lower_confidence_bounds(trace, beta, batch_size, monotone):
+    run = hi.replay(trace, beta, batch_size, "hi-lcb" if monotone else "hi-lcb-lite")
+    level = np.minimum((trace.confidence * rivals.LEVELS).astype(int), rivals.LEVELS - 1)
+    for start in range(0, len(trace), batch_size):
+        for t in range(start, min(start + batch_size, len(trace))):
+            lower = []
+            for k in range(level[t] + 1) if monotone else [level[t]]:
+                seen = (level[:start] == k) & (run.offload_probability[:start] > 0)
+                known = trace.correct[:start][seen]
+                lower.append(known.mean() - np.sqrt(np.log(start + 1) / known.size) if known.size else -np.inf)
+            if abs(max(lower) - (1 - beta)) > 1e-12:
+                assert run.offload_probability[t] == (max(lower) < 1 - beta)
+
+
+@given(traces(), costs, batch_sizes, rates)
+def test_the_quantised_learner_sees_rounded_confidences(trace, beta, batch_size, eta):
+    run = hi.replay(trace, beta, batch_size, "quantised", eta)
+    rounded = hi.Trace(np.floor(trace.confidence * 16) / 16, trace.correct)
+    seen = hi.replay(rounded, beta, batch_size, learning_rate=eta)
+    assert (run.offload_probability == seen.offload_probability).all()
+
+
+@pytest.mark.parametrize("learner", PARTIAL)
+def test_partial_feedback_depends_on_the_seed_alone(learner):
+    trace = hi.synthetic_trace(400, seed=0)
+    first, again, other = (hi.replay(trace, 0.5, 4, learner, seed=seed).average_cost for seed in (1, 1, 2))
+    assert first == again != other
+
+
+def test_apple_tasting_stays_below_its_bound_on_hostile_traces():
+    for batch_size in (1, 10):
+        trace = hi.repeated_coins(4000 // batch_size, batch_size, 0.5, seed=3)
+        runs = [hi.replay(trace, 0.5, batch_size, "apple", seed=seed) for seed in range(20)]
+        regret = np.array([run.regret for run in runs])
+        assert regret.mean() + 4 * regret.std(ddof=1) / np.sqrt(20) < runs[0].regret_bound
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda t: hi.replay(t, 0.5, 10, "apple", 0.2), r"learning_rate must be in \(0, 0.1\]"),
+        (lambda t: hi.replay(t, 0.5, 1, "naive", 1e4), r"learning_rate must be in \(0, 600\]"),
+        (lambda t: hi.replay(t, 0.5, 1, "apple", "anytime"), "learning_rate must be one of tuned"),
+        (lambda t: hi.replay(t, 0.5, 1, "apple", exploration=0.1), "only hil-n explores"),
+        (lambda t: hi.replay(t, 0.5, 1, "aple"), "did you mean apple"),
+        (lambda t: learners.sliding_window(t, 0.5, 1, 0.1, 0), "window must be an integer >= 1"),
+        (lambda t: learners.sliding_window(t, 0.5, 1, "tuned", 5), "learning_rate must be numeric"),
+        (lambda t: learners.fixed_share(t, 0.5, 1, 0.1, 0), r"share must be in \(0, 1\]"),
+        (lambda _: learners.fixed_share(None, 0.5, 1, 0.1, 0.1), r"trace must be a hi_lib\.Trace"),
+    ],
+)
+def test_bad_arguments_are_refused(call, says):
+    with pytest.raises(ValueError, match=says):
+        call(hi.Trace([0.2, 0.6], [0, 1]))
