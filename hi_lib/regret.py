@@ -240,7 +240,7 @@ def bound_slack(trace: Trace, beta: float, batch_size: int, learning_rate: float
 def realised_regret(
     trace: Trace, beta: float, batch_size: int, learning_rate: float, draws: int, seed: int | None
 ) -> NDArray[np.float64]:
-    """Regret with thresholds drawn for real, shape (draws,); batches are independent, the mean is the expected regret."""
+    """Regret with thresholds drawn for real, shape (draws,): independent batches, the expected regret on average."""
     size, count = checks.whole("batch_size", batch_size), checks.whole("draws", draws)
     beta, eta = checks.real("beta", beta, 0, 1), checks.positive("learning_rate", learning_rate)
     rng = np.random.default_rng(checks.seed("seed", seed))
