@@ -76,7 +76,9 @@ class Outcome:
 
     @property
     def verdict(self) -> str:
-        """All checks pass: holds; some: holds in part; none: does not hold."""
+        """All checks pass: holds; some: holds in part; none: does not hold. Or not testable, as a person judged."""
+        if self.claim.verdict == "not testable here":
+            return self.claim.verdict
         if all(self.passed):
             return "holds"
         return "holds in part" if any(self.passed) else "does not hold"
@@ -152,7 +154,7 @@ def show(notebook: str) -> Any:
 
 def markdown_table(outcomes: list[Outcome], pages: str | None = None) -> str:
     """Claims as a Markdown table; `pages` is the relative folder of the notebooks' pages, linked where given."""
-    lines = ["| | The paper says | Verdict | We find |", "|---|---|---|---|"]
+    lines = ["| | Statement | Verdict | We find |", "|---|---|---|---|"]
     for outcome in outcomes:
         claim = outcome.claim
         name = f"[{claim.id}]({pages}/{claim.notebook})" if pages else claim.id

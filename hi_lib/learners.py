@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hi_lib import checks, regret
 from hi_lib.forecaster import SPAN, Forecaster
-from hi_lib.traces import Trace, checked
+from hi_lib.traces import Trace, cell_edges, checked
 
 Floats = NDArray[np.floating[Any]]
 # Above it the compiled engine would lose digits; nobody learns that fast, but the answer must be right.
@@ -158,6 +158,23 @@ def fixed_share(trace: Trace, beta: float, batch_size: int, learning_rate: float
 
     offload = rivals.fixed_share(trace, beta, size, eta, checks.share("share", share))
     return _as_run(trace, beta, size, Decided(offload, eta))
+
+
+def weight_density(
+    trace: Trace, beta: float, batch_size: int, learning_rate: float, after: Sequence[int]
+) -> tuple[Floats, Floats]:
+    """Edges of the cells of θ, and the density of HIL-F's threshold after so many batches, shape (times, cells)."""
+    beta, size, eta = _checked(trace, beta, batch_size, learning_rate)
+    forecaster, step = Forecaster(trace.confidence), beta - ~trace.correct
+    edges = cell_edges(trace.confidence)
+    density, learned = [], 0
+    for batches in sorted(checks.whole("after", batches, low=0) for batches in after):
+        new = slice(learned * size, batches * size)
+        forecaster.update(trace.confidence[new], step[new])
+        weight = forecaster.weights(eta)
+        density.append(weight / weight.sum() / np.diff(edges))
+        learned = batches
+    return edges, np.array(density)
 
 
 class Decided(NamedTuple):

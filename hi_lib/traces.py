@@ -235,10 +235,16 @@ def load_trace(name: str) -> Trace:
     (10000,)
     """
     path = TRACES / f"{checks.choice('trace', name, list_traces())}.csv"
-    entry = registry().get(f"traces/{name}.csv")
-    if entry:
-        verify_hash(path, entry.sha256)
-    return Trace.from_csv(path, name)
+    entry, status = registry().get(f"traces/{name}.csv"), path.stat()
+    return _load(path, entry.sha256 if entry else None, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=16)
+def _load(path: Path, sha256: str | None, _modified: int, _size: int) -> Trace:
+    """Read a trace once, and again when its file has changed: traces cannot be written to, so they may be shared."""
+    if sha256:
+        verify_hash(path, sha256)
+    return Trace.from_csv(path, path.stem)
 
 
 def file_sha256(path: Path) -> str:
