@@ -91,7 +91,8 @@ def _rounds(length, first, wrong, uniform, explored, settings, batch_size, feedb
     """Sample t is offloaded by the cells from first[t] on. Weights relative to the largest, as in `forecaster`."""
     beta, eta, exploration, share = settings
     n = first.size
-    weight, loss, drift = length / length.sum(), np.zeros(length.size), 0.0
+    weight, drift = length / length.sum(), 0.0
+    loss, added = np.zeros(length.size), np.zeros(length.size + 1)
     offload, step = np.empty(n), np.empty(n)
     for batch in range(uniform.size):
         start, stop = batch * batch_size, min((batch + 1) * batch_size, n)
@@ -107,24 +108,32 @@ def _rounds(length, first, wrong, uniform, explored, settings, batch_size, feedb
             elif feedback == _NAIVE and not sent:
                 step[t] = 0.0
         for t in range(start, stop):
-            drift = _learn(weight, loss, length, first[t], step[t], eta, drift)
+            drift = _learn(weight, loss, added, length, first[t], step[t], eta, drift)
             if window and t >= window:
-                drift = _learn(weight, loss, length, first[t - window], -step[t - window], eta, drift)
+                drift = _learn(weight, loss, added, length, first[t - window], -step[t - window], eta, drift)
         if share > 0.0:
             weight[:] = (1 - share) * weight / _sum(weight) + share * length
             loss[:] = np.log(length / weight) / eta  # the losses that would have led here
+            added[:] = 0.0
             drift = 0.0
     return offload
 
 
 @_compiled
-def _learn(weight, loss, length, first, step, eta, drift):  # type: ignore[no-untyped-def]
-    """Add a step to the cells from `first` on; return how far weights may have drifted since they were taken afresh."""
-    loss[first:] += step
+def _learn(weight, loss, added, length, first, step, eta, drift):  # type: ignore[no-untyped-def]
+    """Add a step to the cells from `first` on; return how far weights may have drifted since they were taken afresh.
+
+    The loss of cell j is loss[j] + added[0] + … + added[j]: it is only needed when weights are taken afresh.
+    """
+    if step == 0.0:
+        return drift
+    added[first] += step
     drift += eta * abs(step)
     if drift <= SPAN:
         weight[first:] *= np.exp(-eta * step)
         return drift
+    loss += np.cumsum(added)[:-1]
+    added[:] = 0.0
     exponent = np.log(length) - eta * (loss - loss.min())
     weight[:] = np.exp(exponent - exponent.max())
     return 0.0
@@ -140,9 +149,14 @@ def _sum(values):  # type: ignore[no-untyped-def]
 
 @_compiled
 def _cell(weight, target):  # type: ignore[no-untyped-def]
-    """The cell in which a running sum of the weights passes `target`."""
-    below = 0.0
-    for j in range(weight.size):
+    """The cell in which a running sum of the weights passes `target`: the block first, then the cell in it."""
+    below, start = 0.0, 0
+    while start + 64 < weight.size:
+        with_block = below + _sum(weight[start : start + 64])
+        if with_block > target:
+            break
+        below, start = with_block, start + 64
+    for j in range(start, weight.size):
         below += weight[j]
         if below > target:
             return j
