@@ -26,31 +26,8 @@ BETA_COLOURS = {0.3: "#0072B2", 0.5: "#D55E00", 0.7: "#009E73"}
 DATASET_COLOURS = {"Imagenette": "#7B3294", "CIFAR-10": "#8C6D00"}
 TIME_COLOURS = {"system_time": "#444444", "response_time": "#CC79A7"}
 LANE_COLOURS = {"device": "#009E73", "uplink": "#E69F00", "network": "#BBBBBB", "server": "#56B4E9"}
-METHOD_COLOURS = {
-    "plain": "#D55E00",
-    "streaming": "#009E73",
-    "replay": "#0072B2",
-    "engine": "#56B4E9",
-    "sort": "#999999",
-}
-LEARNER_COLOURS = {
-    "hil-f": "#0072B2",
-    "hil-n": "#009E73",
-    "apple": "#D55E00",
-    "naive": "#CC79A7",
-    "hi-lcb": "#8C6D00",
-    "hi-lcb-lite": "#E69F00",
-    "quantised": "#56B4E9",
-}
-SLACK_COLOURS = {
-    "regret": "#D55E00",
-    "shortest cell": "#E69F00",
-    "other cells": "#F0E442",
-    "Hoeffding": "#56B4E9",
-    "short batch": "#999999",
-}
 _ALPHA_COLOURS = mpl.colormaps["viridis"]
-_PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
+PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
 
 _TRACE_TITLES = {
     "imagenette-mobilenet_v1_0.25_128": "Imagenette, MobileNet v1 0.25-128",
@@ -148,9 +125,9 @@ def transmissions_per_sample(batch_sizes: Sequence[int], curves: Mapping[str, An
     axis.plot(
         runs["batch_size"], runs["transmissions"], "o", ms=5, color=_dataset_colour(label), label=f"HIL-F on {label}"
     )
-    _batch_size_axis(axis, batch_sizes)
+    batch_size_axis(axis, batch_sizes)
     axis.set(yscale="log", ylabel="transmissions per sample")
-    axis.yaxis.set_major_formatter(_PLAIN)
+    axis.yaxis.set_major_formatter(PLAIN)
     axis.legend()
     return figure
 
@@ -161,7 +138,7 @@ def cost_vs_batch_size(costs: pd.DataFrame, floors: pd.DataFrame, titles: Mappin
     `costs` has columns trace, beta, batch_size, average_cost_mean, average_cost_std; `floors` has trace, beta,
     average_cost; `titles` maps trace names to panel titles.
     """
-    figure, axes = _panels(len(titles), height=2.4)
+    figure, axes = panels(len(titles), height=2.4)
     for axis, (trace, title) in zip(axes, titles.items(), strict=True):
         lines = dict(list(costs[costs["trace"] == trace].groupby("beta")))
         for beta, line in lines.items():
@@ -169,12 +146,12 @@ def cost_vs_batch_size(costs: pd.DataFrame, floors: pd.DataFrame, titles: Mappin
         for beta, floor in floors[floors["trace"] == trace][["beta", "average_cost"]].itertuples(index=False):
             axis.axhline(floor, color=_beta_colour(beta), linestyle=(0, (4, 3)), linewidth=0.9)
         axis.set(ylim=(0, None), title=title)
-        _batch_size_axis(axis, sorted(costs["batch_size"].unique())[::2])
+        batch_size_axis(axis, sorted(costs["batch_size"].unique())[::2])
         ends = {
             f"β = {beta:g}": (line["average_cost_mean"].iloc[-1], _beta_colour(beta)) for beta, line in lines.items()
         }
         _label_ends(axis, costs["batch_size"].max(), ends)
-    _outer_labels(axes, "average cost")
+    outer_labels(axes, "average cost")
     return figure
 
 
@@ -190,7 +167,7 @@ def relative_cost(costs: pd.DataFrame, rates: Mapping[str, str]) -> Figure:
             axis.plot(line["batch_size"], relative, color=_beta_colour(beta), linewidth=1)
         axis.axhline(1.05, color="#888888", linewidth=1)
         axis.set_title(title)
-        _batch_size_axis(axis, sorted(costs["batch_size"].unique()))
+        batch_size_axis(axis, sorted(costs["batch_size"].unique()))
     axes[0][0].set_ylabel("average cost, relative to M = 1")
     handles = [Line2D([], [], color=_beta_colour(beta), label=f"β = {beta:g}") for beta in costs["beta"].unique()]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
@@ -210,14 +187,14 @@ def objective(panels: Mapping[str, tuple[TimingModel, float]], alphas: Sequence[
                 axis.plot(best.relaxed, height, "o", ms=8, mfc="none", mec=colour, zorder=4)
             if best.integer <= largest:
                 axis.plot(best.integer, best.objective, "o", ms=4, color=colour, zorder=5)
-            _label(axis, f"α = {alpha:g}", (largest, timing.objective(largest, ratio, alpha)), colour)
+            name_beside(axis, f"α = {alpha:g}", (largest, timing.objective(largest, ratio, alpha)), colour)
         # At M = 1 both exact times are the same, so vanilla's value does not depend on α.
         vanilla = timing.system_time(1, ratio, "exact")
         axis.plot(1, vanilla, "s", ms=9, mfc="none", mec="#333333", clip_on=False)
         axis.set_title(f"{title}, ρ = {ratio:.3f}")
         axis.set(yscale="log", ylabel="f(M) (ms)")
-        _batch_size_axis(axis, [2**k for k in range(int(np.log2(largest)) + 1)])
-        _plain_ticks(axis, [1, 2, 5, 10, 20, 50, 100, 200, 500])
+        batch_size_axis(axis, [2**k for k in range(int(np.log2(largest)) + 1)])
+        plain_ticks(axis, [1, 2, 5, 10, 20, 50, 100, 200, 500])
     marks = [
         Line2D([], [], marker="o", ms=8, mfc="none", mec="#333333", ls="", label="M†, real minimiser"),
         Line2D([], [], marker="o", ms=4, color="#333333", ls="", label="M*, best integer"),
@@ -242,12 +219,12 @@ def optimal_batch_size(
             relaxed, integer = optimum(x, alpha)
             axis.plot(x, relaxed, color=colour, linewidth=0.7)
             axis.step(x, integer, where="mid", color=colour)
-            _label(axis, f"α = {alpha:g}", (x[-1], relaxed[-1]), colour)
+            name_beside(axis, f"α = {alpha:g}", (x[-1], relaxed[-1]), colour)
         axis.set(title=title, xlabel=label, yscale="log")
         if log:
             axis.set_xscale("log")
-            axis.xaxis.set_major_formatter(_PLAIN)
-        _plain_ticks(axis, [1, 2, 3, 5, 10, 20, 50])
+            axis.xaxis.set_major_formatter(PLAIN)
+        plain_ticks(axis, [1, 2, 3, 5, 10, 20, 50])
     axes[0][0].set_ylabel("batch size")
     figure.legend(
         handles=[
@@ -274,13 +251,13 @@ def trade_off(
             _quantity(axis, table, quantity, _dataset_colour(title))
             if {f"{quantity}_exact", f"{quantity}_bound"} & set(table):
                 axis.set_yscale("log")
-                _plain_ticks(axis, [1, 2, 3, 5, 7, 10, 15, 20, 50, 100, 200, 500, 1000, 2000, 5000])
+                plain_ticks(axis, [1, 2, 3, 5, 7, 10, 15, 20, 50, 100, 200, 500, 1000, 2000, 5000])
             else:
                 axis.set_ylim(0, 1.12 * axis.get_ylim()[1])
             _mark_optima(axis, optima[title], "bottom" if axis is axes[0, column] else "")
             if column == 0:
                 axis.set_ylabel(label)
-            _batch_size_axis(axis, sorted(table["batch_size"]), label=axis is axes[-1, column])
+            batch_size_axis(axis, sorted(table["batch_size"]), label=axis is axes[-1, column])
         axes[0, column].set_title(title)
     return figure
 
@@ -295,18 +272,18 @@ def answer(
         colour = _dataset_colour(title)
         _quantity(left, table, "average_cost", colour)
         left.axhline(floors[title], color=colour, linestyle=(0, (4, 3)), linewidth=0.9)
-        _label(left, title, (table["batch_size"].iloc[0], table["average_cost_mean"].iloc[0]), colour, **above)
+        name_beside(left, title, (table["batch_size"].iloc[0], table["average_cost_mean"].iloc[0]), colour, **above)
     for column, colour in TIME_COLOURS.items():
         label = column.replace("_", " ")
         _quantity(right, times, column, colour)
         right.plot(times["batch_size"], times[f"{column}_exact"], color=colour, linestyle=(0, (4, 2)), linewidth=1.1)
-        _label(right, label, (times["batch_size"].iloc[-2], times[column].iloc[-2]), colour, ha="right", **above)
+        name_beside(right, label, (times["batch_size"].iloc[-2], times[column].iloc[-2]), colour, ha="right", **above)
     _mark_optima(right, optima, "top")
     left.set(ylabel="average cost", ylim=(0, None))
     right.set(ylabel="ms per sample", yscale="log")
-    right.yaxis.set_major_formatter(_PLAIN)
+    right.yaxis.set_major_formatter(PLAIN)
     for axis in (left, right):
-        _batch_size_axis(axis, sorted(times["batch_size"]))
+        batch_size_axis(axis, sorted(times["batch_size"]))
     return figure
 
 
@@ -327,7 +304,7 @@ def _mark_optima(axis: Axes, optima: Mapping[float, float], label: str = "") -> 
         )
 
 
-def _label(axis: Axes, text: str, point: tuple[float, Any], colour: Any, **place: Any) -> None:
+def name_beside(axis: Axes, text: str, point: tuple[float, Any], colour: Any, **place: Any) -> None:
     """Write a line's name beside a point of it: by default to the right, also outside the axes."""
     place = {"xytext": (4, 0), "va": "center"} | place
     axis.annotate(text, point, textcoords="offset points", color=colour, fontsize=7.5, annotation_clip=False, **place)
@@ -348,7 +325,7 @@ def _quantity(axis: Axes, table: pd.DataFrame, quantity: str, colour: str) -> No
 
 def confidence_histograms(traces: Mapping[str, Trace]) -> Figure:
     """Confidence of right and wrong answers, a panel a trace."""
-    figure, axes = _panels(len(traces), height=2.1)
+    figure, axes = panels(len(traces), height=2.1)
     bins = np.linspace(0, 1, 26)
     for axis, (title, trace) in zip(axes, traces.items(), strict=True):
         parts = [trace.confidence[trace.correct], trace.confidence[~trace.correct]]
@@ -357,200 +334,14 @@ def confidence_histograms(traces: Mapping[str, Trace]) -> Figure:
         axis.set(title=title, xlabel="confidence p", ylim=(0, 95))
         # Most of a ResNet's answers share the last bin; linear to 5 %, logarithmic above, shows the rest as well.
         axis.set_yscale("symlog", linthresh=5)
-        _plain_ticks(axis, [0, 1, 2, 5, 10, 20, 50, 90])
-    _outer_labels(axes, "samples (%)")
+        plain_ticks(axis, [0, 1, 2, 5, 10, 20, 50, 90])
+    outer_labels(axes, "samples (%)")
     handles = [Patch(color="#56B4E9", label="S-ML right"), Patch(color="#D55E00", label="S-ML wrong")]
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
 
 
-def speed(table: pd.DataFrame) -> Figure:
-    """Time of a round and peak memory against the number of samples, a line a method."""
-    figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.0))
-    columns = {"seconds_a_round": (1e6, "time of a round (µs)"), "peak_megabytes": (1, "peak memory (MB)")}
-    for axis, (column, (unit, label)) in zip(axes, columns.items(), strict=True):
-        axis.set(xscale="log", yscale="log", xlabel="samples n, all distinct", ylabel=label)
-        for method, colour in METHOD_COLOURS.items():
-            rows = table[table["method"] == method]
-            axis.plot(rows["samples"], rows[column] * unit, "o-", ms=3, color=colour, label=method)
-        axis.yaxis.set_major_formatter(_PLAIN)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
-    return figure
-
-
-def bound_slack(table: pd.DataFrame) -> Figure:
-    """Regret and the slack of each step of the proof, stacked up to the bound, against the batch size."""
-    figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.0))
-    titles = {"tuned": "learning rate tuned for each M", "fixed": "learning rate tuned for M = 1"}
-    for axis, (rate, title) in zip(axes, titles.items(), strict=True):
-        rows = table[table["learning_rate"] == rate]
-        place, base = np.arange(len(rows)), np.zeros(len(rows))
-        for part, colour in SLACK_COLOURS.items():
-            axis.bar(place, rows[part], 0.7, base, color=colour, label=part)
-            base += rows[part].to_numpy()
-        axis.set(title=title, xlabel="batch size M", xticks=place, xticklabels=rows["batch_size"])
-        axis.grid(visible=False, axis="x")
-    axes[0].set_ylabel("regret, up to the bound")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
-    return figure
-
-
-def realised_regret(table: pd.DataFrame) -> Figure:
-    """Mean and range of realised regret, and the limit for it, against the batch size."""
-    figure, axis = plt.subplots(figsize=(5.2, 3.0))
-    x = table["batch_size"]
-    axis.fill_between(x, table["low"], table["high"], color="#0072B2", alpha=0.2, lw=0)
-    axis.plot(x, table["expected"], "o-", ms=3, color="#0072B2")
-    axis.plot(x, table["limit"], "--", color="#333333", lw=1.1)
-    axis.set(ylabel="regret", yscale="symlog", ylim=(table["low"].min() * 1.3, table["limit"].max() * 1.3))
-    axis.set_yscale("symlog", linthresh=100)
-    _batch_size_axis(axis, x)
-    last = table.iloc[-1]
-    _label(axis, "mean", (last["batch_size"], last["expected"]), "#0072B2")
-    _label(axis, "limit", (last["batch_size"], last["limit"]), "#333333")
-    return figure
-
-
-def coins(table: pd.DataFrame) -> Figure:
-    """Regret on worst-case sequences: exact, measured, and the bound, against the batch size, a panel a case."""
-    figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.0))
-    markers = {"hil-f": ("o", "#0072B2", "HIL-F"), "apple": ("s", "#D55E00", "feedback on offloads only")}
-    titles = {"one confidence": "one confidence, n fixed", "halving": "halving intervals, n in proportion to M"}
-    for axis, (case, title) in zip(axes, titles.items(), strict=True):
-        rows = table[table["case"] == case]
-        exact = rows.drop_duplicates("batch_size")
-        axis.plot(exact["batch_size"], exact["exact"], color="#333333", label="every learner, exactly")
-        axis.plot(exact["batch_size"], exact["bound"], ":", color="#333333", label="bound (HIL-F)")
-        for shift, (learner, (marker, colour, name)) in zip((0.96, 1.04), markers.items(), strict=True):
-            found = rows[rows["learner"] == learner]
-            axis.errorbar(
-                found["batch_size"] * shift,
-                found["mean"],
-                2 * found["error"],
-                fmt=marker,
-                ms=3.5,
-                color=colour,
-                label=name,
-            )
-        axis.set(title=title, yscale="log")
-        _batch_size_axis(axis, exact["batch_size"])
-    axes[0].set_ylabel("regret")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    return figure
-
-
-def sample_orders(table: pd.DataFrame) -> Figure:
-    """Regret against the batch size for several orders of the samples; tuned rate left, one rate right."""
-    figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.0), sharey=True)
-    titles = {"tuned": "learning rate tuned for each M", "fixed": "one learning rate"}
-    colours = dict(zip(table["order"].unique(), ("#0072B2", "#009E73", "#D55E00"), strict=True))
-    for axis, (rate, title) in zip(axes, titles.items(), strict=True):
-        for order, colour in colours.items():
-            rows = table[(table["learning_rate"] == rate) & (table["order"] == order)].groupby("batch_size")["regret"]
-            mean, error = rows.mean(), rows.std() / np.sqrt(rows.count())
-            axis.errorbar(mean.index, mean, 2 * error, fmt="o-", ms=3, color=colour, label=order)
-        sizes = np.array(sorted(table["batch_size"].unique()))
-        axis.plot(sizes, 0.7 * table["regret"].min() * np.sqrt(sizes), color="#999999", lw=0.9, label="slope ½")
-        axis.set(title=title, yscale="log")
-        _batch_size_axis(axis, sizes)
-    axes[0].set_ylabel("regret")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    return figure
-
-
-def partial_feedback(table: pd.DataFrame) -> Figure:
-    """Regret and bound of learners with more and less feedback, against the samples (M = 1) and the batch size."""
-    figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.0), sharey=True)
-    views = {"samples": table["batch_size"] == 1, "batch_size": table["samples"] == table["samples"].max()}
-    for axis, (x, chosen) in zip(axes, views.items(), strict=True):
-        for learner, rows in table[chosen].groupby("learner", sort=False):
-            rows, colour = rows.sort_values(x), LEARNER_COLOURS[learner]
-            axis.errorbar(rows[x], rows["regret"], 2 * rows["error"], fmt="o-", ms=3, color=colour, label=learner)
-            axis.plot(rows[x], rows["bound"], ":", color=colour)
-        axis.set(yscale="log", xscale="log", xlabel="samples n")
-    _batch_size_axis(axes[1], sorted(table["batch_size"].unique()))
-    axes[0].xaxis.set_major_locator(FixedLocator(sorted(table["samples"].unique())))
-    axes[0].xaxis.set_minor_locator(NullLocator())
-    axes[0].xaxis.set_major_formatter(_PLAIN)
-    axes[0].set_ylabel("regret")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    return figure
-
-
-def learners(table: pd.DataFrame) -> Figure:
-    """Regret of each learner on each trace, mean and two deviations; filled and open markers for the batch sizes."""
-    titles, names = table["title"].unique(), list(table["learner"].unique())
-    figure, axes = _panels(len(titles), height=2.3)
-    sizes = sorted(table["batch_size"].unique())
-    for axis, title in zip(axes, titles, strict=True):
-        for shift, size in zip((-0.15, 0.15), sizes, strict=True):
-            rows = table[(table["title"] == title) & (table["batch_size"] == size)].groupby("learner")["regret"]
-            mean, deviation = rows.mean(), rows.std()
-            for place, name in enumerate(names):
-                axis.errorbar(
-                    place + shift,
-                    mean[name],
-                    2 * deviation[name],
-                    fmt="o",
-                    ms=4,
-                    color=LEARNER_COLOURS[name],
-                    mfc=LEARNER_COLOURS[name] if size == sizes[0] else "white",
-                )
-        axis.axhline(0, color="#333333", lw=0.8)
-        axis.set(title=title, xticks=range(len(names)))
-        axis.set_xticklabels(names, rotation=60, ha="right", rotation_mode="anchor", fontsize=7.5)
-    _outer_labels(axes, "regret")
-    handles = [
-        Line2D(
-            [],
-            [],
-            marker="o",
-            ls="",
-            color="#333333",
-            mfc="#333333" if size == sizes[0] else "white",
-            label=f"M = {size}",
-        )
-        for size in sizes
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
-    return figure
-
-
-def weight_density(edges: Any, density: Any, batches: Sequence[int], best: float) -> Figure:
-    """Density of the threshold after some numbers of batches, a panel each."""
-    figure, axes = _panels(len(batches), height=1.5)
-    for axis, row, count in zip(axes, density, batches, strict=True):
-        axis.stairs(row, edges, fill=True, color="#0072B2", alpha=0.75)
-        axis.axvline(best, color="#333333", ls="--", lw=0.9)
-        axis.set(title=f"after {count} batches", xlim=(0, 1))
-        axis.set_yscale("symlog", linthresh=1)
-        axis.set_ylim(0, 1.5 * density.max())
-        _plain_ticks(axis, [0, 1, 10])
-    for axis in axes[-3:]:
-        axis.set_xlabel("threshold θ")
-    _outer_labels(axes, "density")
-    return figure
-
-
-def drift(cases: Mapping[str, Mapping[str, Any]], change: int) -> Figure:
-    """Accumulated regret over time of several learners, (shuffles, samples) each, around a change; a panel a case."""
-    figure, axes = plt.subplots(1, len(cases), figsize=(7.4, 3.0), sharey=True)
-    colours = ("#0072B2", "#009E73", "#E69F00", "#CC79A7")
-    for axis, (title, paths) in zip(axes, cases.items(), strict=True):
-        for (name, path), colour in zip(paths.items(), colours, strict=True):
-            x, mean = np.arange(1, path.shape[1] + 1), path.mean(axis=0)
-            error = 2 * path.std(axis=0, ddof=1) / np.sqrt(len(path))
-            every = slice(7, None, 8)
-            axis.plot(x[every], mean[every], color=colour, label=name)
-            axis.fill_between(x[every], (mean - error)[every], (mean + error)[every], color=colour, alpha=0.2, lw=0)
-        axis.axvline(change, color="#555555", lw=0.8, ls="--")
-        axis.set(title=title, xlabel="samples")
-    axes[0].set_ylabel("regret so far")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    return figure
-
-
-def _panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
+def panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
     """`count` panels, three a row, and no empty ones."""
     columns = min(count, 3)
     rows = -(-count // 3)
@@ -560,7 +351,8 @@ def _panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
     return figure, list(grid.flat[:count])
 
 
-def _outer_labels(axes: Sequence[Axes], label: str) -> None:
+def outer_labels(axes: Sequence[Axes], label: str) -> None:
+    """Label the vertical axis of the first panel of each row."""
     for axis in axes[::3]:
         axis.set_ylabel(label)
 
@@ -571,21 +363,23 @@ def _label_ends(axis: Axes, x: float, ends: Mapping[str, tuple[float, Any]]) -> 
     height = -np.inf
     for text, (value, colour) in sorted(ends.items(), key=lambda item: item[1][0]):
         height = max(value, height + 0.09 * (high - low))
-        _label(axis, text, (x, height), colour)
+        name_beside(axis, text, (x, height), colour)
 
 
-def _plain_ticks(axis: Axes, ticks: Sequence[float]) -> None:
+def plain_ticks(axis: Axes, ticks: Sequence[float]) -> None:
+    """Show these ticks on the vertical axis, as plain numbers."""
     axis.yaxis.set_major_locator(FixedLocator(ticks))
     axis.yaxis.set_minor_locator(NullLocator())
-    axis.yaxis.set_major_formatter(_PLAIN)
+    axis.yaxis.set_major_formatter(PLAIN)
 
 
-def _batch_size_axis(axis: Axes, sizes: Iterable[float], label: bool = True) -> None:
+def batch_size_axis(axis: Axes, sizes: Iterable[float], label: bool = True) -> None:
+    """Make the horizontal axis one of batch sizes: by powers of two."""
     axis.set_xscale("log", base=2)
     ticks = [size for size in sizes if float(np.log2(size)).is_integer()]
     axis.xaxis.set_major_locator(FixedLocator(ticks))
     axis.xaxis.set_minor_locator(NullLocator())
-    axis.xaxis.set_major_formatter(_PLAIN)
+    axis.xaxis.set_major_formatter(PLAIN)
     if label:
         axis.set_xlabel("batch size M")
 
