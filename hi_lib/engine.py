@@ -16,7 +16,8 @@ again.
 
 from __future__ import annotations
 
-from decimal import Decimal, localcontext
+import functools
+from decimal import Context, Decimal, localcontext
 from typing import Any
 
 import numba
@@ -31,6 +32,8 @@ _LANES = 5  # bits of time a pass deals out: 32 lanes
 _WEIGHT = 1 << _LANES  # where the weights stand in a pass's state, after the sums
 _RESYNC = 256  # samples after which the rounding error of a repeated factor is taken out
 _B, _INVERSE = 2.0**512, 2.0**-512
+_DIGITS = 60  # of the factors, before they are rounded to a double
+_LN_B = Context(prec=_DIGITS).multiply(512, Decimal(2).ln(Context(prec=_DIGITS)))
 _LOW, _HIGH = 2.0**-256, 2.0**256
 _NOTHING = -1e300  # block of a zero mass: below any other, so that a sum never drops its other term for it
 # Unsigned, since numba then need not ask whether an index counts from the end.
@@ -73,12 +76,13 @@ def offload_probability(
     return _replay(order, wrong, gaps, batch_size, factors, drift)
 
 
+@functools.lru_cache(maxsize=1024)
 def _factor(learning_rate: float, step: float) -> tuple[float, float, float]:
     """e^(−η step) as mantissa and block, and the relative error of the mantissa, which repetition would multiply."""
-    with localcontext(prec=60):
-        exponent, block_width = -Decimal(learning_rate) * Decimal(step), 512 * Decimal(2).ln()
-        block = (exponent / block_width).to_integral_value()
-        exact = (exponent - block * block_width).exp()
+    with localcontext(prec=_DIGITS):
+        exponent = -Decimal(learning_rate) * Decimal(step)
+        block = (exponent / _LN_B).to_integral_value()
+        exact = (exponent - block * _LN_B).exp()
         mantissa = float(exact)
         return mantissa, float(block), float(Decimal(mantissa) / exact - 1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -170,11 +171,13 @@ def tuned_apple_rate(n: int, batch_size: int, lambda_min: float, beta: float) ->
 
 def coin_regret(batches: int, beta: float) -> float:
     """E max(0, K β − S) with S ~ Bin(K, β): what K coins of bias β leave to hindsight, per sample of a batch."""
-    from scipy import stats
-
-    count = np.arange(checks.whole("batches", batches) + 1)
-    beta = checks.real("beta", beta, 0, 1)
-    return float(stats.binom.pmf(count, batches, beta) @ np.maximum(0, batches * beta - count))
+    count, beta = checks.whole("batches", batches), checks.real("beta", beta, 0, 1)
+    if beta in (0, 1):
+        return 0.0
+    # De Moivre's formula for the mean deviation of a binomial variable: half of it lies below the mean.
+    k = math.floor(count * beta) + 1
+    choose = math.lgamma(count + 1) - math.lgamma(k + 1) - math.lgamma(count - k + 1) if k <= count else 0.0
+    return k * math.exp(choose + k * math.log(beta) + (count - k + 1) * math.log(1 - beta))
 
 
 def repeated_coins(batches: int, batch_size: int, beta: float, seed: int | None) -> Trace:

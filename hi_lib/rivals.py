@@ -1,7 +1,8 @@
 """Learners that Batch HI is compared with, over a trace: what each knows, and the probability that it offloads.
 
-All but the quantised one keep a weight for every cell and touch each of them in every round. Most of them learn only
-from what they offloaded, so that what they do next depends on chance, decided by a seed.
+Most of them learn only from what they offloaded, so that what they do next depends on chance, decided by a seed, and
+the past must be known before the next round: the engine, which treats all times at once, does not fit. Weights are kept
+cell by cell, in blocks with a common factor, so that a round costs the square root of the number of cells.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ Floats = NDArray[np.floating[Any]]
 
 LEVELS = 16  # equal steps of confidence for the learners that know no finer ones: 4 bits
 _FULL, _WEIGHTED, _NAIVE = range(3)
+_BLOCK = 64  # cells whose weights share a factor
 
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
-_reassociated = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc"})
 
 
 def apple(trace: Trace, beta: float, batch_size: int, learning_rate: float, seed: int | None) -> Floats:
@@ -88,18 +89,23 @@ def _dense(
 
 @_compiled
 def _rounds(length, first, wrong, uniform, explored, settings, batch_size, feedback, window):  # type: ignore[no-untyped-def]
-    """Sample t is offloaded by the cells from first[t] on. Weights relative to the largest, as in `forecaster`."""
+    """Sample t is offloaded by the cells from first[t] on."""
     beta, eta, exploration, share = settings
-    n = first.size
-    weight, drift = length / length.sum(), 0.0
-    loss, added = np.zeros(length.size), np.zeros(length.size + 1)
+    n, cells = first.size, length.size
+    blocks = -(-cells // _BLOCK)
+    # The weight of cell j is weight[j] · scale[block of j]; sums holds Σ weight over each block.
+    weight, scale, sums = np.zeros(blocks * _BLOCK), np.ones(blocks), np.empty(blocks)
+    weight[:cells] = length
+    _sum_up(weight, sums)
+    # The loss of cell j is loss[j] + added[0] + … + added[j]: it is only needed when weights are taken afresh.
+    loss, added, drift = np.zeros(cells), np.zeros(cells + 1), 0.0
     offload, step = np.empty(n), np.empty(n)
     for batch in range(uniform.size):
         start, stop = batch * batch_size, min((batch + 1) * batch_size, n)
-        total = _sum(weight)
-        drawn = _cell(weight, uniform[batch] * total)
+        total = _above(weight, scale, sums, 0)
+        drawn = _cell(weight, scale, sums, uniform[batch] * total, cells)
         for t in range(start, stop):
-            q = min(_sum(weight[first[t] :]) / total, 1.0)
+            q = min(_above(weight, scale, sums, first[t]) / total, 1.0)
             offload[t] = q + (1 - q) * exploration
             sent = drawn >= first[t] or explored[t]
             step[t] = beta - wrong[t]
@@ -108,59 +114,78 @@ def _rounds(length, first, wrong, uniform, explored, settings, batch_size, feedb
             elif feedback == _NAIVE and not sent:
                 step[t] = 0.0
         for t in range(start, stop):
-            drift = _learn(weight, loss, added, length, first[t], step[t], eta, drift)
-            if window and t >= window:
-                drift = _learn(weight, loss, added, length, first[t - window], -step[t - window], eta, drift)
+            drift = _learn(weight, scale, sums, length, loss, added, first[t], step[t], eta, drift)
+        if window:
+            for t in range(max(start - window, 0), max(stop - window, 0)):
+                drift = _learn(weight, scale, sums, length, loss, added, first[t], -step[t], eta, drift)
         if share > 0.0:
-            weight[:] = (1 - share) * weight / _sum(weight) + share * length
-            loss[:] = np.log(length / weight) / eta  # the losses that would have led here
+            total_after = _above(weight, scale, sums, 0)
+            for j in range(cells):
+                weight[j] = (1 - share) * weight[j] * scale[j // _BLOCK] / total_after + share * length[j]
+            scale[:] = 1.0
+            _sum_up(weight, sums)
+            loss[:] = np.log(length / weight[:cells]) / eta  # the losses that would have led here
             added[:] = 0.0
             drift = 0.0
     return offload
 
 
 @_compiled
-def _learn(weight, loss, added, length, first, step, eta, drift):  # type: ignore[no-untyped-def]
-    """Add a step to the cells from `first` on; return how far weights may have drifted since they were taken afresh.
-
-    The loss of cell j is loss[j] + added[0] + … + added[j]: it is only needed when weights are taken afresh.
-    """
-    if step == 0.0:
-        return drift
+def _learn(weight, scale, sums, length, loss, added, first, step, eta, drift):  # type: ignore[no-untyped-def]
+    """Add a step to the cells from `first` on; return how far weights may have drifted since they were taken afresh."""
     added[first] += step
     drift += eta * abs(step)
     if drift <= SPAN:
-        weight[first:] *= np.exp(-eta * step)
+        _multiply(weight, scale, sums, first, np.exp(-eta * step))
         return drift
     loss += np.cumsum(added)[:-1]
     added[:] = 0.0
     exponent = np.log(length) - eta * (loss - loss.min())
-    weight[:] = np.exp(exponent - exponent.max())
+    weight[: length.size] = np.exp(exponent - exponent.max())
+    scale[:] = 1.0
+    _sum_up(weight, sums)
     return 0.0
 
 
-@_reassociated
-def _sum(values):  # type: ignore[no-untyped-def]
-    total = 0.0
-    for value in values:
-        total += value
+@_compiled
+def _sum_up(weight, sums):  # type: ignore[no-untyped-def]
+    for block in range(sums.size):
+        sums[block] = weight[block * _BLOCK : (block + 1) * _BLOCK].sum()
+
+
+@_compiled
+def _above(weight, scale, sums, first):  # type: ignore[no-untyped-def]
+    """Weight of the cells from `first` on."""
+    block = first // _BLOCK
+    if block == sums.size:
+        return 0.0
+    total = weight[first : (block + 1) * _BLOCK].sum() * scale[block]
+    for later in range(block + 1, sums.size):
+        total += sums[later] * scale[later]
     return total
 
 
 @_compiled
-def _cell(weight, target):  # type: ignore[no-untyped-def]
+def _multiply(weight, scale, sums, first, factor):  # type: ignore[no-untyped-def]
+    block = first // _BLOCK
+    if block < sums.size:
+        weight[first : (block + 1) * _BLOCK] *= factor
+        sums[block] = weight[block * _BLOCK : (block + 1) * _BLOCK].sum()
+        scale[block + 1 :] *= factor
+
+
+@_compiled
+def _cell(weight, scale, sums, target, cells):  # type: ignore[no-untyped-def]
     """The cell in which a running sum of the weights passes `target`: the block first, then the cell in it."""
-    below, start = 0.0, 0
-    while start + 64 < weight.size:
-        with_block = below + _sum(weight[start : start + 64])
-        if with_block > target:
-            break
-        below, start = with_block, start + 64
-    for j in range(start, weight.size):
-        below += weight[j]
+    below, block = 0.0, 0
+    while block + 1 < sums.size and below + sums[block] * scale[block] <= target:
+        below += sums[block] * scale[block]
+        block += 1
+    for j in range(block * _BLOCK, cells):
+        below += weight[j] * scale[block]
         if below > target:
             return j
-    return weight.size - 1
+    return cells - 1
 
 
 @_compiled
