@@ -145,6 +145,7 @@ def partial_feedback(table: pd.DataFrame) -> Figure:
             rows, colour = rows.sort_values(x), LEARNER_COLOURS[learner]
             axis.errorbar(rows[x], rows["regret"], 2 * rows["error"], fmt="o-", ms=3, color=colour, label=learner)
             axis.plot(rows[x], rows["bound"], ":", color=colour)
+        axis.plot(rows[x], rows["most"], color="#999999", lw=0.9)
         axis.set(yscale="log", xscale="log", xlabel="samples n")
     batch_size_axis(axes[1], sorted(table["batch_size"].unique()))
     axes[0].xaxis.set_major_locator(FixedLocator(sorted(table["samples"].unique())))
@@ -211,7 +212,7 @@ def weight_density(edges: Any, density: Any, batches: Sequence[int], best: float
 def drift(cases: Mapping[str, Mapping[str, Any]], change: int) -> Figure:
     """Accumulated regret over time of several learners, (shuffles, samples) each, around a change; a panel a case."""
     figure, axes = plt.subplots(1, len(cases), figsize=(7.4, 3.0), sharey=True)
-    colours = ("#0072B2", "#009E73", "#E69F00", "#CC79A7")
+    colours = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#CC79A7")
     for axis, (title, paths) in zip(axes, cases.items(), strict=True):
         for (name, path), colour in zip(paths.items(), colours, strict=True):
             x, mean = np.arange(1, path.shape[1] + 1), path.mean(axis=0)
