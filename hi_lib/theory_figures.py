@@ -161,6 +161,7 @@ def learners(table: pd.DataFrame) -> Figure:
     titles, names = table["title"].unique(), list(table["learner"].unique())
     figure, axes = panels(len(titles), height=2.3)
     sizes = sorted(table["batch_size"].unique())
+    limits = table["regret"].agg(["min", "max"]).to_numpy()
     for axis, title in zip(axes, titles, strict=True):
         for shift, size in zip((-0.15, 0.15), sizes, strict=True):
             rows = table[(table["title"] == title) & (table["batch_size"] == size)].groupby("learner")["regret"]
@@ -175,8 +176,8 @@ def learners(table: pd.DataFrame) -> Figure:
                     color=LEARNER_COLOURS[name],
                     mfc=LEARNER_COLOURS[name] if size == sizes[0] else "white",
                 )
-        axis.set(title=title, xticks=range(len(names)), yscale="log")
-        axis.yaxis.set_major_formatter(PLAIN)
+        axis.set(title=title, xticks=range(len(names)), yscale="log", ylim=(limits[0] / 1.4, limits[1] * 1.4))
+        plain_ticks(axis, [10, 20, 50, 100, 200, 500, 1000])
         axis.set_xticklabels(names, rotation=60, ha="right", rotation_mode="anchor", fontsize=7.5)
     outer_labels(axes, "regret")
     handles = [
