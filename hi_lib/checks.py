@@ -124,12 +124,23 @@ def yaml_file(path: Path) -> Any:
 def yaml_value(where: str, text: str) -> Any:
     """Parse YAML of plain values (what JSON knows); anything else is refused in one line."""
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, _UniqueKeys)
         json.dumps(value)
     except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{where} cannot be read as YAML of plain values: {reason}") from None
     return value
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML's safe loader, which would silently keep the last of two equal keys."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = [key for number, key in enumerate(keys) if key in keys[:number]]
+        if twice:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {twice[0]!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def _float(where: str, value: Any) -> float:

@@ -70,7 +70,14 @@ def offload_probability(
     Returns
     -------
     NDArray of shape (n,)
+
+    Raises
+    ------
+    ValueError
+        More than 2^29 samples, whose times do not fit into 31 bits.
     """
+    if order.size > 2**29:
+        raise ValueError(f"a replay must have at most 2^29 samples, got {order.size}")
     factors = np.array([_factor(learning_rate, step) for step in steps])
     drift = learning_rate * np.abs(steps)
     return _replay(order, wrong, gaps, batch_size, factors, drift)

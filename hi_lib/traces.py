@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import functools
 import hashlib
 import os
@@ -108,11 +109,16 @@ class Trace:
         try:
             path = Path(path)
             with path.open(encoding="utf-8-sig", newline="") as file:
+                header = next(csv.reader(file), [])
+                file.seek(0)
                 frame = pd.read_csv(file, low_memory=False)
-        except (OSError, TypeError, ValueError) as error:
+        except (OSError, TypeError, ValueError, csv.Error) as error:
             raise ValueError(f"{path} cannot be read as a trace: {' '.join(str(error).split())}") from None
         if not isinstance(frame.index, pd.RangeIndex):
             raise ValueError(f"{path} has rows with more values than its header has columns")
+        twice = [column for number, column in enumerate(header) if column in header[:number]]
+        if twice:
+            raise ValueError(f"{path} has the column {twice[0]} more than once")
         missing = [column for column in ("confidence", "correct") if column not in frame]
         if missing:
             raise ValueError(

@@ -95,6 +95,13 @@ def test_an_unreadable_file_is_refused(tmp_path):
         claims.load_claims(path)
 
 
+def test_a_key_that_stands_twice_is_refused(tmp_path):
+    path = tmp_path / "claims.yml"
+    path.write_text("- id: C1\n  verdict: holds\n  verdict: does not hold\n")
+    with pytest.raises(ValueError, match="the key 'verdict' stands twice"):
+        claims.load_claims(path)
+
+
 def test_every_claim_in_this_build_is_as_reviewed():
     outcomes = claims.evaluate(claims.load_claims())
     assert {outcome.claim.id for outcome in outcomes} == {f"C{n}" for n in range(1, 19)} | {

@@ -64,6 +64,8 @@ def test_shuffling_permutes_samples_together():
         ("confidence,correct\nhigh,1\n", "numeric"),
         ("confidence,correct\n0.5,1,0\n0.6,0,1\n", "more values than its header"),
         ("\x00\x01", "no column"),
+        ('"' + "x" * 200_000, "cannot be read"),
+        ("confidence,correct,confidence\n0.5,1,0.6\n", "the column confidence more than once"),
     ],
 )
 def test_a_bad_csv_is_refused_by_name(tmp_path, text, says):
