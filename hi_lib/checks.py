@@ -83,7 +83,7 @@ def flags(where: str, values: ArrayLike, length: int | None = None) -> NDArray[n
     array = _array(where, values)
     if array.ndim != 1 or length not in (None, array.size):
         raise ValueError(f"{where} must have shape ({'n' if length is None else length},), got {array.shape}")
-    bad = ~np.isin(array, (0.0, 1.0))
+    bad = (array != 0) & (array != 1)
     if bad.any():
         first = int(np.flatnonzero(bad)[0])
         raise ValueError(f"{where}[{first}] must be 0 or 1, got {float(array[first])!r}")

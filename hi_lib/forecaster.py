@@ -22,6 +22,7 @@ Floats = NDArray[np.floating[Any]]
 # reaches down to e^-708: what was smaller then is still below e^-100 of the largest when it has grown by so much.
 SPAN = 600.0
 _BLOCK = 64  # cells
+_ONES = np.ones(_BLOCK)
 
 
 class Forecaster:
@@ -104,10 +105,11 @@ class StreamingForecaster:
         """Draw one threshold from the current density."""
         # In two steps, over blocks of cells and in one block: running sums over all cells would take most of the time.
         blocks = self._weight.reshape(-1, _BLOCK)
-        before = np.append(0.0, np.cumsum(blocks @ np.ones(_BLOCK)))
-        target = rng.random() * before[-1]
-        block = int(np.searchsorted(before, target, side="right")) - 1
-        inside = np.searchsorted(before[block] + np.cumsum(blocks[block]), target, side="right")
+        passed = (blocks @ _ONES).cumsum()
+        target = rng.random() * passed[-1]
+        block = min(int(passed.searchsorted(target, side="right")), passed.size - 1)  # U · total may round up to total
+        before = passed[block - 1] if block else 0.0
+        inside = (before + blocks[block].cumsum()).searchsorted(target, side="right")
         cell = min(block * _BLOCK + int(inside), self._cells - 1)
         low, high = self._edges[cell : cell + 2]
         # Cells are open below: 1 − U lies in (0, 1].
@@ -115,7 +117,7 @@ class StreamingForecaster:
 
     def _cut(self, p: float) -> int:
         """Cut the cell that holds p, unless p is an edge; both halves keep its loss. Return the first cell above p."""
-        place = int(np.searchsorted(self._edges[: self._cells + 1], p))
+        place = int(self._edges[: self._cells + 1].searchsorted(p))
         low, high = self._edges[place - 1], self._edges[place]
         if high == p:
             return place
