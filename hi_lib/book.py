@@ -14,6 +14,7 @@ import fcntl
 import hashlib
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import re
@@ -142,7 +143,9 @@ def run_notebooks(profile: str, progress: Progress = print) -> list[str]:
     }
     _forget_removed(parameters)
     stale = [name for name in parameters if not _executed(name, stamps[name])]
-    pool = ThreadPoolExecutor(os.cpu_count())
+    # The slowest first, so that none is left over at the end; one more than cores, since kernels wait while they start.
+    stale.sort(key=_seconds_last_time, reverse=True)
+    pool = ThreadPoolExecutor((os.cpu_count() or 1) + 1)
     try:
         jobs = {pool.submit(_run_and_keep, name, parameters[name], stamps[name]): name for name in stale}
         for done, job in enumerate(as_completed(jobs), 1):
@@ -237,17 +240,33 @@ def _run_and_keep(name: str, parameters: Mapping[str, Any], stamp: str) -> float
     EXECUTED.mkdir(exist_ok=True)
     (scratch / f"{name}.ipynb").replace(EXECUTED / f"{name}.ipynb")
     shutil.rmtree(scratch)
-    write_atomically(_stamp_file(name), json.dumps({"stamp": stamp, "output": _output_digest(name)}))
-    return time.perf_counter() - start
+    seconds = time.perf_counter() - start
+    report = {"stamp": stamp, "output": _output_digest(name), "seconds": round(seconds, 1)}
+    write_atomically(_stamp_file(name), json.dumps(report))
+    return seconds
 
 
 def _executed(name: str, stamp: str) -> bool:
     """Whether the executed copy and its results are the ones this stamp led to, and still untouched."""
+    found = _stamp(name)
+    try:
+        return found["stamp"] == stamp and found["output"] == _output_digest(name)
+    except (OSError, KeyError):
+        return False
+
+
+def _seconds_last_time(name: str) -> float:
+    seconds = _stamp(name).get("seconds")
+    return seconds if isinstance(seconds, float) else math.inf
+
+
+def _stamp(name: str) -> dict[str, Any]:
+    """What `_run_and_keep` wrote when the notebook last ran; empty if it did not, or left no sense."""
     try:
         found = json.loads(_stamp_file(name).read_text(encoding="utf-8"))
-        return found == {"stamp": stamp, "output": _output_digest(name)}
     except (OSError, ValueError):
-        return False
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _stamp_file(name: str) -> Path:

@@ -45,6 +45,7 @@ def use_style() -> None:
 
     # Fixed salt and no date: the same data gives the same bytes.
     set_matplotlib_formats("svg", metadata={"Date": None}, bbox_inches="tight")
+    plt.uninstall_repl_displayhook()  # it would draw every figure once more than the SVG needs
     plt.rcParams.update(
         {
             "svg.hashsalt": "batch-hi",
