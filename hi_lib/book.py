@@ -14,6 +14,7 @@ import fcntl
 import hashlib
 import importlib.metadata
 import json
+import logging
 import math
 import os
 import platform
@@ -27,9 +28,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from hi_lib import checks, claims
+from hi_lib import checks, claims, kernels
 from hi_lib.traces import DATA, ROOT, write_atomically
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -44,7 +43,6 @@ LOCK = ROOT / "requirements.lock"
 PROFILES = ("quick", "full")
 
 Progress = Callable[[str], None]
-_children: set[subprocess.Popen[str]] = set()
 
 
 class BuildError(RuntimeError):
@@ -151,8 +149,10 @@ def run_notebooks(profile: str, progress: Progress = print) -> list[str]:
         for done, job in enumerate(as_completed(jobs), 1):
             progress(f"[{done}/{len(jobs)}] {jobs[job]}: {job.result():.0f} s")
     except KeyboardInterrupt:
-        for child in list(_children):
-            child.terminate()
+        pool.shutdown(wait=False, cancel_futures=True)
+        while any(job.running() for job in jobs):  # also those whose kernel is only about to start
+            kernels.stop_all()
+            time.sleep(0.1)
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
@@ -175,32 +175,29 @@ def run_notebook(name: str, parameters: Mapping[str, Any], output: Path) -> None
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"output folder {output} cannot be made: {error.strerror}") from None
-    target = output / f"{name}.ipynb"
     part = output / f".{name}.part.ipynb"
-    choices = output / f".{name}.parameters.yml"
-    choices.write_text(yaml.safe_dump(dict(parameters)), encoding="utf-8")
-    command: list[str | Path] = [
-        sys.executable,
-        "-m",
-        "papermill",
-        NOTEBOOKS / f"{name}.ipynb",
-        part,
-        "--cwd",
-        NOTEBOOKS,
-    ]
-    command += ["--parameters_file", choices, "--kernel", "python3", "--no-progress-bar", "--log-level", "ERROR"]
-    # The kernel must be this environment's, whatever the user has registered under the same name.
-    environment = os.environ | {"JUPYTER_PREFER_ENV_PATH": "1", "HI_RESULTS": str(output / "results")}
-    environment |= {"PYTHONHASHSEED": "0", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     try:
-        done = _run(command, environment)
-        if done.returncode:
-            trace = done.stderr.strip()
-            raise BuildError(f"{name} failed: {trace.splitlines()[-1]}\n{trace[-3000:]}")
-        write_atomically(target, _without_traces_of_the_run(part.read_text(encoding="utf-8")))
+        _papermill(name, parameters, part, output / "results")
+        write_atomically(output / f"{name}.ipynb", _without_traces_of_the_run(part.read_text(encoding="utf-8")))
     finally:
         part.unlink(missing_ok=True)
-        choices.unlink(missing_ok=True)
+
+
+def _papermill(name: str, parameters: Mapping[str, Any], output: Path, results: Path) -> None:
+    """Let papermill run a notebook in a kernel of this environment that publishes to the folder `results`."""
+    import papermill  # takes half a second
+    from jupyter_core.utils import ensure_event_loop
+
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what goes wrong comes as an exception
+    options: dict[str, Any] = {"progress_bar": False, "resources": {"metadata": {"path": str(NOTEBOOKS)}}}
+    options |= {"kernel_manager_class": kernels.manager({"HI_RESULTS": str(results)}), "shutdown_kernel": "immediate"}
+    try:
+        papermill.execute_notebook(NOTEBOOKS / f"{name}.ipynb", output, dict(parameters), **options)
+    except papermill.PapermillExecutionError as error:
+        trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
+        raise BuildError(f"{name} failed: {error.ename}: {error.evalue}\n{trace[-3000:]}") from None
+    finally:
+        ensure_event_loop().close()  # this thread's, which papermill leaves open
 
 
 def outcomes(profile: str = "full", progress: Progress = print) -> list[claims.Outcome]:
@@ -208,20 +205,6 @@ def outcomes(profile: str = "full", progress: Progress = print) -> list[claims.O
     with _only_one_build():
         run_notebooks(profile, progress)
     return claims.evaluate(claims.load_claims())
-
-
-def _run(command: list[str | Path], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run a command quietly, where an interruption of the build can find it."""
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
-        _children.add(child)
-        try:
-            output, errors = child.communicate()
-        except KeyboardInterrupt:
-            child.terminate()
-            raise
-        finally:
-            _children.discard(child)
-    return subprocess.CompletedProcess(command, child.returncode, output, errors)
 
 
 def _run_and_keep(name: str, parameters: Mapping[str, Any], stamp: str) -> float:
@@ -315,7 +298,7 @@ def _render() -> Path:
     ]
     command += ["--toc", source / "book" / "_toc.yml", "--path-output", output, "-W", "-n", "--keep-going"]
     environment = os.environ | {"PYTHONHASHSEED": "0", "PYTHONWARNINGS": "ignore", "NO_COLOR": "1"}
-    done = _run(command, environment)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         lines = [line for line in (done.stdout + done.stderr).splitlines() if "WARNING" in line or "ERROR" in line]
         raise BuildError("the book did not render:\n" + ("\n".join(lines) or done.stderr[-3000:]))
