@@ -21,6 +21,9 @@ test: $(VENV)/test.installed book ## all tests: lint, types, units, theory, note
 	$(BIN)/mypy
 	$(BIN)/pytest
 
+test-models: $(VENV)/models.installed $(VENV)/test-models.installed ## what makes traces, for real (torch: 5 GB); HI_DATA adds real images
+	$(BIN)/pytest -o addopts="" -o filterwarnings="" -ra tests/with_models
+
 serve: book ## serve the book on 127.0.0.1 (PORT=8000)
 	@$(BIN)/hi serve --port $(PORT)
 
@@ -45,5 +48,5 @@ $(VENV)/%.installed: pyproject.toml requirements.lock
 	@$(PIP) install --progress-bar off -c requirements.lock -e '.[$*]' | grep --line-buffered -E '^(Downloading|Installing|Successfully)' | cut -c1-100; test $${PIPESTATUS[0]} -eq 0
 	@touch $@
 
-.PHONY: help book test serve lab bench lock clean
+.PHONY: help book test test-models serve lab bench lock clean
 SHELL := bash

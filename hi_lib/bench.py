@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import platform
@@ -43,7 +44,7 @@ def run(say: Callable[[str], None] = print, sizes: tuple[int, ...] = (10**3, 10*
         for task in tasks.values():
             task()  # compiles, fills caches
         repeats = REPEATS if n < 10**7 else 3
-        seconds = {name: [] for name in tasks}  # type: dict[str, list[float]]
+        seconds: dict[str, list[float]] = {name: [] for name in tasks}
         for _ in range(repeats):
             for name, task in tasks.items():
                 seconds[name].append(task())
@@ -53,7 +54,7 @@ def run(say: Callable[[str], None] = print, sizes: tuple[int, ...] = (10**3, 10*
             say(f"{name:>9} {n:>10,} samples: {rows[-1][2] * 1e6:10.3f} µs a round, {rows[-1][5]:6.0f} MB")
     columns = ["method", "samples", "seconds_a_round", "least_seconds_a_round", "sorts", "peak_megabytes"]
     write_atomically(SPEED, pd.DataFrame(rows, columns=columns).to_csv(index=False, float_format="%.5g"))
-    write_atomically(MACHINE, json.dumps(_machine(), indent=2) + "\n")
+    write_atomically(MACHINE, json.dumps(machine("numpy", "numba"), indent=2) + "\n")
     return SPEED
 
 
@@ -134,17 +135,15 @@ def peak_of_this_process(name: str, n: int) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
-def _machine() -> dict[str, str | int]:
-    import numba
-
+def machine(*packages: str) -> dict[str, str | int]:
+    """Name of this machine, and versions of Python and some packages."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return {
+    found: dict[str, str | int] = {
         "processor": models[0] if models else platform.processor() or platform.machine(),
         "cores": os.cpu_count() or 1,
         "system": platform.system(),
         "python": platform.python_version(),
-        "numpy": np.__version__,
-        "numba": numba.__version__,
     }
+    return found | {package: importlib.metadata.version(package) for package in packages}

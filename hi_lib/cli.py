@@ -6,6 +6,7 @@ import contextlib
 import functools
 import importlib.util
 import io
+import itertools
 import json
 import platform
 import shutil
@@ -25,6 +26,8 @@ app = typer.Typer(
 )
 traces_app = typer.Typer(no_args_is_help=True, help="The traces: list, make again, verify.")
 app.add_typer(traces_app, name="traces")
+timing_app = typer.Typer(no_args_is_help=True, help="How long models take on this machine.")
+app.add_typer(timing_app, name="timing")
 console = Console(soft_wrap=True, highlight=False)
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
@@ -167,26 +170,54 @@ def list_all() -> None:
 
 @traces_app.command()
 @one_line_errors
-def make(name: Annotated[list[str], typer.Argument(help="Trace names, `all`, or `preprocessing`.")]) -> None:
-    """Run S-MLs over images in $HI_DATA, write the traces and register their hashes."""
+def make(
+    name: Annotated[list[str], typer.Argument(help="Trace names, `all` shipped ones, or `preprocessing`.")],
+    onnx: Annotated[Path | None, typer.Option(help="A classifier of your own, for a trace of your own.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder or zip of pictures, a folder for each class.")] = None,
+    side: Annotated[int | None, typer.Option(help="Side of the pictures, if the ONNX model leaves it open.")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch what is missing, as torchvision does.")] = False,
+    epochs: Annotated[int, typer.Option(help="For cifar10-alexnet: passes over the training images.")] = 10,
+    threads: Annotated[int, typer.Option(help="For cifar10-alexnet: another number gives other weights.")] = 2,
+    bfloat16: Annotated[bool, typer.Option("--bfloat16", help="For cifar10-alexnet: faster; other weights.")] = False,
+) -> None:
+    """Run models over images in $HI_DATA, write what they said to data/, and register it."""
     _needs_models()
     from hi_lib import models
 
-    chosen = list(models.MAKERS) if name == ["all"] else name
-    for each in chosen:
-        checks.choice("trace", each, [*models.MAKERS, "preprocessing"])
-    for each in chosen:
-        with _bar(each) as advance:
-            if each == "preprocessing":
-                table = models.compare_preprocessings("imagenette-mobilenet_v1_0.25_128", advance)
-                path = traces.write_atomically(traces.DATA / "preprocessing.csv", table.to_csv(index=False))
-            else:
-                path = models.make(each, traces.TRACES, advance)
-        digest, entry = traces.file_sha256(path), f"{path.relative_to(traces.DATA)}"
-        known = traces.registry().get(entry)
-        same = "as registered" if known and known.sha256 == digest else "new content, registered"
-        traces.register(entry, digest, f"hi traces make {each}")
-        console.print(f"{path}: {same}", markup=False)
+    if onnx:
+        if len(name) != 1 or not images:
+            raise ValueError("a trace from --onnx needs one name, and --images with the folder of its pictures")
+        with _bar(name[0]) as advance:
+            (path,) = models.make_own(name[0], onnx, images, side, advance)
+        console.print(f"{path}: {len(traces.load_trace(name[0]))} samples", markup=False)
+        return
+    shipped = [each for each in models.MAKERS if traces.is_shipped(each)]
+    for each in name:
+        checks.choice("trace", each, [*models.MAKERS, *models.LMLS, "preprocessing", "all"])
+    for each in dict.fromkeys(itertools.chain.from_iterable(shipped if each == "all" else [each] for each in name)):
+        for path in _make_one(each, images, download, epochs, threads, bfloat16):
+            digest, entry = traces.file_sha256(path), f"{path.relative_to(traces.DATA)}"
+            known = traces.registry().get(entry)
+            same = "as registered" if known and known.sha256 == digest else "new content, registered"
+            traces.register(entry, digest, f"hi traces make {each}")
+            console.print(f"{path}: {same}", markup=False)
+
+
+def _make_one(name: str, images: Path | None, download: bool, epochs: int, threads: int, bfloat16: bool) -> list[Path]:
+    from hi_lib import models
+
+    with _bar(name) as advance:
+        if name == "preprocessing":
+            table = models.compare_preprocessings("imagenette-mobilenet_v1_0.25_128", advance)
+            return [traces.write_atomically(traces.DATA / "preprocessing.csv", table.to_csv(index=False))]
+        if name != "cifar10-alexnet":
+            return models.make(name, advance, images, download)
+    from hi_lib.training import Recipe
+
+    recipe = Recipe(epochs=epochs, threads=threads, bfloat16=bfloat16)
+    with _bar(name, recipe.epochs * -(-50_000 // recipe.batch)) as advance:
+        options = {"recipe": recipe, "progress": advance}
+        return models.make(name, None, images, download, options)
 
 
 @traces_app.command()
@@ -198,6 +229,16 @@ def verify() -> None:
         if path.is_file():
             traces.verify_hash(path, entry.sha256)
             console.print(f"ok       {name}", markup=False)
+
+
+@timing_app.command()
+@one_line_errors
+def measure(repeats: Annotated[int, typer.Option(min=3, help="Times each batch size is measured.")] = 15) -> None:
+    """Time S-MLs and L-MLs here at batch 1 to 32, and write data/timings, which the book shows."""
+    _needs_models()
+    from hi_lib import measure as measuring
+
+    console.print(f"written: {measuring.run(repeats, _say)}", markup=False)
 
 
 def _say(text: str, console: Console = console) -> None:
@@ -220,7 +261,7 @@ def _claim_table(found: list[Any]) -> Table:
 
 
 def _needs_models() -> None:
-    missing = [name for name in ("ai_edge_litert", "onnxruntime", "PIL") if not importlib.util.find_spec(name)]
+    missing = [name for name in ("ai_edge_litert", "onnxruntime", "PIL", "torch") if not importlib.util.find_spec(name)]
     if missing:
         raise ValueError(
             f"making traces needs {', '.join(missing)}: .venv/bin/pip install -c requirements.lock -e '.[models]'"
@@ -228,30 +269,43 @@ def _needs_models() -> None:
 
 
 @contextlib.contextmanager
-def _bar(name: str) -> Iterator[Callable[[int], None]]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+def _bar(name: str, total: int | None = None) -> Iterator[Callable[..., None]]:
+    """A progress bar; its function takes a count, and a loss to show beside it."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=errors) as progress:
-        task = progress.add_task(name, total=None)
-        yield lambda count: progress.advance(task, count)
+    with Progress(*columns, *([TimeRemainingColumn()] if total else []), console=errors) as progress:
+        task = progress.add_task(name, total=total)
+
+        def advance(count: int, loss: float | None = None) -> None:
+            shown = name if loss is None else f"{name}, loss {loss:.3f}"
+            progress.update(task, advance=count, description=shown)
+
+        yield advance
 
 
 def _optional_parts() -> Iterator[tuple[bool, str, str]]:
-    from hi_lib import models
+    from hi_lib import images
 
     modules = {
         "jupyter_book": "renders the book (make book installs it)",
         "jupyterlab": "edit notebooks in the browser (make lab installs it)",
         "pytest": "the tests (make test installs it)",
         "ai_edge_litert": "makes Imagenette traces again (extra `models`)",
-        "onnxruntime": "makes CIFAR-10 traces again (extra `models`)",
-        "torch": "trains and runs PyTorch models (extra `torch`)",
+        "onnxruntime": "makes CIFAR-10 traces again, and yours (extra `models`)",
+        "torch": "trains the AlexNet, runs the L-ML of Imagenette (extra `models`)",
     }
     for name, adds in modules.items():
         yield importlib.util.find_spec(name) is not None, name, adds
     for name in ("imagenette/val.zip", "cifar10/test.zip"):
-        path = models.source_folder() / name
+        path = images.source_folder() / name
         yield path.is_file(), str(path), "images, to make traces again (set HI_DATA to their folder)"
     chromium = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
     yield chromium is not None, "Chromium", "the browser tests"

@@ -34,6 +34,7 @@ _TRACE_TITLES = {
     "imagenette-mobilenet_v1_0.5_160": "Imagenette, MobileNet v1 0.5-160",
     "imagenette-mobilenet_v1_0.75_192": "Imagenette, MobileNet v1 0.75-192",
     "imagenette-mobilenet_v2_1.0_224": "Imagenette, MobileNet v2 1.0-224",
+    "cifar10-alexnet": "CIFAR-10, AlexNet",
     "cifar10-resnet8": "CIFAR-10, ResNet-8",
     "cifar10-resnet56": "CIFAR-10, ResNet-56",
 }

