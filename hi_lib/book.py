@@ -196,6 +196,8 @@ def _papermill(name: str, parameters: Mapping[str, Any], output: Path, results: 
     except papermill.PapermillExecutionError as error:
         trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
         raise BuildError(f"{name} failed: {error.ename}: {error.evalue}\n{trace[-3000:]}") from None
+    except RuntimeError as error:  # among them nbclient's own for a kernel that is gone
+        raise BuildError(f"{name} failed: {error}") from None
     finally:
         ensure_event_loop().close()  # this thread's, which papermill leaves open
 

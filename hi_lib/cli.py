@@ -178,7 +178,9 @@ def make(
     download: Annotated[bool, typer.Option("--download", help="Fetch what is missing, as torchvision does.")] = False,
     epochs: Annotated[int, typer.Option(help="For cifar10-alexnet: passes over the training images.")] = 10,
     threads: Annotated[int, typer.Option(help="For cifar10-alexnet: another number gives other weights.")] = 2,
-    bfloat16: Annotated[bool, typer.Option("--bfloat16", help="For cifar10-alexnet: faster; other weights.")] = False,
+    bfloat16: Annotated[
+        bool, typer.Option("--bfloat16", help="For cifar10-alexnet: other weights; faster if the processor has it.")
+    ] = False,
 ) -> None:
     """Run models over images in $HI_DATA, write what they said to data/, and register it."""
     _needs_models()
@@ -194,6 +196,8 @@ def make(
     shipped = [each for each in models.MAKERS if traces.is_shipped(each)]
     for each in name:
         checks.choice("trace", each, [*models.MAKERS, *models.LMLS, "preprocessing", "all"])
+        if images and (each in ("all", "preprocessing") or traces.is_shipped(each)):
+            raise ValueError(f"{each} comes with the project, made from registered images: --images would replace it")
     for each in dict.fromkeys(itertools.chain.from_iterable(shipped if each == "all" else [each] for each in name)):
         for path in _make_one(each, images, download, epochs, threads, bfloat16):
             digest, entry = traces.file_sha256(path), f"{path.relative_to(traces.DATA)}"

@@ -87,10 +87,10 @@ class ForkedProcess:
 class ForkedProvisioner(LocalProvisioner):
     """Launches kernels as forks of the warm process instead of new interpreters."""
 
-    async def launch_kernel(self, cmd: list[str], **options: Any) -> KernelConnectionInfo:
-        """Start the kernel that `cmd` would start; only its connection file matters."""
+    async def launch_kernel(self, cmd: list[str], **options: Any) -> KernelConnectionInfo:  # noqa: ARG002
+        """Start a kernel of this environment, whatever `cmd`, registered under that name, would have started."""
         self.cwd = options.get("cwd") or Path.cwd()
-        process = ForkedProcess(cmd[cmd.index("-f") + 1], options["env"], str(self.cwd))
+        process = ForkedProcess(self.parent.connection_file, options["env"], str(self.cwd))  # type: ignore[union-attr]
         self.process, self.pid = process, process.pid  # type: ignore[assignment]
         return self.connection_info
 

@@ -59,7 +59,9 @@ def run(repeats: int = 15, say: Callable[[str], None] = print) -> Path:
     tables = []
     for name in dict.fromkeys(model for pair in PAIRS.values() for model in pair):
         maker = known[name]
-        table = time_batches(maker.load(models.model_file(maker.model)), maker.side, BATCH_SIZES, repeats)
+        options = {"at_once": max(BATCH_SIZES)} if name in models.LMLS else {}
+        classifier = maker.load(models.model_file(maker.model), **options)
+        table = time_batches(classifier, maker.side, BATCH_SIZES, repeats)
         tables.append(table.assign(model=name))
         line = fit(tables[-1])
         say(f"{name}: {line.fixed:.2f} ± {line.fixed_error:.2f} ms + {line.per_sample:.3f} ms a picture")

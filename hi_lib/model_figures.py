@@ -21,8 +21,10 @@ _FEWEST = 10  # samples a bin must hold to be drawn
 _WAYS: dict[str, dict[str, Any]] = {
     "truth": {"color": "#D55E00", "marker": "o", "ms": 3},
     "answer": {"color": "#0072B2", "marker": "o", "ms": 3},
-    "dearer": {"color": "#009E73", "marker": "o", "ms": 3},
+    "dear truth": {"color": "#E69F00", "marker": "s", "ms": 3},
+    "dear answer": {"color": "#56B4E9", "marker": "s", "ms": 3},
     "paper": {"color": "#999999", "ls": (0, (4, 2)), "lw": 1.2},
+    "never": {"color": "#333333", "ls": (0, (6, 2, 1, 2)), "lw": 1.2},
     "best": {"color": "#333333", "ls": (0, (1, 1.5)), "lw": 1.2},
 }
 _DASHED, _DOTTED = (0, (4, 2)), (0, (1, 1.5))

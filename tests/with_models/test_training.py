@@ -22,12 +22,13 @@ def weights(model):
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
-@pytest.mark.parametrize("bfloat16", [False, True])
-def test_twenty_steps_give_the_same_weights_twice(pictures, bfloat16):
-    recipe = Recipe(batch=32, steps=20, bfloat16=bfloat16)
+# Processors without bfloat16 are many times slower with it.
+@pytest.mark.parametrize(("bfloat16", "batch"), [(False, 32), (True, 2)])
+def test_twenty_steps_give_the_same_weights_twice(pictures, bfloat16, batch):
+    recipe = Recipe(batch=batch, steps=20, bfloat16=bfloat16)
     first, second = (weights(training.train(*pictures, recipe)) for _ in range(2))
     assert torch.equal(first, second)
-    other = weights(training.train(*pictures, Recipe(batch=32, steps=20, bfloat16=bfloat16, seed=1)))
+    other = weights(training.train(*pictures, Recipe(batch=batch, steps=20, bfloat16=bfloat16, seed=1)))
     assert not torch.equal(first, other)
 
 
