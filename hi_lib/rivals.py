@@ -60,7 +60,7 @@ def lower_confidence_bound(trace: Trace, beta: float, batch_size: int, monotone:
 
 
 def quantised(trace: Trace) -> Trace:
-    """The trace as a learner sees it that rounds confidences down to one of LEVELS values (Hedge over so many)."""
+    """The trace as a learner sees it that rounds confidences down to a multiple of 1/LEVELS (Hedge over so many)."""
     return Trace(np.floor(trace.confidence * LEVELS) / LEVELS, trace.correct)
 
 
