@@ -24,7 +24,7 @@ from hi_lib.traces import DATA, write_atomically
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hi_lib.models import Classifier
+    from hi_lib.classifiers import Classifier
 
 MEASURED = DATA / "timings" / "measured.csv"
 MACHINE = DATA / "timings" / "machine.json"

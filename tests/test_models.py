@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from hi_lib import cli, images, models, traces
+from hi_lib import classifiers, cli, images, models, traces
 
 SIDE = 8
 
@@ -27,7 +27,7 @@ def load(_path):
     def classify(pictures):
         bright = np.array([p.mean() / 255 for p in pictures])
         probabilities = np.column_stack([1 - bright, bright])
-        return models.Outputs(probabilities, np.log(probabilities))
+        return classifiers.Outputs(probabilities, np.log(probabilities))
 
     return classify
 
