@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,16 @@ def _serve(connection_file: str, environment: dict[str, str], folder: str) -> No
     with Path(os.devnull).open("r+b") as nothing:
         for stream in range(3):
             os.dup2(nothing.fileno(), stream)
+    threading.Thread(target=_end_with_the_build, daemon=True).start()
     os.environ.clear()
     os.environ.update(environment, JPY_PARENT_PID=str(os.getppid()))
     os.chdir(folder)
     IPKernelApp.launch_instance(argv=["-f", connection_file])
+
+
+def _end_with_the_build() -> None:
+    """Also when it was killed: the process between the two lives as long as its kernels do."""
+    build = multiprocessing.parent_process()
+    if build:
+        build.join()
+    os._exit(1)
