@@ -28,7 +28,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from hi_lib import checks, claims, kernels
+from hi_lib import checks, claims
 from hi_lib.traces import DATA, ROOT, write_atomically
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -149,6 +149,8 @@ def run_notebooks(profile: str, progress: Progress = print) -> list[str]:
         for done, job in enumerate(as_completed(jobs), 1):
             progress(f"[{done}/{len(jobs)}] {jobs[job]}: {job.result():.0f} s")
     except KeyboardInterrupt:
+        from hi_lib import kernels
+
         pool.shutdown(wait=False, cancel_futures=True)
         while any(job.running() for job in jobs):  # also those whose kernel is only about to start
             kernels.stop_all()
@@ -187,6 +189,8 @@ def _papermill(name: str, parameters: Mapping[str, Any], output: Path, results: 
     """Let papermill run a notebook in a kernel of this environment that publishes to the folder `results`."""
     import papermill  # takes half a second
     from jupyter_core.utils import ensure_event_loop
+
+    from hi_lib import kernels  # brings Jupyter, which only the extra `book` installs
 
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what goes wrong comes as an exception
     options: dict[str, Any] = {"progress_bar": False, "resources": {"metadata": {"path": str(NOTEBOOKS)}}}
