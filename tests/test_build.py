@@ -211,7 +211,8 @@ def test_nothing_passes_from_one_notebook_to_the_next(project):
     leave = "import os, numpy as np\nos.environ['LEFT'] = np.left = 'behind'\nnp.random.seed(1)\nos.chdir('/')\n"
     write_notebook(project, leave + "results.publish('sum', {'total': 0})")
     run()
-    look = "import os, numpy as np, sys\nfound = hasattr(np, 'left') + ('LEFT' in os.environ) + (os.getcwd() == '/')\n"
+    look = "import os, numpy as np, pathlib, sys\nfound = hasattr(np, 'left') + ('LEFT' in os.environ)\n"
+    look += "found += pathlib.Path.cwd().name != 'notebooks'\n"
     write_notebook(
         project, look + "results.publish('sum', {'total': int(found), 'warm': 'hi_lib.rivals' in sys.modules})"
     )

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 import hi_lib as hi
-from hi_lib import book, figures
+from hi_lib import book, figures, traces
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -198,6 +198,11 @@ def test_the_readme_states_the_reviewed_verdicts():
     stated = {claim: verdict for claims, verdict in rows for claim in claims.split(", ")}
     listed = yaml.safe_load((ROOT / "book" / "claims.yml").read_text())
     assert stated == {claim["id"]: claim["verdict"] for claim in listed}
+
+
+def test_the_figure_of_costs_shows_every_shipped_trace():
+    shown = book.default_parameters("fig3_cost_vs_batch_size")["traces"]
+    assert sorted(shown) == [name for name in hi.list_traces() if traces.is_shipped(name)]
 
 
 def test_every_figure_is_pointed_to():
