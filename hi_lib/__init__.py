@@ -25,8 +25,9 @@ from hi_lib.regret import (
     tuned_learning_rate,
     tuned_partial_feedback_rate,
 )
+from hi_lib.settings import CIFAR10, IMAGENETTE, Setting
 from hi_lib.streaming import HILF, HILN
-from hi_lib.timing import CIFAR10, IMAGENETTE, OptimalBatch, Setting, TimingModel
+from hi_lib.timing import OptimalBatch, TimingModel
 from hi_lib.traces import Trace, list_traces, load_trace, synthetic_trace
 
 __all__ = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -14,7 +14,6 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from hi_lib.timing import Interval, TimingModel
 from hi_lib.traces import Trace
 
 if TYPE_CHECKING:
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 BETA_COLOURS = {0.3: "#0072B2", 0.5: "#D55E00", 0.7: "#009E73"}
 DATASET_COLOURS = {"Imagenette": "#7B3294", "CIFAR-10": "#8C6D00"}
 TIME_COLOURS = {"system_time": "#444444", "response_time": "#CC79A7"}
-LANE_COLOURS = {"device": "#009E73", "uplink": "#E69F00", "network": "#BBBBBB", "server": "#56B4E9"}
-_ALPHA_COLOURS = mpl.colormaps["viridis"]
 PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
 
 _TRACE_TITLES = {
@@ -80,41 +77,6 @@ def table(name: str, frame: pd.DataFrame) -> Styler:
 def trace_title(name: str) -> str:
     """Data set and S-ML of a shipped trace as they stand in figures; any other name stays as it is."""
     return _TRACE_TITLES.get(name, name)
-
-
-def timing_diagram(
-    batched: list[Interval], vanilla: list[Interval], offloaded: Sequence[bool], batch_size: int
-) -> Figure:
-    """Fig. 2: the same samples under Batch HI and under vanilla HI, to scale, a lane for each place of work."""
-    figure, axes = plt.subplots(2, 1, figsize=(7.4, 4.2), sharex=True)
-    titles = (f"Batch HI, M = {batch_size}", "Vanilla HI, M = 1")
-    for axis, intervals, title in zip(axes, (batched, vanilla), titles, strict=True):
-        _draw_lanes(axis, intervals, offloaded)
-        axis.set_title(f"{title}: all {len(offloaded)} samples take {intervals[-1].end:.1f} ms", loc="left")
-    axes[1].set_xlabel("time (ms)")
-    return figure
-
-
-def _draw_lanes(axis: Axes, intervals: list[Interval], offloaded: Sequence[bool]) -> None:
-    lanes = list(LANE_COLOURS)
-    for interval in intervals:
-        row, width = lanes.index(interval.lane), interval.end - interval.start
-        accepted = interval.lane == "device" and interval.sample is not None and not offloaded[interval.sample]
-        axis.barh(
-            row,
-            width,
-            left=interval.start,
-            height=0.78,
-            color=LANE_COLOURS[interval.lane],
-            alpha=0.45 if accepted else 1,
-            edgecolor="white",
-            linewidth=0.8,
-        )
-        if interval.sample is not None:
-            axis.text(interval.start + width / 2, row, str(interval.sample + 1), ha="center", va="center", fontsize=6.5)
-    axis.set_yticks(range(len(lanes)), lanes)
-    axis.invert_yaxis()
-    axis.grid(axis="y", visible=False)
 
 
 def transmissions_per_sample(batch_sizes: Sequence[int], curves: Mapping[str, Any], runs: pd.DataFrame) -> Figure:
@@ -173,69 +135,6 @@ def relative_cost(costs: pd.DataFrame, rates: Mapping[str, str]) -> Figure:
     axes[0][0].set_ylabel("average cost, relative to M = 1")
     handles = [Line2D([], [], color=_beta_colour(beta), label=f"β = {beta:g}") for beta in costs["beta"].unique()]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
-    return figure
-
-
-def objective(panels: Mapping[str, tuple[TimingModel, float]], alphas: Sequence[float], largest: float) -> Figure:
-    """Fig. 4: f(M) over real M for each data set (its timing model and ρ); M†, M* and the true vanilla value marked."""
-    figure, axes = plt.subplots(1, len(panels), figsize=(7.6, 4.2), squeeze=False)
-    sizes = np.geomspace(1, largest, 400)
-    for axis, (title, (timing, ratio)) in zip(axes[0], panels.items(), strict=True):
-        for alpha, colour in zip(alphas, _alpha_colours(alphas), strict=True):
-            best = timing.optimal_batch_size(ratio, alpha)
-            axis.plot(sizes, timing.objective(sizes, ratio, alpha), color=colour)
-            if 1 <= best.relaxed <= largest:
-                height = timing.objective(best.relaxed, ratio, alpha)
-                axis.plot(best.relaxed, height, "o", ms=8, mfc="none", mec=colour, zorder=4)
-            if best.integer <= largest:
-                axis.plot(best.integer, best.objective, "o", ms=4, color=colour, zorder=5)
-            name_beside(axis, f"α = {alpha:g}", (largest, timing.objective(largest, ratio, alpha)), colour)
-        # At M = 1 both exact times are the same, so vanilla's value does not depend on α.
-        vanilla = timing.system_time(1, ratio, "exact")
-        axis.plot(1, vanilla, "s", ms=9, mfc="none", mec="#333333", clip_on=False)
-        axis.set_title(f"{title}, ρ = {ratio:.3f}")
-        axis.set(yscale="log", ylabel="f(M) (ms)")
-        batch_size_axis(axis, [2**k for k in range(int(np.log2(largest)) + 1)])
-        plain_ticks(axis, [1, 2, 5, 10, 20, 50, 100, 200, 500])
-    marks = [
-        Line2D([], [], marker="o", ms=8, mfc="none", mec="#333333", ls="", label="M†, real minimiser"),
-        Line2D([], [], marker="o", ms=4, color="#333333", ls="", label="M*, best integer"),
-        Line2D([], [], marker="s", ms=9, mfc="none", mec="#333333", ls="", label="vanilla HI, exact"),
-    ]
-    figure.legend(handles=marks, loc="outside lower center", ncols=3)
-    return figure
-
-
-def optimal_batch_size(
-    panels: Mapping[str, Callable[[Any, float], tuple[Any, Any]]],
-    values: Mapping[str, Any],
-    alphas: Sequence[float],
-    label: str,
-    log: bool = False,
-) -> Figure:
-    """Figs. 5 and 6: M* (steps) and M† (thin) against a parameter; each panel maps (values, α) to (M†, M*)."""
-    figure, axes = plt.subplots(1, len(panels), figsize=(4.6 + 3 * (len(panels) - 1), 3.5), squeeze=False, sharey=True)
-    for axis, (title, optimum) in zip(axes[0], panels.items(), strict=True):
-        x = values[title]
-        for alpha, colour in zip(alphas, _alpha_colours(alphas), strict=True):
-            relaxed, integer = optimum(x, alpha)
-            axis.plot(x, relaxed, color=colour, linewidth=0.7)
-            axis.step(x, integer, where="mid", color=colour)
-            name_beside(axis, f"α = {alpha:g}", (x[-1], relaxed[-1]), colour)
-        axis.set(title=title, xlabel=label, yscale="log")
-        if log:
-            axis.set_xscale("log")
-            axis.xaxis.set_major_formatter(PLAIN)
-        plain_ticks(axis, [1, 2, 3, 5, 10, 20, 50])
-    axes[0][0].set_ylabel("batch size")
-    figure.legend(
-        handles=[
-            Line2D([], [], color="#333333", label="M*, best integer"),
-            Line2D([], [], color="#333333", linewidth=0.7, label="M†, real minimiser"),
-        ],
-        loc="outside lower center",
-        ncols=2,
-    )
     return figure
 
 
@@ -392,8 +291,4 @@ def _dataset_colour(title: str) -> str:
 
 
 def _beta_colour(beta: float) -> Any:
-    return BETA_COLOURS.get(beta, _ALPHA_COLOURS(beta))
-
-
-def _alpha_colours(alphas: Sequence[float]) -> list[Any]:
-    return [_ALPHA_COLOURS(0.85 * alpha) for alpha in alphas]
+    return BETA_COLOURS.get(beta, mpl.colormaps["viridis"](beta))

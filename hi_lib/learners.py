@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -35,8 +35,8 @@ class Run:
         q_t, the probability that round t is offloaded, be it to explore.
     correct : NDArray of shape (n,)
         Whether the S-ML was right.
-    batch_size : int
-        M; the last batch may be shorter.
+    batch_size : int or tuple of int
+        M, where the last batch may be shorter; or the size of every batch.
     learning_rate : float or None
         η of the last batch; None for rules that do not learn.
     regret : float
@@ -50,7 +50,7 @@ class Run:
     cost: Floats
     offload_probability: Floats
     correct: NDArray[np.bool_]
-    batch_size: int
+    batch_size: int | tuple[int, ...]
     learning_rate: float | None
     regret: float
     regret_bound: float | None
@@ -78,10 +78,9 @@ class Run:
         One θ a batch: without exploration P(any) is the batch's largest q_t. With it, the other samples of the batch
         must not be explored either for nothing to be sent.
         """
-        n = self.offload_probability.size
-        starts = np.arange(0, n, self.batch_size)
-        likeliest = np.maximum.reduceat(self.offload_probability, starts)
-        others = np.minimum(self.batch_size, n - starts) - 1
+        sizes = _sizes(self.offload_probability.size, self.batch_size)
+        likeliest = np.maximum.reduceat(self.offload_probability, np.cumsum(sizes) - sizes)
+        others = sizes - 1
         return float((1 - (1 - likeliest) * (1 - (self.exploration or 0.0)) ** others).sum())
 
 
@@ -140,6 +139,28 @@ def replay(
         raise ValueError(f"threshold must be {'given' if learner == 'fixed' else 'None'} for learner {learner!r}")
     decided = _decide(trace, beta, size, learner, learning_rate, exploration, threshold, seed)
     return _as_run(trace, beta, size, decided)
+
+
+def replay_batches(
+    trace: Trace, beta: float, batch_sizes: Sequence[int], learning_rate: str | float = "anytime"
+) -> Run:
+    """HIL-F with batches of these sizes, which add up to the trace; the bound holds if none depends on its own batch.
+
+    `learning_rate` is that of `varying_regret_bound`: "anytime" needs no size in advance, "tuned" all of them.
+    """
+    checked(trace)
+    beta, shortest = checks.real("beta", beta, 0, 1), regret.lambda_min(trace)
+    bound = regret.varying_regret_bound(batch_sizes, shortest, learning_rate)
+    sizes = tuple(int(size) for size in batch_sizes)
+    if sum(sizes) != len(trace):
+        raise ValueError(f"batch_sizes must add up to the trace's {len(trace)} samples, got {sum(sizes)}")
+    if learning_rate == "anytime":
+        rates = regret.varying_learning_rates(sizes, shortest)
+    elif learning_rate == "tuned":
+        rates = np.full(len(sizes), np.sqrt(2) * regret.varying_learning_rates(sizes, shortest)[-1])
+    else:
+        rates = np.full(len(sizes), learning_rate)
+    return _as_run(trace, beta, sizes, Decided(_hil_f(trace, beta, sizes, rates), float(rates[-1]), bound))
 
 
 def sliding_window(trace: Trace, beta: float, batch_size: int, learning_rate: float, window: int) -> Run:
@@ -222,7 +243,7 @@ def _decide(
     return Decided(rivals.lower_confidence_bound(trace, beta, batch_size, monotone=learner == "hi-lcb"))
 
 
-def _as_run(trace: Trace, beta: float, batch_size: int, decided: Decided) -> Run:
+def _as_run(trace: Trace, beta: float, batch_size: int | tuple[int, ...], decided: Decided) -> Run:
     offload, eta, bound, exploration = decided
     cost = np.where(trace.correct, 0.0, 1 - offload)
     cost += beta * offload
@@ -252,12 +273,14 @@ def _replay_hil_f(trace: Trace, beta: float, batch_size: int, learning_rate: str
     return Decided(_hil_f(trace, beta, batch_size, rates), eta, bound)
 
 
-def _hil_f(trace: Trace, beta: float, batch_size: int, rates: Floats) -> Floats:
+def _hil_f(trace: Trace, beta: float, batch_size: int | tuple[int, ...], rates: Floats) -> Floats:
     """Algorithm 1 over a trace: q_t of every sample, shape (n,)."""
     forecaster = Forecaster(trace.confidence)
     step = beta - ~trace.correct
     offload = np.empty(len(trace))
-    for batch, rate in zip(_batches(len(trace), batch_size), rates, strict=True):
+    sizes = _sizes(len(trace), batch_size)
+    for stop, size, rate in zip(np.cumsum(sizes).tolist(), sizes.tolist(), rates, strict=True):
+        batch = slice(stop - size, stop)
         offload[batch] = forecaster.offload_probability(trace.confidence[batch], rate)
         forecaster.update(trace.confidence[batch], step[batch])
     return offload
@@ -296,8 +319,11 @@ def _engine(
     return engine.offload_probability(trace.gaps, trace.order, wrong, steps, learning_rate, min(batch_size, len(trace)))
 
 
-def _batches(n: int, batch_size: int) -> Iterator[slice]:
-    return (slice(start, min(start + batch_size, n)) for start in range(0, n, batch_size))
+def _sizes(n: int, batch_size: int | tuple[int, ...]) -> NDArray[np.int64]:
+    """Sizes of all batches, shape (batches,); the last one of a constant size may be shorter."""
+    if isinstance(batch_size, tuple):
+        return np.array(batch_size)
+    return np.diff(np.append(np.arange(0, n, batch_size), n))
 
 
 def _learning_rates(trace: Trace, batch_size: int, learning_rate: str | float) -> tuple[Floats, float]:

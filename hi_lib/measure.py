@@ -18,7 +18,8 @@ import numpy as np
 
 from hi_lib import checks
 from hi_lib.bench import machine
-from hi_lib.timing import CIFAR10, IMAGENETTE, TimingModel
+from hi_lib.settings import CIFAR10, IMAGENETTE
+from hi_lib.timing import TimingModel
 from hi_lib.traces import DATA, write_atomically
 
 if TYPE_CHECKING:

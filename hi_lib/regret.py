@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks
 from hi_lib.forecaster import Forecaster
@@ -113,6 +113,40 @@ def anytime_regret_bound(n: int, batch_size: int, lambda_min: float) -> float:
     sizes = np.full(rates.size, checks.whole("batch_size", batch_size), dtype=float)
     sizes[-1] = checks.whole("n", n) - sizes[0] * (rates.size - 1)
     return float(_log_inverse(lambda_min) / rates[-1] + (rates * sizes**2).sum() / 8)
+
+
+def varying_learning_rates(batch_sizes: ArrayLike, lambda_min: float) -> NDArray[np.float64]:
+    """η_k = 2 √(L / (M_1² + … + M_k²)): rates for batches of any sizes, each known when its batch begins."""
+    return 2 * np.sqrt(_log_inverse(lambda_min) / np.cumsum(_sizes(batch_sizes) ** 2))
+
+
+def varying_regret_bound(batch_sizes: ArrayLike, lambda_min: float, learning_rate: str | float = "tuned") -> float:
+    """Bound on the expected regret for batches of these sizes, each fixed before its batch begins.
+
+    Parameters
+    ----------
+    batch_sizes : array-like of shape (batches,)
+        M_k >= 1.
+    lambda_min : float
+        In (0, 1].
+    learning_rate : {"tuned", "anytime"} or float > 0
+        A fixed η: L/η + (η/8) Σ M_k²; "tuned": the least of these, √(L Σ M_k² / 2); "anytime": that of
+        `varying_learning_rates`, at most √(L Σ M_k²).
+
+    Examples
+    --------
+    >>> round(varying_regret_bound([1, 8, 2, 8], lambda_min=0.01), 3) == round(regret_bound(133, 1, 0.01), 3)
+    True
+    """
+    log_cells, squares = _log_inverse(lambda_min), _sizes(batch_sizes) ** 2
+    if isinstance(learning_rate, str):
+        checks.choice("learning_rate", learning_rate, ("tuned", "anytime"))
+        if learning_rate == "tuned" or log_cells == 0:
+            return float(np.sqrt(log_cells * squares.sum() / 2))
+        rates = varying_learning_rates(batch_sizes, lambda_min)
+        return float(log_cells / rates[-1] + (rates * squares).sum() / 8)
+    eta = checks.positive("learning_rate", learning_rate)
+    return float(log_cells / eta + eta * squares.sum() / 8)
 
 
 def partial_feedback_bound(
@@ -274,6 +308,13 @@ def _batches(trace: Trace, beta: float, batch_size: int, learning_rate: float) -
         change = np.bincount(place, weights=beta - wrong, minlength=upper.size + 1)[:-1]
         yield weight / weight.sum(), wrong.sum() + np.cumsum(change), p.size
         forecaster.update(p, beta - wrong)
+
+
+def _sizes(batch_sizes: ArrayLike) -> Floats:
+    sizes = checks.reals("batch_sizes", batch_sizes, 1, 2**53)
+    if sizes.ndim != 1 or sizes.size == 0 or (sizes != np.floor(sizes)).any():
+        raise ValueError("batch_sizes must be a list of integers >= 1, with at least one")
+    return sizes
 
 
 def _log_inverse(lambda_min: float) -> float:

@@ -2,38 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks
 
+if TYPE_CHECKING:
+    from hi_lib.response import ResponseLaw
+
 Floats = NDArray[np.floating[Any]]
 SYSTEM_MODELS = ("paper", "exact")
 RESPONSE_MODELS = ("paper", "worst", "average")
+EXACT_MODELS = ("worst", "average")
 _NEGLIGIBLE = 1e-3  # batch sizes below it are not told from zero
 
 
+class DeadlineError(ValueError):
+    """No batch size keeps the deadline; `nearest_deadline` (ms) is the smallest that one could keep: M = 1 keeps it."""
+
+    def __init__(self, message: str, nearest_deadline: float) -> None:
+        super().__init__(message)
+        self.nearest_deadline = nearest_deadline
+
+
 class OptimalBatch(NamedTuple):
-    """The batch size that minimises f; arrays where the inputs were arrays."""
+    """The batch size that minimises f, or t_s under a deadline; arrays where the inputs were arrays."""
 
     relaxed: Any
-    """M†, over real M > 0, not clipped; inf where f falls for ever."""
+    """M†, over real M > 0, not clipped; inf where f falls for ever. At most the largest M that keeps the deadline."""
     integer: Any
     """M*, over M = 1, 2, …; ties go up; inf with M†."""
     objective: Any
-    """f(M*), ms."""
-
-
-class Interval(NamedTuple):
-    """One stretch of work on the time line of a batch; times in ms, `sample` is None for work on a whole batch."""
-
-    lane: str
-    start: float
-    end: float
-    sample: int | None = None
+    """f(M*), ms; t_s(M*) where no α was given."""
 
 
 @dataclass(frozen=True)
@@ -114,84 +117,157 @@ class TimingModel:
         size, ratio = _batch_size(batch_size, model), checks.reals("offload_ratio", offload_ratio, 0, 1)
         return self._objective(size, ratio, _alpha(alpha), model)
 
-    def optimal_batch_size(self, offload_ratio: ArrayLike, alpha: ArrayLike, model: str = "paper") -> OptimalBatch:
-        """M† and M*: the closed form (9) for "paper" (arguments may be arrays), a minimiser for the exact models.
+    def response_law(
+        self,
+        batch_size: int,
+        offload_ratio: float,
+        model: str = "average",
+        of: str = "all",
+        network_times: ArrayLike | None = None,
+    ) -> ResponseLaw:
+        """Exact law of the response time: cdf, quantiles, mean.
 
-        With ρ = 0 the paper's f falls for ever and M† = inf; exactly, nothing is sent and any M does: M* = 1.
+        Parameters
+        ----------
+        batch_size : int
+        offload_ratio : float
+            ρ, in [0, 1].
+        model : {"average", "worst"}
+            Whether the offloads stand anywhere in their batch or first.
+        of : {"all", "offloaded"}
+            Over all samples, or over the offloaded ones only.
+        network_times : array-like of shape (k,), optional
+            Equally likely network times of a transmission, ms, e.g. measured ones; by default τ_nw always.
+
+        Examples
+        --------
+        >>> timing = TimingModel(tau_ed=1, tau_es=4, tau_tx=5, tau_nw=20)
+        >>> law = timing.response_law(2, offload_ratio=0.5, of="offloaded")
+        >>> [law.quantile(level) for level in (0.25, 0.5, 0.75, 1)]   # one or two computations, one or two offloads
+        [30.0, 31.0, 39.0, 40.0]
         """
-        checks.choice("model", model, RESPONSE_MODELS)
-        ratio, weight = checks.reals("offload_ratio", offload_ratio, 0, 1), _alpha(alpha)
-        if model == "paper":
-            return self._optimal_on_paper(ratio, weight)
-        if ratio.ndim or weight.ndim:
-            raise ValueError(f"offload_ratio and alpha must be single numbers for model {model!r}")
-        return self._optimal_exactly(ratio, weight, model)
+        from hi_lib import response  # brings scipy.special, which the closed forms do without
 
-    def misestimation_cost(self, parameter: str, factor: float, offload_ratio: float, alpha: float) -> float:
-        """f(M̂) − f(M†), ms, where M̂ follows from (9) with one parameter taken for `factor` times its true value.
+        checks.choice("model", model, EXACT_MODELS)
+        checks.choice("of", of, ("all", "offloaded"))
+        size, ratio = checks.whole("batch_size", batch_size), checks.real("offload_ratio", offload_ratio, 0, 1)
+        if of == "offloaded" and ratio == 0:
+            raise ValueError("offload_ratio must be in (0, 1] for the offloaded samples, got 0: there are none")
+        network = self._network(network_times)
+        service = self.tau_es + self.tau_tx
+        return response.response_law(self.tau_ed, service, size, ratio, network, model == "worst", of == "offloaded")
 
-        `parameter` is "offload_ratio" or a time, e.g. "tau_nw"; f is the paper's (8), over real M.
+    def optimal_batch_size(
+        self,
+        offload_ratio: ArrayLike,
+        alpha: ArrayLike | None = None,
+        model: str | None = None,
+        *,
+        deadline: float | None = None,
+        miss_probability: float = 0.05,
+        of: str = "all",
+        network_times: ArrayLike | None = None,
+    ) -> OptimalBatch:
+        """Find M† and M*: least f, or least t_s while late answers stay rare.
+
+        Without a deadline f counts: the closed form (9) for "paper" (the default; arguments may be arrays), a minimiser
+        for "worst" and "average". With ρ = 0 the paper's f falls for ever and M† = inf; exactly, nothing is sent and
+        any M does: M* = 1.
+
+        With a `deadline` (ms) only batch sizes with P(response > deadline) <= `miss_probability` count, by the law that
+        `model` ("average" by default, or "worst"), `of` and `network_times` name, as for `response_law`. Among them the
+        exact t_s is least, or f where `alpha` is given, too.
+
+        Raises
+        ------
+        DeadlineError
+            A ValueError: no batch size keeps the deadline; its `nearest_deadline` says which one could be kept.
+        ValueError
+            An argument outside its range, or without use here.
+
+        Examples
+        --------
+        >>> timing = TimingModel(tau_ed=1.48, tau_es=4.41, tau_tx=4.93, tau_nw=20.0)
+        >>> timing.optimal_batch_size(0.421, deadline=80, miss_probability=0.05).integer
+        8
+        """
+        if deadline is None:
+            if alpha is None:
+                raise ValueError("alpha must be given, in (0, 1), or a deadline")
+            if network_times is not None or of != "all":
+                raise ValueError("network_times and of must be left out where there is no deadline")
+            return self._optimal(offload_ratio, alpha, model or "paper")
+        model = checks.choice("model", model or "average", EXACT_MODELS)
+        ratio = np.asarray(checks.real("offload_ratio", offload_ratio, 0, 1))
+        most = self.largest_batch_size(float(ratio), deadline, miss_probability, model, of, network_times)
+        mean = replace(self, tau_nw=float(self._network(network_times).mean()))
+        if alpha is not None:
+            free = mean._optimal(ratio, alpha, model)
+            relaxed, size = min(free.relaxed, most), min(free.integer, most)
+            return _optimum(relaxed, size, float(mean._objective(_finite(size), ratio, _alpha(alpha), model)))
+        size = most if ratio * mean.tau_nw > 0 else 1  # else t_s does not depend on M
+        return _optimum(size, size, float(mean._system_time(_finite(size), ratio, "exact")))
+
+    def largest_batch_size(
+        self,
+        offload_ratio: float,
+        deadline: float,
+        miss_probability: float = 0.05,
+        model: str = "average",
+        of: str = "all",
+        network_times: ArrayLike | None = None,
+        start: int = 1,
+    ) -> float:
+        """Largest M with P(response > deadline) <= miss_probability, inf where every M does; all smaller M do as well.
+
+        Arguments and errors as for `optimal_batch_size`; `start` is a guess, which saves time where it is good.
+        """
+        from hi_lib.response import largest_batch
+
+        deadline = checks.nonnegative("deadline", deadline)
+        miss = checks.real("miss_probability", miss_probability, 0, 1, open_ends=")")
+
+        def law(size: int) -> ResponseLaw:
+            return self.response_law(size, offload_ratio, model, of, network_times)
+
+        most = largest_batch(law, deadline, miss, checks.whole("start", start))
+        if most == 0:
+            nearest = law(1).quantile(1 - miss)
+            raise DeadlineError(
+                f"deadline must be at least {nearest:g} ms for a miss_probability of {miss:g}, got {deadline:g}: "
+                "even batches of one are later",
+                nearest,
+            )
+        return most
+
+    def misestimation_cost(
+        self, parameter: str, factor: float, offload_ratio: float, alpha: float, model: str = "paper"
+    ) -> float:
+        """f(M̂) − min f, ms, where M̂ is the best M for one parameter taken for `factor` times its true value.
+
+        `parameter` is "offload_ratio" or a time, e.g. "tau_nw"; f is that of `model`: over real M for "paper", over
+        integers for the exact models.
         """
         names = ("offload_ratio", *(parameter.name for parameter in fields(self)))
         checks.choice("parameter", parameter, names)
         factor = checks.positive("factor", factor)
         offload_ratio = checks.share("offload_ratio", offload_ratio)
         if parameter == "offload_ratio":
-            chosen = self.optimal_batch_size(factor * offload_ratio, alpha)
+            chosen = self._optimal(factor * offload_ratio, alpha, model)
         else:
             wrong = replace(self, **{parameter: factor * getattr(self, parameter)})
-            chosen = wrong.optimal_batch_size(offload_ratio, alpha)
-        best = self.optimal_batch_size(offload_ratio, alpha)
-        return float(np.subtract(*self.objective([chosen.relaxed, best.relaxed], offload_ratio, alpha)))
+            chosen = wrong._optimal(offload_ratio, alpha, model)
+        best = self._optimal(offload_ratio, alpha, model)
+        sizes = [chosen.relaxed, best.relaxed] if model == "paper" else [chosen.integer, best.integer]
+        return float(np.subtract(*self.objective(sizes, offload_ratio, alpha, model)))
 
-    def timeline(self, offloaded: ArrayLike, batch_size: int) -> list[Interval]:
-        """What happens when, for samples whose offloading is given: the plain cycle that (6) and (7) average over.
-
-        Parameters
-        ----------
-        offloaded : array-like of bool, shape (n,)
-        batch_size : int
-            M; 1 draws vanilla HI. A batch without offloads sends nothing.
-
-        Returns
-        -------
-        list of Interval
-            Lanes "device", "uplink", "network" (half of τ_nw on the way there, half on the way back) and "server".
-
-        Examples
-        --------
-        >>> timing = TimingModel(tau_ed=1, tau_es=4, tau_tx=5, tau_nw=20)
-        >>> for interval in timing.timeline([1, 0], batch_size=2):
-        ...     print(interval.lane, interval.start, interval.end)
-        device 0.0 1.0
-        device 1.0 2.0
-        uplink 2.0 7.0
-        network 7.0 17.0
-        server 17.0 21.0
-        network 21.0 31.0
-        """
-        flags = checks.flags("offloaded", offloaded)
-        size = checks.whole("batch_size", batch_size)
-        intervals: list[Interval] = []
-        now = 0.0
-
-        def spend(lane: str, duration: float, sample: int | None = None) -> None:
-            nonlocal now
-            intervals.append(Interval(lane, now, now + duration, sample))
-            now += duration
-
-        for batch in np.split(np.arange(flags.size), range(size, flags.size, size)):
-            sent = batch[flags[batch]].tolist()
-            for sample in batch.tolist():
-                spend("device", self.tau_ed, sample)
-            for sample in sent:
-                spend("uplink", self.tau_tx, sample)
-            if sent:
-                spend("network", self.tau_nw / 2)
-                for sample in sent:
-                    spend("server", self.tau_es, sample)
-                spend("network", self.tau_nw / 2)
-        return intervals
+    def _network(self, network_times: ArrayLike | None) -> Floats:
+        if network_times is None:
+            return np.array([self.tau_nw])
+        times = checks.reals("network_times", network_times, 0, np.finfo(float).max)
+        if times.ndim != 1 or times.size == 0:
+            raise ValueError(f"network_times must be one-dimensional and not empty, got shape {times.shape}")
+        return times
 
     def _system_time(self, size: Floats, ratio: Floats, model: str) -> Floats:
         sent = 1.0 if model == "paper" else _sent(size, ratio)
@@ -222,11 +298,19 @@ class TimingModel:
         never_worse = np.where(gain > 0, np.inf, 0.0)
         return np.sqrt(np.divide(gain, price, out=never_worse, where=price > 0))
 
+    def _optimal(self, offload_ratio: ArrayLike, alpha: ArrayLike, model: str) -> OptimalBatch:
+        checks.choice("model", model, RESPONSE_MODELS)
+        ratio, weight = checks.reals("offload_ratio", offload_ratio, 0, 1), _alpha(alpha)
+        if model == "paper":
+            return self._optimal_on_paper(ratio, weight)
+        if ratio.ndim or weight.ndim:
+            raise ValueError(f"offload_ratio and alpha must be single numbers for model {model!r}")
+        return self._optimal_exactly(ratio, weight, model)
+
     def _optimal_on_paper(self, ratio: Floats, alpha: Floats) -> OptimalBatch:
         relaxed = self._stationary(ratio, alpha, "paper")
         integer = np.maximum(1, np.floor((1 + np.sqrt(1 + 4 * relaxed**2)) / 2))
-        # The largest double stands in for inf: f has a limit there, since its slope is zero.
-        objective = self._objective(np.minimum(integer, np.finfo(float).max), ratio, alpha, "paper")
+        objective = self._objective(_finite(integer), ratio, alpha, "paper")
         if relaxed.ndim:
             return OptimalBatch(relaxed, integer, objective)
         return _optimum(float(relaxed), float(integer), float(objective))
@@ -251,8 +335,34 @@ class TimingModel:
             relaxed = 0.0  # f only rises
         low, high = max(1, np.floor(relaxed)), max(1, np.ceil(relaxed))
         integer = high if high == low or varying(high) <= varying(low) else low
-        at = np.minimum(integer, np.finfo(float).max)
-        return _optimum(relaxed, integer, float(self._objective(at, ratio, alpha, model)))
+        return _optimum(relaxed, integer, float(self._objective(_finite(integer), ratio, alpha, model)))
+
+
+def papers_choice(
+    timing: TimingModel, offload_ratios: ArrayLike, network_times: ArrayLike, alpha: float, model: str = "worst"
+) -> tuple[Floats, Floats]:
+    """How the paper's M* does in the exact f, for all pairs of offload ratio (r,) and network time (k,), ms.
+
+    Returns the paper's M* over the exact one, and the extra f, ms, both of shape (k, r). Offload ratios lie in (0, 1].
+
+    Examples
+    --------
+    >>> timing = TimingModel(tau_ed=1.48, tau_es=4.41, tau_tx=4.93, tau_nw=20.0)
+    >>> excess, extra = papers_choice(timing, [0.421], [20.0], alpha=0.5)
+    >>> float(excess[0, 0]), float(extra[0, 0].round(3))
+    (3.0, 0.624)
+    """
+    checks.choice("model", model, EXACT_MODELS)
+    excess, extra = [], []
+    for network_time in checks.reals("network_times", network_times, 0, np.finfo(float).max):
+        at = replace(timing, tau_nw=float(network_time))
+        paper = at.optimal_batch_size(offload_ratios, alpha).integer.astype(int)
+        # With offloads anywhere t_r rises with at least half the slope, so that the exact M† is at most √2 times ours.
+        sizes = np.arange(1, 2 * paper.max() + 2)
+        curves = at.objective(sizes[:, None], offload_ratios, alpha, model)
+        excess.append(paper / (curves.argmin(axis=0) + 1))
+        extra.append(curves[paper - 1, np.arange(paper.size)] - curves.min(axis=0))
+    return np.array(excess), np.array(extra)
 
 
 def _sent(size: Floats, ratio: Floats) -> Floats:
@@ -261,8 +371,13 @@ def _sent(size: Floats, ratio: Floats) -> Floats:
         return -np.expm1(size * np.log1p(-ratio))
 
 
+def _finite(size: ArrayLike) -> Floats:
+    """The largest double in place of inf: where M* is inf, f has a limit there, since its slope is zero."""
+    return np.minimum(size, np.finfo(float).max)
+
+
 def _optimum(relaxed: float, integer: float, objective: float) -> OptimalBatch:
-    return OptimalBatch(relaxed, int(integer) if np.isfinite(integer) else integer, objective)
+    return OptimalBatch(float(relaxed), int(integer) if np.isfinite(integer) else integer, objective)
 
 
 def _batch_size(values: ArrayLike, model: str) -> Floats:
@@ -279,68 +394,3 @@ def _alpha(values: ArrayLike) -> Floats:
     if ((alpha == 0) | (alpha == 1)).any():
         raise ValueError("alpha must be in (0, 1): at either end one of the two times does not count at all")
     return alpha
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One evaluation setting of the paper: its constants, and where each comes from.
-
-    `rate` is in bit/s, `image_bytes` in bytes, `timing` in ms; `offload_ratio` is the paper's ρ at `beta` (None where
-    the paper gives none) and `offload_ratios` holds all that it gives, by β.
-    """
-
-    name: str
-    timing: TimingModel
-    beta: float
-    offload_ratio: float | None
-    samples: int
-    image_bytes: float
-    rate: float
-    offload_ratios: dict[float, float] = field(default_factory=dict)
-    sources: dict[str, str] = field(default_factory=dict)
-
-    def transmission_time(self) -> float:
-        """Time to send one image, 8 · image_bytes / rate, ms; the paper prints it rounded, as `timing.tau_tx`."""
-        return 8 * self.image_bytes / self.rate * 1000
-
-
-_SOURCES = {
-    "tau_ed": "Section IV: AlexNet on a Jetson at 15 W, measured by the paper's reference [10]",
-    "tau_tx": "Section IV: image size over uplink rate, rounded",
-    "tau_nw": "Section IV: round-trip time of 172-byte packets, the paper's reference [16]",
-    "beta": "Section IV: default of the simulations",
-    "samples": "Section IV: number of samples",
-    "image_bytes": "Section IV: average image size; its tau_tx needs 1 KB = 1024 bytes",
-    "rate": "Section IV: uplink data rate",
-}
-
-IMAGENETTE = Setting(
-    name="Imagenette",
-    timing=TimingModel(tau_ed=1.48, tau_es=4.41, tau_tx=4.93, tau_nw=20.0),
-    beta=0.7,
-    offload_ratio=0.421,
-    samples=3925,
-    image_bytes=30.08 * 1024,
-    rate=50e6,
-    offload_ratios={0.3: 0.794, 0.5: 0.671, 0.7: 0.421},
-    sources=_SOURCES
-    | {
-        "tau_es": "Section IV: ConvNeXt on an A100, measured by the paper's reference [10]",
-        "offload_ratio": "Section IV: from vanilla HI at the same beta",
-    },
-)
-
-CIFAR10 = Setting(
-    name="CIFAR-10",
-    timing=TimingModel(tau_ed=0.39, tau_es=4.29, tau_tx=0.49, tau_nw=20.0),
-    beta=0.5,
-    offload_ratio=None,
-    samples=10000,
-    image_bytes=3 * 1024,
-    rate=50e6,
-    sources=_SOURCES
-    | {
-        "tau_es": "Section IV: ViT-H/14 on an A100, measured by the paper's reference [10]",
-        "offload_ratio": "not stated by the paper",
-    },
-)

@@ -60,7 +60,10 @@ def test_public_names_are_the_designed_ones():
         hi.TimingModel.system_time: ["self", "batch_size", "offload_ratio", "model"],
         hi.TimingModel.response_time: ["self", "batch_size", "offload_ratio", "model"],
         hi.TimingModel.objective: ["self", "batch_size", "offload_ratio", "alpha", "model"],
-        hi.TimingModel.optimal_batch_size: ["self", "offload_ratio", "alpha", "model"],
+        hi.TimingModel.optimal_batch_size: [
+            *("self", "offload_ratio", "alpha", "model"),
+            *("deadline", "miss_probability", "of", "network_times"),
+        ],
         hi.Trace.shuffled: ["self", "seed"],
     }
     for function, names in expected.items():

@@ -7,18 +7,13 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
 import hi_lib as hi
+from hi_lib.simulation import simulate
+from hi_lib.timing import papers_choice
 
 TIMING, RATIO = hi.IMAGENETTE.timing, hi.IMAGENETTE.offload_ratio
 times = st.floats(0.01, 100)
 timings = st.builds(hi.TimingModel, times, times, times, times)
 ratios, weights = st.floats(0.01, 1), st.floats(0.01, 0.99)
-
-
-def response_times(timing, offloaded):
-    """Response time of every sample of one batch, read off its time line."""
-    line = timing.timeline(offloaded, len(offloaded))
-    starts = [interval.start for interval in line if interval.lane == "device"]
-    return [line[-1].end - start if sent else timing.tau_ed for start, sent in zip(starts, offloaded, strict=True)]
 
 
 def expectation(ratio, size, value):
@@ -30,12 +25,12 @@ def expectation(ratio, size, value):
 @pytest.mark.parametrize("size", [1, 2, 3, 8])
 @pytest.mark.parametrize("ratio", [0.0, 0.3, 0.75, 1.0])
 def test_exact_model_is_the_mean_over_all_time_lines(size, ratio):
-    def first(pattern):
-        return sorted(pattern, reverse=True)
+    def response(pattern):
+        return simulate(TIMING, pattern, size).response_time.mean()
 
-    system = expectation(ratio, size, lambda p: TIMING.timeline(p, size)[-1].end / size)
-    average = expectation(ratio, size, lambda p: np.mean(response_times(TIMING, p)))
-    worst = expectation(ratio, size, lambda p: np.mean(response_times(TIMING, first(p))))
+    system = expectation(ratio, size, lambda p: simulate(TIMING, p, size).system_time)
+    average = expectation(ratio, size, response)
+    worst = expectation(ratio, size, lambda p: response(sorted(p, reverse=True)))
     assert TIMING.system_time(size, ratio, "exact") == pytest.approx(system, rel=1e-12)
     assert TIMING.response_time(size, ratio, "average") == pytest.approx(average, rel=1e-12)
     assert TIMING.response_time(size, ratio, "worst") == pytest.approx(worst, rel=1e-12)
@@ -162,6 +157,27 @@ def test_misestimation_costs_nothing_without_an_error():
         assert TIMING.misestimation_cost(parameter, 1.3, RATIO, 0.5) > 0
 
 
+@pytest.mark.parametrize("model", ["worst", "average"])
+def test_the_map_of_the_papers_choice_agrees_with_the_optimum(model):
+    ratios, network_times = np.array([0.05, 0.3, 0.421, 1]), np.array([0.0, 5, 20, 90])
+    excess, extra = papers_choice(TIMING, ratios, network_times, 0.7, model)
+    for row, network_time in enumerate(network_times):
+        timing = hi.TimingModel(TIMING.tau_ed, TIMING.tau_es, TIMING.tau_tx, network_time)
+        for column, ratio in enumerate(ratios):
+            paper, exact = timing.optimal_batch_size(ratio, 0.7), timing.optimal_batch_size(ratio, 0.7, model)
+            assert excess[row, column] == pytest.approx(paper.integer / exact.integer)
+            cost = timing.objective(paper.integer, ratio, 0.7, model) - exact.objective
+            assert extra[row, column] == pytest.approx(cost, abs=1e-9)
+
+
+def test_the_condition_for_batches_to_pay():
+    for ratio, alpha in itertools.product((0.05, 0.421, 0.9), (0.2, 0.5, 0.8)):
+        limit = 2 * (1 - alpha) / alpha * ((1 / ratio - 0.5) * TIMING.tau_ed + TIMING.tau_es + TIMING.tau_tx)
+        for factor, size in ((0.999, 1), (1.001, 2)):
+            timing = hi.TimingModel(TIMING.tau_ed, TIMING.tau_es, TIMING.tau_tx, factor * limit)
+            assert timing.optimal_batch_size(ratio, alpha, "worst").integer == size
+
+
 def test_the_papers_constants():
     assert hi.IMAGENETTE.transmission_time() == pytest.approx(hi.IMAGENETTE.timing.tau_tx, abs=0.005)
     assert hi.CIFAR10.transmission_time() == pytest.approx(hi.CIFAR10.timing.tau_tx, abs=0.005)
@@ -197,9 +213,24 @@ def test_a_bad_time_is_refused(value):
         (lambda: TIMING.misestimation_cost("tau", 2, 0.5, 0.5), "parameter must be one of"),
         (lambda: TIMING.misestimation_cost("tau_nw", "2", 0.5, 0.5), "factor must be numeric"),
         (lambda: TIMING.misestimation_cost("tau_nw", 2, 0, 0.5), r"offload_ratio must be in \(0, 1\]"),
-        (lambda: TIMING.timeline(1, 1), "offloaded must have shape"),
-        (lambda: TIMING.timeline([1, 0], 0), "batch_size must be an integer >= 1"),
-        (lambda: TIMING.timeline([1, 3], 1), r"offloaded\[1\] must be 0 or 1"),
+        (lambda: TIMING.optimal_batch_size(0.5), "alpha must be given"),
+        (lambda: TIMING.optimal_batch_size(0.5, 0.5, of="offloaded"), "network_times and of must be left out"),
+        (lambda: TIMING.optimal_batch_size(0.5, model="paper", deadline=90), "model must be one of worst, average"),
+        (lambda: TIMING.optimal_batch_size([0.5], deadline=90), "offload_ratio must be a single number"),
+        (lambda: TIMING.optimal_batch_size(0.5, deadline=-1), "deadline must be in"),
+        (
+            lambda: TIMING.optimal_batch_size(0.5, deadline=90, miss_probability=1),
+            r"miss_probability must be in \[0, 1\)",
+        ),
+        (
+            lambda: TIMING.optimal_batch_size(0.5, deadline=90, network_times=[]),
+            "network_times must be one-dimensional",
+        ),
+        (lambda: TIMING.response_law(0, 0.5), "batch_size must be an integer >= 1"),
+        (lambda: TIMING.response_law(2, 0.5, "paper"), "model must be one of worst, average"),
+        (lambda: TIMING.response_law(2, 0, of="offloaded"), "there are none"),
+        (lambda: TIMING.response_law(2, 0.5).quantile(1.5), r"level must be in \(0, 1\]"),
+        (lambda: TIMING.response_law(2, 0.5).cdf(np.nan), "time must be in"),
     ],
 )
 def test_bad_arguments_are_refused(call, says):

@@ -1,0 +1,165 @@
+"""The exact law of the response time in Batch HI, and the largest batch that keeps a deadline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from hi_lib import checks
+
+Floats = NDArray[np.floating[Any]]
+# Times that differ by rounding only are one and the same; so are probabilities.
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class ResponseLaw:
+    r"""Response time of a sample, ms, when positions are independent and m ~ Bin(M, ρ).
+
+    An accepted sample has its answer after τ_ed. An offloaded one waits for j computations on the device, itself
+    included, then for the network, and for all m offloads of its batch to be sent and served:
+
+    .. math:: R = j\,τ_{ed} + τ_{nw} + m\,(τ_{tx} + τ_{es}), \qquad m - 1 \sim \mathrm{Bin}(M - 1, ρ),
+
+    since a batch with m offloads is met m times as often from inside. Given m, j is uniform on 1, …, M where the
+    offloads stand anywhere, and on M − m + 1, …, M where they come first. Made by `TimingModel.response_law`.
+
+    Attributes
+    ----------
+    tau_ed : float
+        ms.
+    accepted : float
+        Probability that the sample was accepted: 1 − ρ over all samples, 0 over the offloaded ones.
+    after : NDArray of shape (k,)
+        τ_nw + m (τ_tx + τ_es) for each m, ms; where the network time varies, for each pair of one and m.
+    chance : NDArray of shape (k,)
+        Probability of each, given that the sample was offloaded.
+    least, most : NDArray of shape (k,), int
+        Given it, j is uniform on least + 1, …, most.
+    """
+
+    tau_ed: float
+    accepted: float
+    after: Floats
+    chance: Floats
+    least: Floats
+    most: int
+
+    def cdf(self, time: ArrayLike) -> Floats:
+        """P(R <= time), for times in ms of any shape."""
+        times = checks.reals("time", time, 0, np.finfo(float).max)
+        found = [self._below(value) for value in times.ravel().tolist()]
+        return np.array(found).reshape(times.shape)
+
+    def exceedance(self, deadline: ArrayLike) -> Floats:
+        """P(R > deadline)."""
+        return 1 - self.cdf(deadline)
+
+    def quantile(self, level: float) -> float:
+        """Smallest time whose cdf reaches `level`, in (0, 1], ms."""
+        level = checks.share("level", level) - _ROUNDING
+        if self.accepted >= level:
+            return self.tau_ed
+        low, high = 0.0, float(self.after.max() + self.most * self.tau_ed)
+        while (middle := (low + high) / 2) not in (low, high) and high - low > _ROUNDING * high:
+            low, high = (low, middle) if self._below(middle) >= level else (middle, high)
+        return self._next_time(low)
+
+    def mean(self) -> float:
+        """E[R], ms."""
+        waited = (self.least + 1 + self.most) / 2 * self.tau_ed
+        return float(self.accepted * self.tau_ed + (1 - self.accepted) * (self.chance @ (waited + self.after)))
+
+    def _below(self, time: float) -> float:
+        time *= 1 + _ROUNDING
+        left = time - self.after
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):  # τ_ed = 0: all positions at once, or none
+            done = np.where(left >= 0, np.floor(left / self.tau_ed * (1 + _ROUNDING)), -1.0)
+        done = np.where((left >= 0) & (self.tau_ed == 0), self.most, done)
+        share = np.clip((done - self.least) / (self.most - self.least), 0, 1)
+        return self.accepted * (time >= self.tau_ed) + (1 - self.accepted) * min(float(self.chance @ share), 1.0)
+
+    def _next_time(self, time: float) -> float:
+        """Smallest possible time of an offloaded sample above `time`, where rounding may stand in between."""
+        if self.tau_ed == 0:
+            return float(self.after[self.after >= time * (1 - _ROUNDING)].min())
+        passed = np.ceil((time - self.after) / self.tau_ed * (1 - _ROUNDING) - _ROUNDING)
+        position = np.clip(passed, self.least + 1, self.most)
+        times = position * self.tau_ed + self.after
+        return float(times[times >= time * (1 - _ROUNDING)].min())
+
+
+def response_law(
+    tau_ed: float, service: float, batch_size: int, offload_ratio: float, network: Floats, first: bool, offloaded: bool
+) -> ResponseLaw:
+    """Law of a sample's response time; arguments are taken as checked.
+
+    `service` is τ_tx + τ_es; `network` holds equally likely network times, shape (k,); `first` puts the offloads first
+    in their batch; `offloaded` asks for the law over offloaded samples only.
+    """
+    others, mean = batch_size - 1, (batch_size - 1) * offload_ratio
+    # Nine standard deviations, and some room where the law is nearly Poisson: what is beyond has no weight in a double.
+    reach = 9 * np.sqrt(mean * (1 - offload_ratio)) + 30
+    count = 1 + np.arange(max(0, np.floor(mean - reach)), min(others, np.ceil(mean + reach)) + 1)
+    chance = _binomial(count - 1, others, offload_ratio)
+    least = batch_size - count if first else np.zeros_like(count)
+    return ResponseLaw(
+        tau_ed=tau_ed,
+        accepted=0.0 if offloaded else 1 - offload_ratio,
+        after=np.add.outer(network, count * service).ravel(),
+        chance=np.tile(chance / network.size, network.size),
+        least=np.tile(least, network.size),
+        most=batch_size,
+    )
+
+
+def largest_batch(law: Callable[[int], ResponseLaw], deadline: float, miss_probability: float, start: int = 1) -> float:
+    """Largest M whose responses exceed the deadline with at most that probability; 0 if none, inf if all do.
+
+    With every sample that is added to a batch the response time grows in law (T9 of the book), so that the batch sizes
+    which keep the deadline are 1, …, M: the search doubles, then halves. `start` says where it looks first.
+    """
+
+    def kept(size: int) -> bool:
+        return bool(law(size).exceedance(deadline) <= miss_probability + _ROUNDING)
+
+    if not kept(1):
+        return 0
+    one = law(1)
+    never_late = 1 - one.accepted <= miss_probability + _ROUNDING
+    never_later = one.tau_ed == 0 and law(2).after.max() == one.after.max()
+    if never_late or never_later:
+        return np.inf
+    low, step = start if kept(start) else 1, 1
+    if low < start:  # too large a start: it bounds from above
+        high = start
+    else:
+        while kept(low + step):
+            low, step = low + step, 2 * step
+        high = low + step
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if kept(middle) else (low, middle)
+    return low
+
+
+def _binomial(k: Floats, n: int, p: float) -> Floats:
+    """P(Bin(n, p) = k), for all k that matter; scipy.stats has it, five times slower and not for the smallest p."""
+    ways = special.gammaln(n + 1) - special.gammaln(k + 1) - special.gammaln(n - k + 1)
+    chance = np.exp(ways + special.xlogy(k, p) + special.xlog1py(n - k, -p))
+    return chance / chance.sum()
+
+
+def pareto_front(cost: ArrayLike, other: ArrayLike) -> NDArray[np.bool_]:
+    """Which points, both of shape (k,), no other point beats: none is as good in both and better in one."""
+    a, b = checks.reals("cost", cost, -np.inf, np.inf), checks.reals("other", other, -np.inf, np.inf)
+    if a.ndim != 1 or a.shape != b.shape:
+        raise ValueError(f"cost and other must have one and the same shape (k,), got {a.shape} and {b.shape}")
+    no_worse = (a[:, None] <= a) & (b[:, None] <= b)
+    better = no_worse & ((a[:, None] < a) | (b[:, None] < b))
+    return np.logical_not(better.any(axis=0))
