@@ -255,18 +255,20 @@ def compare(
     variation: float,
     seed: int,
     controllers: Mapping[str, Mapping[str, Any]],
+    first_guess: float = 0.5,
 ) -> dict[str, Account]:
     """Ways to choose M on one and the same random run, each with its account.
 
     `means` holds the mean network time of every sample, shape (n,), ms, around which transmissions scatter with the
     coefficient of variation `variation`; samples are offloaded independently with probability `offload_ratio`. Keys:
     "vanilla" (M = 1), "average network" (M* for the mean over the whole run), "best fixed" (in hindsight), "informed"
-    (`informed_sizes`), and those of `controllers`, with options for `AdaptiveBatchSize`. A controller sees the scatter;
-    the accounts take the means, which is the same on average, since no size depends on its own transmission.
+    (`informed_sizes`), and those of `controllers`, with options for `AdaptiveBatchSize`. A controller starts from
+    `first_guess` for ρ and sees the scatter; the accounts take the means, which is the same on average, since no size
+    depends on its own transmission.
     """
-    n = len(means)
-    offloaded = np.random.default_rng([seed, 1]).random(n) < offload_ratio
-    network = lognormal_times(means, variation, seed)
+    n, draws = len(means), np.random.default_rng([seed, 1])
+    offloaded = draws.random(n) < offload_ratio
+    network = lognormal_times(means, variation, int(draws.integers(2**31)))
     average = replace(timing, tau_nw=float(means.mean())).optimal_batch_size(offload_ratio, alpha, "average").integer
     chosen = {
         "vanilla": fixed_sizes(n, 1),
@@ -274,7 +276,7 @@ def compare(
         "informed": informed_sizes(timing, offload_ratio, alpha, means),
     }
     for name, options in controllers.items():
-        chosen[name] = follow(AdaptiveBatchSize(timing, offload_ratio, alpha, **options), offloaded, network)
+        chosen[name] = follow(AdaptiveBatchSize(timing, first_guess, alpha, **options), offloaded, network)
     accounts = {name: account(timing, sizes, offloaded, means) for name, sizes in chosen.items()}
     # f is flat and convex: the best size in hindsight lies near that of the average network.
     candidates = range(max(1, average // 2), 2 * average + 1)

@@ -140,6 +140,37 @@ def check(
 
 @app.command()
 @one_line_errors
+def evaluate(
+    csv: Annotated[Path, typer.Argument(help="Your trace: a CSV with the columns confidence and correct.")],
+    beta: Annotated[float, typer.Option(help="Cost of an offload; a wrong answer costs 1.")] = 0.5,
+    alpha: Annotated[float, typer.Option(help="Weight of the system time.")] = 0.5,
+    tau_ed: Annotated[float, typer.Option(help="S-ML time a sample, ms.")] = 1.48,
+    tau_es: Annotated[float, typer.Option(help="L-ML time a sample, ms.")] = 4.41,
+    tau_tx: Annotated[float, typer.Option(help="Sending time a sample, ms.")] = 4.93,
+    tau_nw: Annotated[float, typer.Option(help="Network time a transmission, ms.")] = 20.0,
+    device_times: Annotated[Path | None, typer.Option(help="CSV of batch_size, milliseconds: replaces tau_ed.")] = None,
+    server_times: Annotated[
+        Path | None, typer.Option(help="CSV of batch_size, milliseconds: replaces tau_es, adds to tau_nw.")
+    ] = None,
+    shuffle: Annotated[int | None, typer.Option(help="Shuffle the trace with this seed first.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    as_html: Annotated[Path | None, typer.Option("--html", help="Write a page with figures to this file, too.")] = None,
+) -> None:
+    """Your trace on your device: learned threshold, cost, regret, and the best batch size."""
+    from hi_lib import evaluate as evaluating
+    from hi_lib.timing import TimingModel
+
+    timing = evaluating.device_timing(TimingModel(tau_ed, tau_es, tau_tx, tau_nw), device_times, server_times)
+    trace = traces.Trace.from_csv(csv)
+    found = evaluating.evaluate(trace if shuffle is None else trace.shuffled(shuffle), beta, alpha, timing)
+    if as_html:
+        traces.write_atomically(as_html, found.as_html())
+        errors.print(f"written: {as_html}", markup=False)
+    print(json.dumps(found.as_dict(), indent=2, ensure_ascii=False) if as_json else found.as_text())
+
+
+@app.command()
+@one_line_errors
 def doctor() -> None:
     """Test the environment in under a minute; missing optional parts are named, not counted as errors."""
     import hi_lib as hi

@@ -1,12 +1,14 @@
 """Your own timings: how long an S-ML and an L-ML take here, for one picture and for a batch.
 
 The paper takes τ a sample from one picture and counts m·τ for m of them. A processor has a fixed cost a call and reuses
-its caches within a batch: a + b·m fits better. Needs the extra `models`, but no pictures: time does not depend on them.
+its caches within a batch: a + b·m fits better. Timing the models here needs the extra `models`, but no pictures: time
+does not depend on them. Times measured elsewhere are read and fitted without it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import csv
 import ctypes
 import json
 import time
@@ -91,6 +93,33 @@ def time_batches(classifier: Classifier, side: int, sizes: Sequence[int], repeat
             classifier(pictures[:size])
             rows.append((size, (time.perf_counter() - start) * 1e3))
     return pd.DataFrame(rows, columns=["batch_size", "milliseconds"])
+
+
+def read_times(path: str | Path) -> pd.DataFrame:
+    """Read measured times of your own: a CSV with columns batch_size and milliseconds, a row a measurement.
+
+    Raises
+    ------
+    ValueError
+        No such file, no such columns, or values that are no batch sizes or times.
+    """
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(path, sep=None, engine="python", encoding="utf-8-sig")
+    except (OSError, ValueError, csv.Error) as error:
+        raise ValueError(f"{path} cannot be read as a CSV: {' '.join(str(error).split())}") from None
+    missing = [column for column in ("batch_size", "milliseconds") if column not in table]
+    if missing:
+        found = ", ".join(map(str, table.columns))
+        raise ValueError(f"{path} has no column {' or '.join(missing)}; found {found}")
+    try:
+        for size, time_of_it in zip(table["batch_size"].tolist(), table["milliseconds"].tolist(), strict=True):
+            checks.whole("batch_size", size)
+            checks.positive("milliseconds", time_of_it)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return table[["batch_size", "milliseconds"]]
 
 
 def fit(table: pd.DataFrame) -> Line:

@@ -18,6 +18,7 @@ from hi_lib.figures import DATASET_COLOURS, PLAIN, batch_size_axis, name_beside,
 if TYPE_CHECKING:
     import pandas as pd
 
+    from hi_lib.evaluate import Evaluation
     from hi_lib.response import ResponseLaw
     from hi_lib.simulation import Interval
     from hi_lib.timing import TimingModel
@@ -203,15 +204,15 @@ def queue(table: pd.DataFrame, capacity: Mapping[int, float], exact: pd.DataFram
     rate and mean for M = 1.
     """
     figure, axis = plt.subplots(figsize=(6.4, 3.6))
-    axis.plot(exact["rate"], exact["mean"], color="#333333", lw=1, label="Pollaczek–Khinchine, M = 1")
     colours = mpl.colormaps["viridis"](np.linspace(0, 0.85, len(capacity)))
     for (size, limit), colour in zip(capacity.items(), colours, strict=True):
         rows = table[table["batch_size"] == size]
-        axis.errorbar(
-            rows["rate"], rows["mean"], 2 * rows["error"], fmt="o-", ms=3, lw=1, color=colour, label=f"M = {size}"
-        )
+        axis.plot(rows["rate"], rows["mean"], color=colour, lw=1.4, label=f"M = {size}")
+        low, high = rows["mean"] - 2 * rows["error"], rows["mean"] + 2 * rows["error"]
+        axis.fill_between(rows["rate"], low, high, color=colour, alpha=0.25, lw=0)
         axis.axvline(limit, color=colour, linestyle=":", lw=1)
-    axis.set(yscale="log", xlabel="arrivals a second", ylabel="mean response (ms)", ylim=(8, 1500))
+    axis.plot(exact["rate"], exact["mean"], "o", ms=4, mfc="none", mec="#D55E00", label="Pollaczek–Khinchine, M = 1")
+    axis.set(yscale="log", xlabel="arrivals a second", ylabel="mean response (ms)", ylim=(10, 1000))
     plain_ticks(axis, [10, 20, 50, 100, 200, 500, 1000])
     figure.legend(loc="outside lower center", ncols=4)
     return figure
@@ -220,13 +221,14 @@ def queue(table: pd.DataFrame, capacity: Mapping[int, float], exact: pd.DataFram
 def overdispersion(table: pd.DataFrame) -> Figure:
     """Variance of m over that of independent offloads, and mean response over the exact model's, against M.
 
-    `table` has columns order, batch_size, dispersion, response_ratio.
+    `table` has columns order, batch_size, dispersion, response_ratio, and the latter two with `_sd`.
     """
     figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.2))
     for order, rows in table.groupby("order", sort=False):
         colour, line = DATASET_COLOURS[order.split(",")[0]], "o-" if order.endswith("shuffled") else "s--"
         for axis, column in zip(axes, ("dispersion", "response_ratio"), strict=True):
-            axis.plot(rows["batch_size"], rows[column], line, ms=3.5, color=colour, label=order)
+            bars = rows[f"{column}_sd"]
+            axis.errorbar(rows["batch_size"], rows[column], bars, fmt=line, ms=3.5, lw=1.4, color=colour, label=order)
     for axis, label in zip(axes, ("variance of m / Mρ(1 − ρ)", "mean response / exact model"), strict=True):
         axis.axhline(1, color="#333333", lw=0.9, ls=":")
         axis.set_ylabel(label)
@@ -286,7 +288,6 @@ def pareto(table: pd.DataFrame, columns: Mapping[str, str], labelled: Sequence[i
         front = table[f"{column}_front"]
         axis.plot(table[column][front], table["system_time"][front], "-", lw=1, color=colour)
         axis.plot(table[column][front], table["system_time"][front], "o", ms=3.5, color=colour, label=label)
-        axis.plot(table[column][~front], table["system_time"][~front], "x", ms=4, color=colour)
         for _, row in table[table["batch_size"].isin(labelled)].iterrows():
             place = {"xytext": (3, 4), "va": "bottom"}
             name_beside(axis, f"{row['batch_size']:.0f}", (row[column], row["system_time"]), colour, **place)
@@ -354,6 +355,28 @@ def deadline_over_time(means: Any, late: Mapping[str, Any], target: float, windo
     axes[1].axhline(100 * target, color="#333333", lw=0.9, ls="--")
     axes[1].set(xlabel="samples", ylabel="late answers (%)", ylim=(0, None))
     figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def evaluation(found: Evaluation) -> Figure:
+    """What `hi evaluate` shows: average cost, and the objective with its optima, against the batch size."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7.6, 3.2), layout="constrained")
+    sizes = found.runs["batch_size"]
+    left.plot(sizes, found.runs["average_cost"], "o-", ms=4, color="#0072B2")
+    left.axhline(found.best.average_cost, color="#333333", lw=0.9, ls="--")
+    left.set(ylim=(0, None), title="average cost; dashed: best fixed threshold")
+    for model, colour in {"paper": "#333333", "average": "#D55E00"}.items():
+        best = found.optima[model]
+        grid = np.arange(1, min(4 * max(64, sizes.max()), 4096) + 1)
+        curve = found.timing.objective(grid, found.offload_ratio, found.alpha, model)
+        right.plot(grid, curve, color=colour, label=f"{MODEL_TITLES[model]}: M* = {best.integer:g}")
+        if best.integer <= grid[-1]:
+            right.plot(best.integer, best.objective, "o", ms=5, color=colour)
+    right.set(title=f"objective f (ms), α = {found.alpha:g}", yscale="log")
+    right.yaxis.set_major_formatter(PLAIN)
+    right.legend(fontsize=7, frameon=False)
+    for axis in (left, right):
+        batch_size_axis(axis, [4**k for k in range(7)])
     return figure
 
 

@@ -8,7 +8,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -99,6 +99,8 @@ class Trace:
     def from_csv(cls, path: str | os.PathLike[str], name: str | None = None) -> Trace:
         """Read a CSV with at least the columns `confidence` and `correct` (and `lml_correct`, if there).
 
+        Columns may be separated by commas, semicolons or tabs, with decimal commas beside semicolons or tabs.
+
         Raises
         ------
         ValueError
@@ -109,9 +111,11 @@ class Trace:
         try:
             path = Path(path)
             with path.open(encoding="utf-8-sig", newline="") as file:
-                header = next(csv.reader(file), [])
+                separator = _separator(file.readline())
                 file.seek(0)
-                frame = pd.read_csv(file, low_memory=False)
+                header = next(csv.reader(file, delimiter=separator), [])
+                file.seek(0)
+                frame = pd.read_csv(file, sep=separator, low_memory=False)
         except (OSError, TypeError, ValueError, csv.Error) as error:
             raise ValueError(f"{path} cannot be read as a trace: {' '.join(str(error).split())}") from None
         if not isinstance(frame.index, pd.RangeIndex):
@@ -125,11 +129,36 @@ class Trace:
                 f"{path} has no column {' or '.join(missing)}; a trace needs confidence and correct, "
                 f"found {', '.join(map(str, frame.columns))}"
             )
-        lml = frame.get("lml_correct")
+        for column in {"confidence", "correct", "lml_correct"} & set(frame):
+            _refuse_gaps(path, column, frame[column])
+            if separator != "," and not pd.api.types.is_numeric_dtype(frame[column]):
+                frame[column] = frame[column].map(_with_decimal_point)
         try:
-            return cls(frame["confidence"], frame["correct"], lml, name or path.stem)
+            return cls(frame["confidence"], frame["correct"], frame.get("lml_correct"), name or path.stem)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
+
+
+def _separator(header: str) -> str:
+    """What separates the columns of this first line: the most frequent of comma, semicolon and tab."""
+    return max(",;\t", key=header.count)
+
+
+def _refuse_gaps(path: Path, column: str, values: Any) -> None:
+    if values.isna().any():
+        first = int(values.isna().to_numpy().argmax())
+        raise ValueError(
+            f"{path}: {column}[{first}] is empty or not a number (line {first + 2}, of {values.isna().sum()} such): "
+            "a trace needs a value for every sample; drop these rows, or find out what they were"
+        )
+
+
+def _with_decimal_point(value: Any) -> Any:
+    """0,93 as a number; anything else as it is."""
+    try:
+        return float(value.replace(",", ".")) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def cell_edges(confidence: ArrayLike) -> NDArray[np.float64]:

@@ -38,6 +38,14 @@ def test_a_queue_worked_by_hand():
     assert log.response_time.tolist() == [33, 32, 53]
 
 
+@given(st.lists(st.booleans(), min_size=1, max_size=50), st.integers(1, 9), st.integers(0, 99), st.floats(1, 60))
+def test_the_direct_count_of_a_queue_is_what_the_simulation_finds(flags, batch_size, seed, gap):
+    arrivals = simulation.poisson_arrivals(len(flags), 1 / gap, seed)
+    log = simulate(TIMING, flags, batch_size, arrivals=arrivals)
+    counted = simulation.queue_times(TIMING, flags, batch_size, arrivals)
+    np.testing.assert_allclose(counted, log.response_time, rtol=1e-9)
+
+
 def test_a_transmission_meets_the_network_of_its_batchs_last_sample():
     log = simulate(TIMING, [1, 0, 0, 0, 1], 2, network_times=[1, 100, 2, 3, 7])
     assert log.response_time.tolist() == [2 + 5 + 100 + 4, 1, 1, 1, 1 + 5 + 7 + 4]
@@ -142,6 +150,11 @@ def test_a_learner_at_work_decides_as_it_would_alone():
 def test_bad_arguments_are_refused(options, says):
     with pytest.raises(ValueError, match=says):
         simulate(TIMING, **{"offloaded": [1, 0], "batch_size": 1} | options)
+
+
+def test_a_queue_needs_arrivals_in_order():
+    with pytest.raises(ValueError, match="arrivals must be in order"):
+        simulation.queue_times(TIMING, [1, 0], 1, [3, 1])
 
 
 def test_a_controller_that_returns_no_size_is_refused():

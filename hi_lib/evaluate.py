@@ -1,0 +1,262 @@
+"""Your trace on your device: what the learner reaches on it, and which batch size suits your times."""
+
+from __future__ import annotations
+
+import html
+import io
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hi_lib import checks, regret
+from hi_lib.learners import replay, weight_density
+from hi_lib.regret import BestThreshold
+from hi_lib.settings import IMAGENETTE
+from hi_lib.timing import RESPONSE_MODELS, OptimalBatch, TimingModel
+from hi_lib.traces import Trace, checked
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BATCH_SIZES = (1, 4, 16, 64)
+_MODELS = {"paper": "the paper's formula", "worst": "exact, offloads first", "average": "exact, offloads anywhere"}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` found; `as_dict` is plain JSON, `as_text` and `as_html` are for reading.
+
+    Attributes
+    ----------
+    trace : str
+    samples : int
+    accuracy : float
+        Of the S-ML alone.
+    beta, alpha : float
+    timing : TimingModel
+    best : BestThreshold
+        In hindsight.
+    learned_threshold : tuple of three floats
+        Median of θ after the last sample at M = 1, and the middle 90 % of its weight.
+    runs : DataFrame
+        HIL-F with the tuned rate: batch_size, average_cost, offload_ratio, regret, regret_bound.
+    optima : dict of str to OptimalBatch
+        M† and M* for the offload ratio at M = 1, by "paper", "worst" and "average".
+    times : DataFrame
+        batch_size, system_time, response_time and objective, each by the paper and exactly (`_average`), ms.
+    """
+
+    trace: str
+    samples: int
+    accuracy: float
+    beta: float
+    alpha: float
+    timing: TimingModel
+    best: BestThreshold
+    learned_threshold: tuple[float, float, float]
+    runs: pd.DataFrame
+    optima: dict[str, OptimalBatch]
+    times: pd.DataFrame
+
+    @property
+    def offload_ratio(self) -> float:
+        """ρ at M = 1."""
+        return float(self.runs["offload_ratio"].iloc[0])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as plain values; an infinite batch size is None."""
+        return {
+            "trace": self.trace,
+            "samples": self.samples,
+            "accuracy": self.accuracy,
+            "beta": self.beta,
+            "alpha": self.alpha,
+            "timing": asdict(self.timing),
+            "best_threshold": self.best._asdict(),
+            "learned_threshold": dict(zip(("median", "low", "high"), self.learned_threshold, strict=True)),
+            "runs": self.runs.to_dict("records"),
+            "optimal_batch_size": {
+                model: {key: value if np.isfinite(value) else None for key, value in best._asdict().items()}
+                for model, best in self.optima.items()
+            },
+            "times": self.times.to_dict("records"),
+        }
+
+    def as_text(self) -> str:
+        """A page of text."""
+        low, high = self.learned_threshold[1:]
+        lines = [
+            f"{self.trace}: {self.samples} samples, the S-ML alone is right on {self.accuracy:.1%}; β = {self.beta:g}",
+            f"best threshold in hindsight   {self.best.threshold:.4f}: average cost {self.best.average_cost:.4f}, "
+            f"offloads {self.best.offload_ratio:.1%}",
+            f"learned threshold             {self.learned_threshold[0]:.4f} (90 % of its weight in "
+            f"{low:.4f} … {high:.4f})",
+            "",
+            "   M  average cost  offload ratio   regret    bound",
+        ]
+        lines += [
+            f"{row.batch_size:4d}  {row.average_cost:12.4f}  {row.offload_ratio:13.4f}  {row.regret:7.1f}  "
+            f"{row.regret_bound:7.0f}"
+            for row in self.runs.itertuples()
+        ]
+        tau = self.timing
+        lines += [
+            "",
+            f"times (ms): device {tau.tau_ed:g}, server {tau.tau_es:g}, sending {tau.tau_tx:g}, network {tau.tau_nw:g}"
+            f"; α = {self.alpha:g}, ρ = {self.offload_ratio:.4f}",
+        ]
+        lines += [
+            f"best batch size, {_MODELS[model]:26s} M* = {best.integer:g} (M† = {best.relaxed:.2f}), "
+            f"f = {best.objective:.2f} ms"
+            for model, best in self.optima.items()
+        ]
+        return "\n".join(lines)
+
+    def as_html(self) -> str:
+        """A page of its own: the text, both tables and two figures, with nothing to load from elsewhere."""
+        body = html.escape(self.as_text())
+        tables = "\n".join(
+            table.to_html(index=False, float_format=lambda value: f"{value:.4g}", border=0)
+            for table in (self.runs, self.times)
+        )
+        return _PAGE.format(title=html.escape(self.trace), text=body, figure=self._figure(), tables=tables)
+
+    def _figure(self) -> str:
+        import matplotlib.pyplot as plt
+
+        from hi_lib import timing_figures
+
+        figure = timing_figures.evaluation(self)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None}, bbox_inches="tight")
+        plt.close(figure)
+        return buffer.getvalue().partition("?>")[2].partition(">")[2]
+
+
+def evaluate(trace: Trace, beta: float, alpha: float = 0.5, timing: TimingModel = IMAGENETTE.timing) -> Evaluation:
+    """Learn on a trace, in the order in which it comes, and find the batch size for these times.
+
+    Parameters
+    ----------
+    trace : Trace
+    beta : float
+        Cost of an offload, in [0, 1].
+    alpha : float
+        Weight of the system time in f, in (0, 1).
+    timing : TimingModel
+        ms; by default the paper's constants for Imagenette.
+
+    Examples
+    --------
+    >>> from hi_lib import load_trace
+    >>> found = evaluate(load_trace("cifar10-resnet8").shuffled(0), beta=0.5)
+    >>> found.optima["paper"].integer, found.optima["average"].integer
+    (22, 1)
+    """
+    import pandas as pd
+
+    alpha = checks.real("alpha", alpha, 0, 1, open_ends="()")
+    first = replay(checked(trace), beta)
+    rho = first.offload_ratio
+    optima = {model: timing.optimal_batch_size(rho, alpha, model) for model in RESPONSE_MODELS}
+    chosen = {int(best.integer) for best in optima.values() if best.integer <= len(trace)}
+    sizes = sorted(size for size in {*BATCH_SIZES, *chosen} if size <= len(trace))
+    runs = [(size, first if size == 1 else replay(trace, beta, size)) for size in sizes]
+    measured = ["average_cost", "offload_ratio", "regret", "regret_bound"]
+    table = pd.DataFrame(
+        [(size, *(getattr(run, name) for name in measured)) for size, run in runs], columns=["batch_size", *measured]
+    )
+    return Evaluation(
+        trace=trace.name or "trace",
+        samples=len(trace),
+        accuracy=trace.accuracy,
+        beta=float(beta),
+        alpha=alpha,
+        timing=timing,
+        best=regret.best_threshold(trace, beta),
+        learned_threshold=_learned(trace, beta, first.learning_rate or 1.0),
+        runs=table,
+        optima=optima,
+        times=_times(timing, rho, alpha, sizes),
+    )
+
+
+def device_timing(
+    timing: TimingModel, device: str | Path | None = None, server: str | Path | None = None
+) -> TimingModel:
+    """A timing model with τ's fitted to measured (batch_size, milliseconds) pairs, as CSV.
+
+    The device computes one picture after the other: its τ_ed is the fitted time of one. The server computes batches:
+    its fixed time is paid once a transmission, as the network is, and what a further picture takes is τ_es.
+    """
+    from hi_lib.measure import fit, read_times
+
+    times = asdict(timing)
+    if device is not None:
+        line = fit(read_times(device))
+        times["tau_ed"] = _positive(device, line.fixed + line.per_sample)
+    if server is not None:
+        line = fit(read_times(server))
+        times["tau_es"] = _positive(server, line.per_sample)
+        times["tau_nw"] += max(line.fixed, 0.0)
+    return TimingModel(**times)
+
+
+def _positive(where: str | Path, value: float) -> float:
+    if value <= 0:
+        raise ValueError(
+            f"{where}: the fitted time of a picture must be positive, got {value:.4g} ms: time larger batches"
+        )
+    return value
+
+
+def _learned(trace: Trace, beta: float, learning_rate: float) -> tuple[float, float, float]:
+    """Median and middle 90 % of θ's weight after the last sample."""
+    edges, density = weight_density(trace, beta, len(trace), learning_rate, after=[1])
+    below = np.concatenate([[0.0], np.cumsum(density[0] * np.diff(edges))])
+    median, low, high = np.interp([0.5, 0.05, 0.95], below / below[-1], edges)
+    return float(median), float(low), float(high)
+
+
+def _times(timing: TimingModel, rho: float, alpha: float, sizes: list[int]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            "batch_size": sizes,
+            "system_time": timing.system_time(sizes, rho),
+            "system_time_exact": timing.system_time(sizes, rho, "exact"),
+            "response_time": timing.response_time(sizes, rho),
+            "response_time_average": timing.response_time(sizes, rho, "average"),
+            "objective": timing.objective(sizes, rho, alpha),
+            "objective_average": timing.objective(sizes, rho, alpha, "average"),
+        }
+    )
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Batch HI on {title}</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem; }}
+pre {{ overflow-x: auto; }}
+svg {{ max-width: 100%; height: auto; background: white; }}
+div {{ overflow-x: auto; }}
+td, th {{ padding: 0.2rem 0.7rem; text-align: right; }}
+@media (prefers-color-scheme: dark) {{ body {{ background: #121212; color: #ddd; }} }}
+</style>
+</head>
+<body>
+<h1>Batch HI on {title}</h1>
+<pre>{text}</pre>
+<div role="img" aria-label="Average cost against batch size, and the objective with its best batch size.">{figure}</div>
+<h2>The numbers</h2>
+<div>{tables}</div>
+</body>
+</html>
+"""
