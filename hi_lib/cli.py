@@ -8,6 +8,7 @@ import importlib.util
 import io
 import itertools
 import json
+import math
 import platform
 import shutil
 import sys
@@ -171,6 +172,40 @@ def evaluate(
 
 @app.command()
 @one_line_errors
+def sweep(
+    out: Annotated[Path, typer.Option(help="The CSV to write; finished runs survive an interruption beside it.")],
+    trace: Annotated[list[str], typer.Option(help="Name of a trace, or a CSV of your own; may be repeated.")],
+    beta: Annotated[str, typer.Option(help="Costs of an offload: 0.3,0.5,0.7")] = "0.5",
+    batch_size: Annotated[str, typer.Option(help="Batch sizes: 1,2,4 or 1:9")] = "1",
+    learning_rate: Annotated[str, typer.Option(help="tuned, vanilla (tuned for M = 1), anytime, numbers")] = "tuned",
+    learner: Annotated[str, typer.Option(help="Learners: hil-f,hil-n,apple,…")] = "hil-f",
+    seeds: Annotated[str, typer.Option(help="Shuffles: 0:100 or 3,5")] = "0:20",
+    jobs: Annotated[int, typer.Option(help="Threads on this machine; -1: all cores.")] = -1,
+    scheduler: Annotated[str | None, typer.Option(help="tcp://host:port of a Dask scheduler to use instead.")] = None,
+) -> None:
+    """A grid of runs, on all cores or on a cluster, into one table: a row for each combination."""
+    from hi_lib import sweeps
+
+    own = [traces.Trace.from_csv(name) if name.endswith(".csv") else traces.load_trace(name) for name in trace]
+    rates = [_number_or_name(part) for part in learning_rate.split(",")]
+    grid = (
+        own,
+        sweeps.numbers(beta, "--beta"),
+        sweeps.numbers(batch_size, "--batch-size", int),
+        rates,
+        sweeps.numbers(seeds, "--seeds", int),
+        learner.split(","),
+    )
+    with _bar("runs", math.prod(map(len, grid))) as advance:
+        table = sweeps.sweep_to(out, *grid, scheduler=scheduler, jobs=jobs, advance=advance)
+    refused = int((table["error"] != "").sum())
+    console.print(
+        f"{out}: {len(table)} runs" + (f", {refused} refused, see column error" if refused else ""), markup=False
+    )
+
+
+@app.command()
+@one_line_errors
 def doctor() -> None:
     """Test the environment in under a minute; missing optional parts are named, not counted as errors."""
     import hi_lib as hi
@@ -285,6 +320,13 @@ def _assignment(text: str) -> tuple[str, Any]:
     if not equals or not name.isidentifier():
         raise ValueError(f"--parameter must look like name=value, got {text!r}")
     return name, checks.yaml_value(f"--parameter {name}", value)
+
+
+def _number_or_name(text: str) -> str | float:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _claim_table(found: list[Any]) -> Table:

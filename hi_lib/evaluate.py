@@ -20,6 +20,8 @@ from hi_lib.traces import Trace, checked
 if TYPE_CHECKING:
     import pandas as pd
 
+    from hi_lib.measure import Line
+
 BATCH_SIZES = (1, 4, 16, 64)
 _MODELS = {"paper": "the paper's formula", "worst": "exact, offloads first", "average": "exact, offloads anywhere"}
 
@@ -153,7 +155,7 @@ def evaluate(trace: Trace, beta: float, alpha: float = 0.5, timing: TimingModel 
     >>> from hi_lib import load_trace
     >>> found = evaluate(load_trace("cifar10-resnet8").shuffled(0), beta=0.5)
     >>> found.optima["paper"].integer, found.optima["average"].integer
-    (22, 1)
+    (13, 1)
     """
     import pandas as pd
 
@@ -191,17 +193,25 @@ def device_timing(
     The device computes one picture after the other: its τ_ed is the fitted time of one. The server computes batches:
     its fixed time is paid once a transmission, as the network is, and what a further picture takes is τ_es.
     """
-    from hi_lib.measure import fit, read_times
-
     times = asdict(timing)
     if device is not None:
-        line = fit(read_times(device))
+        line = _fitted(device)
         times["tau_ed"] = _positive(device, line.fixed + line.per_sample)
     if server is not None:
-        line = fit(read_times(server))
+        line = _fitted(server)
         times["tau_es"] = _positive(server, line.per_sample)
         times["tau_nw"] += max(line.fixed, 0.0)
     return TimingModel(**times)
+
+
+def _fitted(path: str | Path) -> Line:
+    from hi_lib.measure import fit, read_times
+
+    table = read_times(path)
+    try:
+        return fit(table)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _positive(where: str | Path, value: float) -> float:

@@ -1,55 +1,140 @@
-"""Grids of runs: the same learner over many traces, costs, batch sizes, learning rates and shuffles."""
+"""Grids of runs: learners over many traces, costs, batch sizes, learning rates and shuffles, on cores or a cluster."""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import itertools
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hi_lib import regret
+from hi_lib import checks, regret
 from hi_lib.learners import Run, replay
-from hi_lib.traces import Trace, load_trace
+from hi_lib.traces import Trace, load_trace, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
 
+MEASURED = ["average_cost", "offload_ratio", "accuracy", "transmissions", "regret", "regret_bound"]
+COLUMNS = ["trace", "seed", "beta", "batch_size", "learning_rate", "learner", *MEASURED]
+_AT_ONCE = 16  # runs a task: they share a shuffled trace, and a journal entry
+
+
+class Point(NamedTuple):
+    """One run: arguments of `replay`."""
+
+    beta: float
+    batch_size: int
+    learning_rate: str | float
+    learner: str
+
 
 def sweep(
-    traces: Sequence[str],
+    traces: Sequence[str | Trace],
     betas: Iterable[float],
     batch_sizes: Iterable[int],
     learning_rates: Iterable[str | float],
     seeds: Iterable[int],
     learners: Iterable[str] = ("hil-f",),
+    *,
+    keep_errors: bool = False,
+    jobs: int = -1,
+    scheduler: str | None = None,
+    journal: Path | None = None,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> pd.DataFrame:
-    """Replay learners over shuffled traces: one row for each combination.
+    """Replay learners over shuffled traces: one row for each combination, in the order of the arguments.
+
+    The table does not depend on where and in which order the runs were made.
 
     Parameters
     ----------
-    traces : sequence of str
-        Names for `load_trace`.
+    traces : sequence of str or Trace
+        Names for `load_trace`, or traces.
     betas, batch_sizes, learning_rates, seeds : iterables
         Arguments of `replay` and `Trace.shuffled`; a seed decides both. The learning rate "vanilla" is HIL-F's, tuned
         for M = 1.
     learners : iterable of str
+    keep_errors : bool
+        Whether a combination that `replay` refuses becomes a row with the reason in a further column `error`, and no
+        numbers, instead of an exception.
+    jobs : int
+        How many threads of this machine to use; -1 for all cores.
+    scheduler : str, optional
+        Address of a Dask scheduler, e.g. "tcp://host:8786": its workers do the runs (needs the extra `cluster`).
+    journal : Path, optional
+        Where finished runs are noted as they come; a sweep that finds its own notes there goes on from them.
+    advance : callable
+        Told how many runs have been finished.
 
     Returns
     -------
     DataFrame with columns trace, seed, beta, batch_size, learning_rate, learner, average_cost, offload_ratio, accuracy,
-    transmissions (a sample), regret, regret_bound. Rows come in the order of the arguments.
+    transmissions (a sample), regret, regret_bound.
+
+    Raises
+    ------
+    ValueError
+        What `replay` refuses, unless errors are kept; a scheduler that does not answer; an empty grid.
+
+    Examples
+    --------
+    >>> table = sweep([Trace([0.2, 0.9], [0, 1], name="two")], [0.5], [1, 2], ["tuned"], seeds=[0])
+    >>> table[["trace", "batch_size", "average_cost"]].round(3).values.tolist()
+    [['two', 1, 0.33], ['two', 2, 0.325]]
     """
-    import joblib
     import pandas as pd
 
-    grid = list(itertools.product(traces, seeds, betas, batch_sizes, learning_rates, learners))
-    groups = [list(rows) for _, rows in itertools.groupby(grid, key=lambda row: row[:2])]
-    tasks = (joblib.delayed(_replay_all)(*rows[0][:2], [row[2:] for row in rows]) for rows in groups)
-    # Threads do: the engine releases the GIL, and no worker process can outlive an interrupted build.
-    found = joblib.Parallel(n_jobs=-1, prefer="threads")(tasks)
-    columns = ["trace", "seed", "beta", "batch_size", "learning_rate", "learner"]
-    measured = ["average_cost", "offload_ratio", "accuracy", "transmissions", "regret", "regret_bound"]
-    rows = [(*point, *row) for point, row in zip(grid, itertools.chain.from_iterable(found), strict=True)]
-    return pd.DataFrame(rows, columns=columns + measured)
+    known = [trace if isinstance(trace, Trace) else load_trace(trace) for trace in traces]
+    points = [Point(*point) for point in itertools.product(betas, batch_sizes, learning_rates, learners)]
+    tasks = [
+        (trace, checks.whole("seed", seed, low=0), chunk)
+        for trace, seed in itertools.product(known, list(seeds))
+        for chunk in (tuple(points[start : start + _AT_ONCE]) for start in range(0, len(points), _AT_ONCE))
+    ]
+    if not tasks:
+        raise ValueError("a sweep needs at least one trace, beta, batch size, learning rate, learner and seed")
+    keys = [_key(*task) for task in tasks]
+    done = _read_journal(journal)
+    missing = {key: task for key, task in zip(keys, tasks, strict=True) if key not in done}
+    advance(sum(len(task[2]) for key, task in zip(keys, tasks, strict=True) if key in done))
+    with contextlib.ExitStack() as stack:
+        notes = stack.enter_context(journal.open("w", encoding="utf-8")) if journal else None
+        if notes:
+            notes.writelines(_note(key, found) for key, found in done.items())
+        for key, found in stack.enter_context(_finished(missing, jobs, scheduler)):
+            done[key] = found
+            if notes:
+                notes.write(_note(key, found))
+                notes.flush()
+            advance(len(found))
+    rows = [
+        (trace.name, seed, *point, *measured)
+        for key, (trace, seed, chunk) in zip(keys, tasks, strict=True)
+        for point, measured in zip(chunk, done[key], strict=True)
+    ]
+    table = pd.DataFrame(rows, columns=[*COLUMNS, "error"])
+    refused = table[table["error"] != ""]
+    if keep_errors:
+        return table
+    if len(refused):
+        raise ValueError(refused["error"].iloc[0])
+    return table.drop(columns="error")
+
+
+def sweep_to(
+    path: Path, *arguments: Any, scheduler: str | None = None, jobs: int = -1, advance: Callable[[int], None]
+) -> pd.DataFrame:
+    """Run a sweep (its positional arguments) into a CSV, through a journal beside it; errors become rows."""
+    journal = path.with_name(f".{path.name}.journal")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = sweep(*arguments, keep_errors=True, jobs=jobs, scheduler=scheduler, journal=journal, advance=advance)
+    write_atomically(path, table.to_csv(index=False))
+    journal.unlink(missing_ok=True)
+    return table
 
 
 def summarise(runs: pd.DataFrame, by: list[str], columns: list[str]) -> pd.DataFrame:
@@ -59,11 +144,58 @@ def summarise(runs: pd.DataFrame, by: list[str], columns: list[str]) -> pd.DataF
     return table.reset_index()
 
 
-def _replay_all(
-    name: str, seed: int, points: list[tuple[float, int, str | float, str]]
-) -> list[tuple[float | None, ...]]:
-    trace = load_trace(name).shuffled(seed)
-    return [_measure(_replay(trace, seed, *point)) for point in points]
+def numbers(text: str, where: str, kind: type = float) -> list[Any]:
+    """Read `1,2,8` or `0:100` (a range without its end) or both, as the command line gives them."""
+    found: list[Any] = []
+    for part in text.split(","):
+        try:
+            start, colon, stop = part.partition(":")
+            found += range(int(start), int(stop)) if colon else [kind(part)]
+        except ValueError:
+            example = "0.3,0.5" if kind is float else "1,2,8 or 0:100"
+            raise ValueError(f"{where} must be a list such as {example}, got {part!r} in {text!r}") from None
+    return found
+
+
+@contextlib.contextmanager
+def _finished(
+    tasks: dict[str, tuple[Trace, int, tuple[Point, ...]]], jobs: int, scheduler: str | None
+) -> Iterator[Iterator[tuple[str, list[Any]]]]:
+    """Keys of tasks and what came out, as they come in."""
+    import joblib
+
+    calls = (joblib.delayed(_replay_all)(key, *task) for key, task in tasks.items())
+    if scheduler is None:
+        # Threads do: the engine releases the GIL, and no worker process can outlive an interrupted build.
+        run = joblib.Parallel(n_jobs=jobs, prefer="threads", return_as="generator_unordered")
+        with contextlib.closing(run(calls)) as found:
+            yield found
+        return
+    try:
+        from distributed import Client
+
+        client = Client(scheduler, timeout="10s")
+    except ImportError:
+        raise ValueError("a scheduler needs the extra `cluster`: .venv/bin/pip install -e '.[cluster]'") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"scheduler {scheduler} does not answer: {' '.join(str(error).split())}") from None
+    with client, joblib.parallel_config(backend="dask"):
+        yield joblib.Parallel(return_as="generator_unordered")(calls)
+
+
+def _replay_all(key: str, trace: Trace, seed: int, points: tuple[Point, ...]) -> tuple[str, list[list[Any]]]:
+    shuffled = trace.shuffled(seed)
+    return key, [_measure(shuffled, seed, point) for point in points]
+
+
+def _measure(trace: Trace, seed: int, point: Point) -> list[Any]:
+    """The columns MEASURED and the reason why there are none."""
+    try:
+        run = _replay(trace, seed, *point)
+    except ValueError as error:
+        return [math.nan] * len(MEASURED) + [" ".join(str(error).split())]
+    sent, bound = run.transmissions / run.cost.size, math.nan if run.regret_bound is None else run.regret_bound
+    return [run.average_cost, run.offload_ratio, run.accuracy, sent, run.regret, bound, ""]
 
 
 def _replay(trace: Trace, seed: int, beta: float, batch_size: int, learning_rate: str | float, learner: str) -> Run:
@@ -72,6 +204,23 @@ def _replay(trace: Trace, seed: int, beta: float, batch_size: int, learning_rate
     return replay(trace, beta, batch_size, learner, learning_rate, seed=seed)
 
 
-def _measure(run: Run) -> tuple[float | None, ...]:
-    sent = run.transmissions / run.cost.size
-    return run.average_cost, run.offload_ratio, run.accuracy, sent, run.regret, run.regret_bound
+def _key(trace: Trace, seed: int, points: tuple[Point, ...]) -> str:
+    """What decides the outcome of a task, hashed."""
+    total = hashlib.sha256(trace.confidence.tobytes() + trace.correct.tobytes())
+    total.update(repr((seed, points)).encode())
+    return total.hexdigest()
+
+
+def _read_journal(journal: Path | None) -> dict[str, list[Any]]:
+    """What earlier runs noted; a last line cut short by the interruption does not count."""
+    found = {}
+    if journal and journal.exists():
+        for line in journal.read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(ValueError):
+                key, rows = json.loads(line)
+                found[key] = rows
+    return found
+
+
+def _note(key: str, rows: list[Any]) -> str:
+    return json.dumps([key, rows]) + "\n"

@@ -1,8 +1,15 @@
+import json
+import subprocess
+import sys
+
+import distributed
 import numpy as np
+import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 import hi_lib as hi
-from hi_lib import sweeps
+from hi_lib import cli, sweeps
 
 NAME = "imagenette-mobilenet_v1_0.25_128"
 
@@ -25,3 +32,129 @@ def test_summaries_are_over_seeds():
     summary = sweeps.summarise(table, ["trace", "batch_size"], ["average_cost"])
     assert list(summary) == ["trace", "batch_size", "average_cost_mean", "average_cost_std"]
     assert summary["average_cost_std"].item() == pytest.approx(np.std(table["average_cost"], ddof=1))
+
+
+SMALL = hi.synthetic_trace(300, seed=1)
+
+
+def grid(**options):
+    return sweeps.sweep([SMALL], [0.3, 0.7], [1, 4, 16], ["tuned", 0.1], range(4), **options)
+
+
+def test_the_table_does_not_depend_on_the_number_of_workers():
+    pd.testing.assert_frame_equal(grid(jobs=1), grid(jobs=4))
+
+
+def test_a_bad_combination_is_a_row_with_its_reason():
+    table = sweeps.sweep([SMALL], [0.5, 1.5], [1], ["tuned", "tunned"], [0], keep_errors=True)
+    assert len(table) == 4
+    assert table["error"].map(bool).tolist() == [False, True, True, True]
+    assert "beta must be in [0, 1], got 1.5" in table["error"][2]
+    assert "learning_rate must be one of" in table["error"][1]
+    assert table["average_cost"].isna().tolist() == [False, True, True, True]
+    with pytest.raises(ValueError, match="learning_rate must be one of"):
+        sweeps.sweep([SMALL], [0.5], [1], ["tuned", "tunned"], [0])
+
+
+def test_an_empty_grid_is_refused():
+    with pytest.raises(ValueError, match="at least one trace"):
+        sweeps.sweep([SMALL], [], [1], ["tuned"], [0])
+
+
+def test_finished_runs_survive_an_interruption(tmp_path, monkeypatch):
+    whole, out, counted = grid(keep_errors=True), tmp_path / "x.csv", []
+
+    def stop_in_the_middle(count):
+        counted.append(count)
+        if sum(counted) >= 24:
+            raise KeyboardInterrupt
+
+    arguments = ([SMALL], [0.3, 0.7], [1, 4, 16], ["tuned", 0.1], range(4))
+    with pytest.raises(KeyboardInterrupt):
+        sweeps.sweep_to(out, *arguments, jobs=1, advance=stop_in_the_middle)
+    assert not out.exists()
+    (journal,) = tmp_path.iterdir()
+    with journal.open("a") as file:
+        file.write('["half a li')  # as a power failure leaves it
+    made = []
+    monkeypatch.setattr(sweeps, "_replay", lambda *point, replay=sweeps._replay: made.append(point) or replay(*point))
+    table = sweeps.sweep_to(out, *arguments, advance=lambda _: None)
+    assert len(made) == 24
+    pd.testing.assert_frame_equal(table, whole)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.csv"]
+    assert out.read_text() == whole.to_csv(index=False)
+
+
+def test_a_journal_of_another_trace_does_not_count(tmp_path):
+    journal = tmp_path / "journal"
+    sweeps.sweep([SMALL], [0.5], [1], ["tuned"], [0], journal=journal)
+    other = hi.synthetic_trace(300, seed=2)
+    table = sweeps.sweep([other], [0.5], [1], ["tuned"], [0], journal=journal)
+    assert table["average_cost"][0] == hi.replay(other.shuffled(0), 0.5).average_cost
+
+
+@pytest.mark.parametrize(("text", "found"), [("1,2,8", [1, 2, 8]), ("0:3", [0, 1, 2]), ("0:2,7", [0, 1, 7])])
+def test_numbers_on_the_command_line(text, found):
+    assert sweeps.numbers(text, "--seeds", int) == found
+
+
+@pytest.mark.parametrize("text", ["", "a", "1,,2", "1:", "1,2,…,8", "1.5"])
+def test_other_texts_are_refused(text):
+    with pytest.raises(ValueError, match="--seeds must be a list such as 1,2,8 or 0:100, got"):
+        sweeps.numbers(text, "--seeds", int)
+
+
+def test_the_command_writes_the_table(tmp_path):
+    out, mine = tmp_path / "sub" / "x.csv", tmp_path / "mine.csv"
+    mine.write_text("confidence;correct\n0,5;1\n0,75;0\n")
+    arguments = ["sweep", "--out", out, "--trace", mine, "--trace", "cifar10-resnet8", "--beta", "0.3,1.5"]
+    arguments += ["--batch-size", "1,2", "--learning-rate", "tuned,0.1", "--seeds", "0:2"]
+    result = CliRunner().invoke(cli.app, list(map(str, arguments)))
+    assert result.exit_code == 0, result.output
+    assert "32 runs, 16 refused, see column error" in result.stdout
+    table = pd.read_csv(out)
+    assert list(table) == [*sweeps.COLUMNS, "error"]
+    assert set(table["trace"]) == {"mine", "cifar10-resnet8"}
+
+
+def test_a_scheduler_that_is_not_there_is_one_line(tmp_path):
+    arguments = ["sweep", "--out", tmp_path / "x.csv", "--trace", "cifar10-resnet8", "--scheduler", "nonsense://here"]
+    result = CliRunner().invoke(cli.app, list(map(str, arguments)))
+    assert result.exit_code == 2
+    assert "scheduler nonsense://here does not answer" in result.stderr
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """A real scheduler and two workers, as processes of their own: their address and the workers."""
+    address = tmp_path / "scheduler.json"
+    local = ["--host", "127.0.0.1", "--no-dashboard"]
+    start = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", "--scheduler-file", address, *local]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
+    worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", address, "--no-nanny"]
+    processes = [subprocess.Popen(start, **quiet)]
+    try:
+        processes += [subprocess.Popen([*worker, "--nthreads", "1", *local], **quiet) for _ in range(2)]
+        with distributed.Client(scheduler_file=str(address), timeout="60s") as client:
+            client.wait_for_workers(2, timeout=60)
+        yield json.loads(address.read_text())["address"], processes[1:]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_cluster_gives_the_same_table_though_a_worker_dies(cluster, tmp_path):
+    address, workers = cluster
+    finished = []
+
+    def kill_one(count):
+        finished.append(count)
+        if sum(finished) > 48 and workers[0].poll() is None:
+            workers[0].kill()
+
+    arguments = ([SMALL], [0.3, 0.7], [1, 4, 16], ["tuned", 0.1], range(40))
+    table = sweeps.sweep_to(tmp_path / "x.csv", *arguments, scheduler=address, advance=kill_one)
+    assert workers[0].poll() is not None
+    pd.testing.assert_frame_equal(table, sweeps.sweep(*arguments, keep_errors=True))

@@ -60,7 +60,9 @@ def test_shuffling_permutes_samples_together():
         ("confidence\n0.5\n", "no column correct"),
         ("confidence,correct\n", "at least one value"),
         ("confidence,correct\n50,1\n", "a percentage"),
-        ("confidence,correct\n0.5,\n", "must be 0 or 1"),
+        ("confidence,correct\n0.5,\n", r"correct\[0\] is empty or not a number \(line 2"),
+        ("confidence;correct\n0,5;1\n;0\nnan;1\n", r"confidence\[1\] is empty or not a number \(line 3, of 2 such\)"),
+        ("confidence;correct\n93,5;1\n", "a percentage"),
         ("confidence,correct\nhigh,1\n", "numeric"),
         ("confidence,correct\n0.5,1,0\n0.6,0,1\n", "more values than its header"),
         ("\x00\x01", "no column"),
@@ -74,6 +76,19 @@ def test_a_bad_csv_is_refused_by_name(tmp_path, text, says):
     with pytest.raises(ValueError, match=says) as caught:
         hi.Trace.from_csv(path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(("separator", "decimal"), [(",", "."), (";", "."), (";", ","), ("\t", "."), ("\t", ",")])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_spreadsheets_of_all_countries_are_read(tmp_path, separator, end, mark, decimal):
+    rows = [["image", "correct", "confidence", "note"], ["a", "1", "0.25", "x"], ["b", "0", "0.5", ""]]
+    lines = [separator.join(cell.replace(".", decimal) for cell in row) for row in rows]
+    path = tmp_path / "mine.csv"
+    path.write_text(mark + end.join(lines) + end, encoding="utf-8", newline="")
+    trace = hi.Trace.from_csv(path)
+    assert trace.confidence.tolist() == [0.25, 0.5]
+    assert trace.correct.tolist() == [True, False]
 
 
 def test_a_missing_csv_is_refused(tmp_path):
