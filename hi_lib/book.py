@@ -13,6 +13,7 @@ import contextlib
 import fcntl
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import logging
 import math
@@ -295,6 +296,7 @@ def _render() -> Path:
     table = claims.markdown_table(claims.evaluate(claims.load_claims()), pages="../notebooks")
     (source / "book" / "claims_table.md").write_text(table, encoding="utf-8")
     _copy_mathjax(source / "extra" / "mathjax")
+    _copy_explorer(source / "extra" / "explorer")
     command: list[str | Path] = [
         Path(sys.executable).with_name("jupyter-book"),
         "build",
@@ -325,6 +327,16 @@ def _copy_mathjax(target: Path) -> None:
             shutil.copy(str(file.locate()), path)
     if not (target / "tex-chtml.js").is_file():
         raise BuildError("MathJax was not found in the installed package django-static-mathjax: run make book again")
+
+
+def _copy_explorer(target: Path) -> None:
+    """The explorer's script, and plotly.js from the installed package; outside _static, which every page would load."""
+    shutil.copytree(PAGES / "explorer", target)
+    package = importlib.util.find_spec("plotly")
+    script = Path(str(package.origin)).parent / "package_data" / "plotly.min.js" if package else None
+    if script is None or not script.is_file():
+        raise BuildError("plotly.js was not found in the installed package plotly: run make book again")
+    shutil.copy(script, target)
 
 
 def _publish(rendered: Path) -> None:

@@ -1,10 +1,18 @@
-"""Shared by all tests: hypothesis without deadlines (the machine is noisy), and traces to draw from."""
+"""Shared by all tests: hypothesis without deadlines (the machine is noisy), traces to draw from, a browser."""
+
+import functools
+import os
+import shutil
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 
 import hi_lib as hi
+from hi_lib import book
 
 settings.register_profile("batch-hi", deadline=None, derandomize=True, max_examples=100)
 settings.load_profile("batch-hi")
@@ -24,3 +32,35 @@ def traces(draw, max_size: int = 60) -> hi.Trace:
 
 costs = st.floats(0, 1)
 batch_sizes = st.integers(1, 70)
+
+CHROMIUM = next((found for name in ("chromium", "google-chrome", "chrome") if (found := shutil.which(name))), None)
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+
+
+class Silent(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def site():
+    assert book.HTML.is_dir(), "run make book first"
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Silent, directory=str(book.HTML)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        if os.environ.get("HI_REQUIRE_BROWSER"):
+            pytest.fail("HI_REQUIRE_BROWSER is set, but there is no Chromium")
+        pytest.skip("NO CHROMIUM: THE BOOK WAS NOT TESTED IN A BROWSER (apt-get install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield browser
+        browser.close()

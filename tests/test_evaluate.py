@@ -1,12 +1,13 @@
 import json
 import re
+import shlex
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 import hi_lib as hi
-from hi_lib import cli, evaluate
+from hi_lib import book, cli, evaluate
 from hi_lib.timing import TimingModel
 
 CSV = hi.load_trace("cifar10-resnet8").shuffled(0)
@@ -56,6 +57,15 @@ def test_the_learned_threshold_is_the_middle_of_the_weight():
     assert abs(sum(draw < median for draw in draws) - 200) <= 40
     assert abs(sum(draw < low for draw in draws) - 20) <= 18
     assert abs(sum(draw > high for draw in draws) - 20) <= 18
+
+
+def test_the_worked_example_prints_what_the_book_shows(monkeypatch):
+    notebook = json.loads((book.EXECUTED / "explorer.ipynb").read_text())
+    text = "".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
+    command = shlex.split(re.search(r"^\.venv/bin/hi evaluate .*$", text, re.MULTILINE).group())
+    shown = ["".join(out["text"]) for cell in notebook["cells"] for out in cell.get("outputs", []) if "text" in out]
+    monkeypatch.chdir(book.ROOT)
+    assert run(*command[2:]).stdout in shown
 
 
 def test_the_page_stands_alone(mine, tmp_path):

@@ -1,0 +1,241 @@
+// The batch-size explorer: the timing model of hi_lib/timing.py, live. A browser test compares its numbers with it.
+(() => {
+  "use strict";
+
+  // ---- The model. Times in ms; M is a batch size, s a setting. ----
+
+  const sent = (M, rho) => (rho === 1 ? 1 : -Math.expm1(M * Math.log1p(-rho)));
+  const service = (s) => s.tau_es + s.tau_tx;
+  const slope = (s, model) =>
+    s.rho * (model === "average" ? 0.5 : 1 - s.rho / 2) * s.tau_ed + s.rho ** 2 * service(s);
+
+  const systemTime = (M, s, model) =>
+    s.tau_ed + s.rho * service(s) + ((model === "paper" ? 1 : sent(M, s.rho)) * s.tau_nw) / M;
+
+  const responseTime = (M, s, model) => {
+    if (model === "paper") return slope(s, model) * M + s.rho * s.tau_nw + (1 - s.rho / 2) * s.tau_ed;
+    const moment = s.rho * (1 - s.rho) + s.rho ** 2 * M;
+    const position = model === "worst" ? s.rho * (M + 1) - (moment + s.rho) / 2 : (s.rho * (M + 1)) / 2;
+    return s.tau_ed * (position + 1 - s.rho) + s.rho * s.tau_nw + moment * service(s);
+  };
+
+  const objective = (M, s, model) =>
+    s.alpha * systemTime(M, s, model) + (1 - s.alpha) * responseTime(M, s, model);
+
+  // The real minimiser: where the slope of f changes its sign, found by halving; inf where f falls for ever.
+  const relaxed = (s, model) => {
+    const gain = s.alpha * s.tau_nw;
+    const price = (1 - s.alpha) * slope(s, model);
+    if (gain === 0 || (s.rho === 0 && model !== "paper")) return 0;
+    const upper = Math.sqrt(gain / price);
+    if (model === "paper" || !isFinite(upper)) return upper;
+    const q = s.rho === 1 ? -Infinity : Math.log1p(-s.rho);
+    const rising = (M) => {
+      const staying = s.rho === 1 ? 0 : -q * M * Math.exp(q * M);
+      return price - (gain * (sent(M, s.rho) - staying)) / M ** 2 > 0;
+    };
+    let [low, high] = [1e-3, upper];
+    for (let step = 0; step < 200 && high > low; step += 1) {
+      const middle = Math.sqrt(low * high);
+      if (rising(middle)) high = middle;
+      else low = middle;
+    }
+    return high < 2e-3 ? 0 : high;
+  };
+
+  const optimum = (s, model) => {
+    const real = relaxed(s, model);
+    if (!isFinite(real)) return { real, size: Infinity };
+    const [low, high] = [Math.max(1, Math.floor(real)), Math.max(1, Math.ceil(real))];
+    const closed = Math.max(1, Math.floor((1 + Math.sqrt(1 + 4 * real ** 2)) / 2));
+    const better = objective(high, s, model) <= objective(low, s, model) ? high : low;
+    return { real, size: model === "paper" ? closed : better };
+  };
+
+  // ---- The page. ----
+
+  const root = document.getElementById("hi-explorer");
+  if (!root) return;
+  const { presets, fields } = JSON.parse(document.getElementById("hi-explorer-data").textContent);
+  const MODELS = ["paper", "worst", "average"];
+  const COLOURS = { paper: "#888888", worst: "#D55E00", average: "#0072B2" };
+  const NAMES = { paper: "the paper's formulas", worst: "exact, offloads first", average: "exact, offloads anywhere" };
+  const LARGEST = 4096;
+
+  const number = (id) => root.querySelector(`#hi-${id}`);
+  const slider = (id) => root.querySelector(`#hi-${id}-slider`);
+  const preset = root.querySelector("#hi-preset");
+  const beta = root.querySelector("#hi-beta");
+  const says = root.querySelector("#hi-says");
+  const plot = root.querySelector("#hi-plot");
+
+  const show = (value, digits) => (isFinite(value) ? value.toFixed(digits) : "∞");
+  const sendingTime = (s) => (s.kilobytes * 1024 * 8) / (s.rate * 1e6) * 1e3;
+
+  // The first field that holds no allowed value, or the setting.
+  const read = () => {
+    const s = {};
+    for (const field of fields) {
+      const text = number(field.id).value.trim();
+      const value = Number(text);
+      const inside = field.open ? value > field.low && value < field.high : value >= field.low && value <= field.high;
+      if (text === "" || !inside) return { wrong: field };
+      s[field.id] = value;
+    }
+    return { setting: { ...s, tau_tx: sendingTime(s) } };
+  };
+
+  const update = () => {
+    const { wrong, setting } = read();
+    for (const field of fields) number(field.id).setAttribute("aria-invalid", String(field === wrong));
+    if (wrong) {
+      const brackets = wrong.open ? ["(", ")"] : ["[", "]"];
+      const range = `${brackets[0]}${wrong.low}, ${wrong.high}${brackets[1]}`;
+      says.textContent = `${wrong.label} must be a number in ${range}; the figures show the last setting that was complete.`;
+      return;
+    }
+    const best = Object.fromEntries(MODELS.map((model) => [model, optimum(setting, model)]));
+    root.querySelector("#hi-tau_tx").textContent = show(setting.tau_tx, 3);
+    for (const model of MODELS) fillRow(model, best[model].real, best[model].size, setting);
+    fillRow("vanilla", NaN, 1, setting);
+    says.textContent =
+      `Best batch size: ${show(best.paper.size, 0)} by the paper's formulas, ` +
+      `${show(best.worst.size, 0)} exactly with the offloads first, ${show(best.average.size, 0)} with them anywhere.`;
+    history.replaceState(null, "", "#" + fields.map((field) => `${field.id}=${number(field.id).value}`).join("&"));
+    wanted = [setting, best];
+    if (!waiting) requestAnimationFrame(drawLatest);
+    waiting = true;
+  };
+
+  // A slider moves faster than a plot is drawn: only the newest setting counts.
+  let [wanted, waiting] = [null, false];
+  const drawLatest = () => {
+    waiting = false;
+    draw(...wanted);
+  };
+
+  // All rows but the paper's are counted exactly; at M = 1 it does not matter where the offloads stand.
+  const fillRow = (row, real, size, s) => {
+    const cell = (name) => root.querySelector(`#hi-${row}-${name}`);
+    const model = row === "vanilla" ? "worst" : row;
+    const at = Math.min(size, Number.MAX_VALUE);
+    cell("real").textContent = row === "vanilla" ? "–" : show(real, 2);
+    cell("size").textContent = show(size, 0);
+    cell("system").textContent = show(systemTime(at, s, model), 2);
+    cell("response").textContent = show(responseTime(at, s, model), 2);
+    cell("objective").textContent = show(objective(at, s, model), 2);
+    cell("true").textContent = show(objective(at, s, "average"), 2);
+  };
+
+  const draw = (s, best) => {
+    const finite = MODELS.map((model) => best[model].size).filter(isFinite);
+    const last = Math.min(LARGEST, Math.max(32, 3 * Math.max(1, ...finite)));
+    const sizes = [];
+    for (let M = 1; M <= last; M = Math.max(M + 1, Math.round(M * 1.03))) sizes.push(M);
+    const colour = getComputedStyle(root).color;
+    const narrow = plot.clientWidth < 640;
+    const panels = [systemTime, responseTime, objective];
+    const titles = ["system time (ms)", "response time (ms)", "objective f (ms)"];
+    const traces = [];
+    panels.forEach((time, panel) => {
+      const axes = { xaxis: `x${panel + 1}`, yaxis: `y${panel + 1}` };
+      for (const model of MODELS) {
+        if (panel === 0 && model === "average") continue; // the exact system time does not depend on the order
+        traces.push({
+          ...axes, x: sizes, y: sizes.map((M) => time(M, s, model)), mode: "lines", name: NAMES[model],
+          legendgroup: model, showlegend: panel === 2, line: { color: COLOURS[model], width: 2 },
+        });
+        if (panel === 2 && best[model].size <= last) {
+          traces.push({
+            ...axes, x: [best[model].size], y: [time(best[model].size, s, model)], mode: "markers", hoverinfo: "skip",
+            legendgroup: model, showlegend: false, marker: { color: COLOURS[model], size: 10 },
+          });
+        }
+      }
+    });
+    const layout = {
+      grid: { rows: narrow ? 3 : 1, columns: narrow ? 1 : 3, pattern: "independent", ygap: 0.35, xgap: 0.3 },
+      height: narrow ? 900 : 400, margin: { l: 45, r: 10, t: 30, b: 45 }, font: { color: colour, size: 12 },
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "x unified",
+      hoverlabel: { font: { color: "#222222" }, bgcolor: "#ffffff" },
+      legend: { orientation: "h", y: narrow ? -0.08 : -0.22 },
+    };
+    const powers = Array.from({ length: Math.floor(Math.log2(last)) + 1 }, (_, k) => 2 ** k);
+    while (powers.length > 7) for (let k = powers.length - 2; k > 0; k -= 2) powers.splice(k, 1);
+    titles.forEach((title, panel) => {
+      const grid = { gridcolor: "rgba(128,128,128,0.25)", zeroline: false };
+      const ticks = { tickvals: powers, ticktext: powers.map(String) };
+      layout[`xaxis${panel + 1}`] = { ...grid, ...ticks, type: "log", title: { text: "batch size M" } };
+      layout[`yaxis${panel + 1}`] = { ...grid, title: { text: title }, rangemode: "tozero" };
+    });
+    Plotly.react(plot, traces, layout, { displayModeBar: false, responsive: true });
+  };
+
+  // ---- What moves what. ----
+
+  const set = (id, value) => {
+    number(id).value = value;
+    slider(id).value = value;
+  };
+
+  const apply = () => {
+    const chosen = presets[preset.value];
+    if (!chosen) return;
+    for (const [id, value] of Object.entries(chosen.values)) set(id, value);
+    set("rho", chosen.ratios[beta.value]);
+    update();
+  };
+
+  const choose = () => {
+    const betas = Object.keys(presets[preset.value]?.ratios ?? {});
+    const middle = betas.includes(beta.value) ? beta.value : presets[preset.value]?.beta;
+    beta.replaceChildren(...betas.map((value) => new Option(`β = ${value}`, value, false, value === middle)));
+    beta.disabled = betas.length === 0;
+    apply();
+  };
+
+  // The address bar, as far as it holds known fields; says whether it held any.
+  const fromAddress = () => {
+    const found = new URLSearchParams(location.hash.slice(1));
+    const held = fields.filter((field) => found.has(field.id));
+    for (const field of held) set(field.id, found.get(field.id));
+    return held.length > 0;
+  };
+
+  const own = () => {
+    preset.value = "";
+    beta.replaceChildren();
+    beta.disabled = true;
+  };
+
+  for (const field of fields) {
+    number(field.id).addEventListener("input", () => {
+      slider(field.id).value = number(field.id).value;
+      own();
+      update();
+    });
+    slider(field.id).addEventListener("input", () => {
+      number(field.id).value = slider(field.id).value;
+      own();
+      update();
+    });
+  }
+  preset.addEventListener("change", choose);
+  beta.addEventListener("change", apply);
+  addEventListener("hashchange", () => {
+    if (fromAddress()) {
+      own();
+      update();
+    }
+  });
+  new MutationObserver(update).observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
+
+  root.hidden = false;
+  if (fromAddress()) {
+    own();
+    update();
+  } else {
+    preset.value = Object.keys(presets)[0];
+    choose();
+  }
+})();
