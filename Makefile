@@ -12,8 +12,8 @@ PIP := $(BIN)/pip --disable-pip-version-check
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
-book: $(VENV)/book.installed ## run the notebooks, render the book into _build/html (PROFILE=quick|full)
-	@$(BIN)/hi book --profile $(PROFILE)
+book: $(VENV)/book.installed ## run the notebooks, render the book into _build/html (PROFILE=quick|full, TRACE=mine.csv)
+	@$(BIN)/hi book --profile $(PROFILE) $(if $(TRACE),--trace '$(TRACE)')
 
 test: $(VENV)/test.installed book ## all tests: lint, types, units, theory, notebooks, the book in a browser
 	$(BIN)/ruff format --check .

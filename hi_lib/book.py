@@ -163,8 +163,12 @@ def run_notebooks(profile: str, progress: Progress = print) -> list[str]:
     return stale
 
 
-def run_notebook(name: str, parameters: Mapping[str, Any], output: Path) -> None:
+def run_notebook(
+    name: str, parameters: Mapping[str, Any], output: Path, environment: Mapping[str, str] | None = None
+) -> None:
     """Run one notebook with papermill; leave the executed copy and a folder `results` in `output`.
+
+    `environment` holds further variables for its kernel.
 
     Raises
     ------
@@ -180,14 +184,14 @@ def run_notebook(name: str, parameters: Mapping[str, Any], output: Path) -> None
         raise ValueError(f"output folder {output} cannot be made: {error.strerror}") from None
     part = output / f".{name}.part.ipynb"
     try:
-        _papermill(name, parameters, part, output / "results")
+        _papermill(name, parameters, part, {"HI_RESULTS": str(output / "results"), **(environment or {})})
         write_atomically(output / f"{name}.ipynb", _without_traces_of_the_run(part.read_text(encoding="utf-8")))
     finally:
         part.unlink(missing_ok=True)
 
 
-def _papermill(name: str, parameters: Mapping[str, Any], output: Path, results: Path) -> None:
-    """Let papermill run a notebook in a kernel of this environment that publishes to the folder `results`."""
+def _papermill(name: str, parameters: Mapping[str, Any], output: Path, environment: Mapping[str, str]) -> None:
+    """Let papermill run a notebook in a kernel of this environment, with these variables added."""
     import papermill  # takes half a second
     from jupyter_core.utils import ensure_event_loop
 
@@ -195,7 +199,7 @@ def _papermill(name: str, parameters: Mapping[str, Any], output: Path, results: 
 
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what goes wrong comes as an exception
     options: dict[str, Any] = {"progress_bar": False, "resources": {"metadata": {"path": str(NOTEBOOKS)}}}
-    options |= {"kernel_manager_class": kernels.manager({"HI_RESULTS": str(results)}), "shutdown_kernel": "immediate"}
+    options |= {"kernel_manager_class": kernels.manager(environment), "shutdown_kernel": "immediate"}
     try:
         papermill.execute_notebook(NOTEBOOKS / f"{name}.ipynb", output, dict(parameters), **options)
     except papermill.PapermillExecutionError as error:

@@ -60,10 +60,18 @@ def one_line_errors(command: Command) -> Command:
 
 @app.command("book")
 @one_line_errors
-def build_book(profile: Profile = "full") -> None:
-    """Run the notebooks that changed, render the book, publish it to _build/html."""
+def build_book(
+    profile: Profile = "full",
+    trace: Annotated[Path | None, typer.Option(help="A CSV: its figures go to _build/mine, the book stays.")] = None,
+) -> None:
+    """Run the notebooks that changed, render the book, publish it to _build/html; or the figures of your own trace."""
     from hi_lib import book
 
+    if trace:
+        from hi_lib import mine
+
+        console.print(f"open {mine.build(trace, progress=_say)}", markup=False)
+        return
     page = book.build(profile, _say)
     console.print(f"open {page}  (or: make serve)", markup=False)
 

@@ -246,14 +246,19 @@ def register(name: str, sha256: str, origin: str) -> None:
 
 
 def list_traces() -> list[str]:
-    """Names of the traces in data/traces: those shipped, and those the user made.
+    """Names of the traces in data/traces, those shipped and those the user made, and of those in $HI_TRACES, if set.
 
     Examples
     --------
     >>> "cifar10-resnet8" in list_traces()
     True
     """
-    return sorted(path.stem for path in TRACES.glob("*.csv"))
+    return sorted({path.stem for folder in _folders() for path in folder.glob("*.csv")})
+
+
+def _folders() -> list[Path]:
+    own = os.environ.get("HI_TRACES")
+    return [TRACES, Path(own)] if own else [TRACES]
 
 
 def is_shipped(name: str) -> bool:
@@ -269,7 +274,8 @@ def load_trace(name: str) -> Trace:
     >>> load_trace("cifar10-resnet8").confidence.shape
     (10000,)
     """
-    path = TRACES / f"{checks.choice('trace', name, list_traces())}.csv"
+    checks.choice("trace", name, list_traces())
+    path = next(found for folder in _folders() if (found := folder / f"{name}.csv").is_file())
     entry, status = registry().get(f"traces/{name}.csv"), path.stat()
     return _load(path, entry.sha256 if entry else None, status.st_mtime_ns, status.st_size)
 

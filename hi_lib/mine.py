@@ -1,0 +1,124 @@
+"""The figures of the book again, on a trace of your own: _build/mine/index.html. The book itself stays as it is."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hi_lib import book, checks, evaluate
+from hi_lib.traces import Trace, is_shipped, write_atomically
+
+# Notebooks whose figures are about one trace, and the parameter that names it.
+TAKES = {
+    "fig2_timing_diagram": "trace",
+    "fig3_cost_vs_batch_size": "traces",
+    "batch_size_trade_off": "imagenette_trace",
+    "regret_bound": "trace_name",
+    "sqrt_m_loss": "trace_name",
+    "event_simulation": "imagenette_trace",
+}
+
+
+def build(
+    path: Path, notebooks: Iterable[str] = TAKES, folder: Path = book.BUILD / "mine", progress: book.Progress = print
+) -> Path:
+    """Run notebooks on the trace in this CSV, and gather the figures that it changes on one page.
+
+    Raises
+    ------
+    ValueError
+        No such trace, or one with the name of a shipped trace; an unknown notebook.
+    """
+    trace = Trace.from_csv(path)
+    name = str(trace.name)
+    if is_shipped(name):
+        raise ValueError(f"{path} has the name of a trace that comes with the project: rename it")
+    chosen = [checks.choice("notebook", notebook, TAKES) for notebook in notebooks]
+    shutil.rmtree(folder, ignore_errors=True)
+    _write(trace, folder / "traces" / f"{name}.csv")
+    sections = []
+    for number, notebook in enumerate(chosen, 1):
+        progress(f"[{number}/{len(chosen)}] {notebook}")
+        sections.append(_section(notebook, name, folder))
+    summary = html.escape(evaluate.evaluate(trace, beta=0.5).as_text())
+    page = _PAGE.format(name=html.escape(name), samples=len(trace), summary=summary, sections="\n".join(sections))
+    return write_atomically(folder / "index.html", page)
+
+
+def _write(trace: Trace, path: Path) -> None:
+    """The trace as the notebooks read it, whatever separators its file had."""
+    rows = zip(trace.confidence.tolist(), trace.correct.astype(int).tolist(), strict=True)
+    write_atomically(path, "confidence,correct\n" + "".join(f"{p!r},{right}\n" for p, right in rows))
+
+
+def _section(notebook: str, trace: str, folder: Path) -> str:
+    """A heading and the figures of one notebook; or why there are none."""
+    parameter = TAKES[notebook]
+    value = [trace] if isinstance(book.default_parameters(notebook)[parameter], list) else trace
+    title = html.escape(_title(book.NOTEBOOKS / f"{notebook}.ipynb"))
+    try:
+        book.run_notebook(notebook, {parameter: value}, folder, {"HI_TRACES": str(folder / "traces")})
+    except book.BuildError as error:
+        reason = html.escape(str(error).splitlines()[0])
+        return f"<h2>{title}</h2>\n<p>This page could not be made on your trace: {reason}</p>"
+    published = _figures(book.EXECUTED / f"{notebook}.ipynb")
+    changed = [
+        f'<figure><div role="img" aria-label="{html.escape(alt)}">{svg}</div>\n'
+        f"<figcaption>Caption in the book: {html.escape(re.sub(r'[$*]', '', caption))}</figcaption></figure>"
+        for figure, (svg, caption, alt) in _figures(folder / f"{notebook}.ipynb").items()
+        if svg != published.get(figure, ("",))[0]
+    ]
+    return "\n".join([f"<h2>{title}</h2>", *changed])
+
+
+def _title(path: Path) -> str:
+    return "".join(_cells(path)[0]["source"]).splitlines()[0].lstrip("# ")
+
+
+def _figures(path: Path) -> Mapping[str, tuple[str, str, str]]:
+    """SVG, caption and alternative text of every figure of an executed notebook, by name; none if it is not there."""
+    found = {}
+    for cell in _cells(path) if path.is_file() else []:
+        figure = cell["metadata"].get("mystnb", {}).get("figure")
+        for output in cell.get("outputs", []) if figure else []:
+            svg = "".join(output.get("data", {}).get("image/svg+xml", ""))
+            if svg:
+                alt = cell["metadata"]["mystnb"]["image"]["alt"]
+                found[figure["name"]] = (svg[svg.index("<svg") :], figure["caption"], alt)
+    return found
+
+
+def _cells(path: Path) -> list[dict[str, Any]]:
+    return json.loads(path.read_text(encoding="utf-8"))["cells"]
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>The book's figures on {name}</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto; padding: 0 1rem; }}
+pre, figure div {{ overflow-x: auto; }}
+figure {{ margin: 1.5rem 0; }}
+svg {{ max-width: 100%; height: auto; background: white; }}
+figcaption {{ color: #666; font-size: 0.9em; }}
+@media (prefers-color-scheme: dark) {{ body {{ background: #121212; color: #ddd; }} figcaption {{ color: #aaa; }} }}
+</style>
+</head>
+<body>
+<h1>The book's figures on {name}</h1>
+<p>Your trace {name} ({samples} samples) in place of the small model that each figure names. Only figures that it
+changes are here. The captions are the book's: where they name a model, read {name}.</p>
+<h2>In short</h2>
+<pre>{summary}</pre>
+{sections}
+</body>
+</html>
+"""
