@@ -225,10 +225,8 @@ def overdispersion(table: pd.DataFrame) -> Figure:
     """
     figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.2))
     for order, rows in table.groupby("order", sort=False):
-        colour, line = (
-            DATASET_COLOURS.get(order.split(",")[0], "#333333"),
-            "o-" if order.endswith("shuffled") else "s--",
-        )
+        colour = DATASET_COLOURS.get(order.split(",")[0], "#333333")
+        line = "o-" if order.endswith("shuffled") else "s--"
         for axis, column in zip(axes, ("dispersion", "response_ratio"), strict=True):
             bars = rows[f"{column}_sd"]
             axis.errorbar(rows["batch_size"], rows[column], bars, fmt=line, ms=3.5, lw=1.4, color=colour, label=order)
