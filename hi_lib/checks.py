@@ -21,7 +21,7 @@ def real(where: str, value: Any, low: float, high: float, *, open_ends: str = ""
         number < high if ")" in open_ends else number <= high
     )
     if not inside or not np.isfinite(number):
-        left, right = "(" if "(" in open_ends else "[", ")" if ")" in open_ends else "]"
+        left, right = "(" if "(" in open_ends else "[", ")" if ")" in open_ends or high == np.inf else "]"
         hint = _percent_hint(number) if high == 1 else ""
         raise ValueError(f"{where} must be in {left}{low:g}, {high:g}{right}, got {value!r}{hint}")
     return number

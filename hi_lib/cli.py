@@ -153,8 +153,8 @@ def evaluate(
     csv: Annotated[Path, typer.Argument(help="Your trace: a CSV with the columns confidence and correct.")],
     beta: Annotated[float, typer.Option(help="Cost of an offload; a wrong answer costs 1.")] = 0.5,
     alpha: Annotated[float, typer.Option(help="Weight of the system time.")] = 0.5,
-    tau_ed: Annotated[float, typer.Option(help="S-ML time a sample, ms.")] = 1.48,
-    tau_es: Annotated[float, typer.Option(help="L-ML time a sample, ms.")] = 4.41,
+    tau_ed: Annotated[float | None, typer.Option(help="S-ML time a sample, ms; by default 1.48, the paper's.")] = None,
+    tau_es: Annotated[float | None, typer.Option(help="L-ML time a sample, ms; by default 4.41, the paper's.")] = None,
     tau_tx: Annotated[float, typer.Option(help="Sending time a sample, ms.")] = 4.93,
     tau_nw: Annotated[float, typer.Option(help="Network time a transmission, ms.")] = 20.0,
     device_times: Annotated[Path | None, typer.Option(help="CSV of batch_size, milliseconds: replaces tau_ed.")] = None,
@@ -169,9 +169,17 @@ def evaluate(
     from hi_lib import evaluate as evaluating
     from hi_lib.timing import TimingModel
 
-    timing = evaluating.device_timing(TimingModel(tau_ed, tau_es, tau_tx, tau_nw), device_times, server_times)
+    for flag, value, measured in (("tau-ed", tau_ed, device_times), ("tau-es", tau_es, server_times)):
+        if value is not None and measured:
+            raise ValueError(f"--{flag} must be left out where {measured} gives the measured times")
+    if as_html and as_html.resolve() == csv.resolve():
+        raise ValueError(f"--html {as_html} would replace the trace")
+    given = TimingModel(1.48 if tau_ed is None else tau_ed, 4.41 if tau_es is None else tau_es, tau_tx, tau_nw)
+    timing = evaluating.device_timing(given, device_times, server_times)
     trace = traces.Trace.from_csv(csv)
-    found = evaluating.evaluate(trace if shuffle is None else trace.shuffled(shuffle), beta, alpha, timing)
+    if shuffle is not None:
+        trace = trace.shuffled(checks.whole("--shuffle", shuffle, low=0))
+    found = evaluating.evaluate(trace, beta, alpha, timing)
     if as_html:
         traces.write_atomically(as_html, found.as_html())
         errors.print(f"written: {as_html}", markup=False)
@@ -194,7 +202,9 @@ def sweep(
     """A grid of runs, on all cores or on a cluster, into one table: a row for each combination."""
     from hi_lib import sweeps
 
-    own = [traces.Trace.from_csv(name) if name.endswith(".csv") else traces.load_trace(name) for name in trace]
+    if any(Path(name).resolve() == out.resolve() for name in trace):
+        raise ValueError(f"--out {out} would replace a trace")
+    own = [traces.Trace.from_csv(name) if name.lower().endswith(".csv") else traces.load_trace(name) for name in trace]
     rates = [_number_or_name(part) for part in learning_rate.split(",")]
     grid = (
         own,

@@ -160,6 +160,8 @@ def evaluate(trace: Trace, beta: float, alpha: float = 0.5, timing: TimingModel 
     import pandas as pd
 
     alpha = checks.real("alpha", alpha, 0, 1, open_ends="()")
+    for tau, value in asdict(timing).items():
+        checks.real(tau, value, 0, 1e9)  # milliseconds; beyond it the products overflow
     first = replay(checked(trace), beta)
     rho = first.offload_ratio
     optima = {model: timing.optimal_batch_size(rho, alpha, model) for model in RESPONSE_MODELS}
@@ -215,7 +217,7 @@ def _fitted(path: str | Path) -> Line:
 
 
 def _positive(where: str | Path, value: float) -> float:
-    if value <= 0:
+    if value < 1e-9:  # a flat fit leaves rounding errors
         raise ValueError(
             f"{where}: the fitted time of a picture must be positive, got {value:.4g} ms: time larger batches"
         )

@@ -8,7 +8,6 @@ does not depend on them. Times measured elsewhere are read and fitted without it
 from __future__ import annotations
 
 import contextlib
-import csv
 import ctypes
 import json
 import time
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from hi_lib import checks
+from hi_lib import checks, spreadsheets
 from hi_lib.bench import machine
 from hi_lib.settings import CIFAR10, IMAGENETTE
 from hi_lib.timing import TimingModel
@@ -103,23 +102,14 @@ def read_times(path: str | Path) -> pd.DataFrame:
     ValueError
         No such file, no such columns, or values that are no batch sizes or times.
     """
-    import pandas as pd
-
-    try:
-        table = pd.read_csv(path, sep=None, engine="python", encoding="utf-8-sig")
-    except (OSError, ValueError, csv.Error) as error:
-        raise ValueError(f"{path} cannot be read as a CSV: {' '.join(str(error).split())}") from None
-    missing = [column for column in ("batch_size", "milliseconds") if column not in table]
-    if missing:
-        found = ", ".join(map(str, table.columns))
-        raise ValueError(f"{path} has no column {' or '.join(missing)}; found {found}")
+    table = spreadsheets.read(path, ["batch_size", "milliseconds"])
     try:
         for size, time_of_it in zip(table["batch_size"].tolist(), table["milliseconds"].tolist(), strict=True):
             checks.whole("batch_size", size)
-            checks.positive("milliseconds", time_of_it)
+            checks.real("milliseconds", time_of_it, 0, 1e9, open_ends="(")
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    return table[["batch_size", "milliseconds"]]
+    return table
 
 
 def fit(table: pd.DataFrame) -> Line:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hi_lib import checks, regret
 from hi_lib.learners import Run, replay
-from hi_lib.traces import Trace, load_trace, write_atomically
+from hi_lib.traces import Trace, load_trace, writable, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MEASURED = ["average_cost", "offload_ratio", "accuracy", "transmissions", "regret", "regret_bound"]
 COLUMNS = ["trace", "seed", "beta", "batch_size", "learning_rate", "learner", *MEASURED]
+_PATIENCE = 10  # seconds, for a scheduler and its workers
 _AT_ONCE = 16  # runs a task: they share a shuffled trace, and a journal entry
 
 
@@ -88,7 +89,12 @@ def sweep(
     """
     import pandas as pd
 
+    if jobs != -1:
+        checks.whole("jobs", jobs)
     known = [trace if isinstance(trace, Trace) else load_trace(trace) for trace in traces]
+    names = [trace.name for trace in known]
+    if len(set(names)) < len(names):
+        raise ValueError(f"traces must have different names, got {', '.join(map(str, names))}: rename one")
     points = [Point(*point) for point in itertools.product(betas, batch_sizes, learning_rates, learners)]
     tasks = [
         (trace, checks.whole("seed", seed, low=0), chunk)
@@ -102,10 +108,11 @@ def sweep(
     missing = {key: task for key, task in zip(keys, tasks, strict=True) if key not in done}
     advance(sum(len(task[2]) for key, task in zip(keys, tasks, strict=True) if key in done))
     with contextlib.ExitStack() as stack:
+        coming = stack.enter_context(_finished(missing, jobs, scheduler))
         notes = stack.enter_context(journal.open("w", encoding="utf-8")) if journal else None
         if notes:
             notes.writelines(_note(key, found) for key, found in done.items())
-        for key, found in stack.enter_context(_finished(missing, jobs, scheduler)):
+        for key, found in coming:
             done[key] = found
             if notes:
                 notes.write(_note(key, found))
@@ -129,9 +136,12 @@ def sweep_to(
     path: Path, *arguments: Any, scheduler: str | None = None, jobs: int = -1, advance: Callable[[int], None]
 ) -> pd.DataFrame:
     """Run a sweep (its positional arguments) into a CSV, through a journal beside it; errors become rows."""
-    journal = path.with_name(f".{path.name}.journal")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    target = writable(path)
+    journal = target.with_name(f".{target.name}.journal")
     table = sweep(*arguments, keep_errors=True, jobs=jobs, scheduler=scheduler, journal=journal, advance=advance)
+    if (table["error"] != "").all():
+        journal.unlink(missing_ok=True)
+        raise ValueError(f"every run was refused, the first since {table['error'].iloc[0]}")
     write_atomically(path, table.to_csv(index=False))
     journal.unlink(missing_ok=True)
     return table
@@ -154,6 +164,8 @@ def numbers(text: str, where: str, kind: type = float) -> list[Any]:
         except ValueError:
             example = "0.3,0.5" if kind is float else "1,2,8 or 0:100"
             raise ValueError(f"{where} must be a list such as {example}, got {part!r} in {text!r}") from None
+    if not found or len(set(found)) < len(found):
+        raise ValueError(f"{where} must name at least one value, and none twice, got {text!r}")
     return found
 
 
@@ -174,11 +186,16 @@ def _finished(
     try:
         from distributed import Client
 
-        client = Client(scheduler, timeout="10s")
+        client = Client(scheduler, timeout=_PATIENCE)
     except ImportError:
         raise ValueError("a scheduler needs the extra `cluster`: .venv/bin/pip install -e '.[cluster]'") from None
     except (OSError, ValueError) as error:
         raise ValueError(f"scheduler {scheduler} does not answer: {' '.join(str(error).split())}") from None
+    try:
+        client.wait_for_workers(1, timeout=_PATIENCE)
+    except TimeoutError:
+        client.close()
+        raise ValueError(f"scheduler {scheduler} has no workers: start some, or leave --scheduler out") from None
     with client, joblib.parallel_config(backend="dask"):
         yield joblib.Parallel(return_as="generator_unordered")(calls)
 
@@ -212,13 +229,14 @@ def _key(trace: Trace, seed: int, points: tuple[Point, ...]) -> str:
 
 
 def _read_journal(journal: Path | None) -> dict[str, list[Any]]:
-    """What earlier runs noted; a last line cut short by the interruption does not count."""
+    """What earlier runs noted; a line that was cut short or damaged does not count."""
     found = {}
     if journal and journal.exists():
-        for line in journal.read_text(encoding="utf-8").splitlines():
-            with contextlib.suppress(ValueError):
+        for line in journal.read_text(encoding="utf-8", errors="replace").splitlines():
+            with contextlib.suppress(ValueError, TypeError):
                 key, rows = json.loads(line)
-                found[key] = rows
+                if all(len(row) == len(MEASURED) + 1 for row in rows):
+                    found[key] = rows
     return found
 
 

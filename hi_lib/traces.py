@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import csv
+import contextlib
 import functools
 import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hi_lib import checks
+from hi_lib import checks, spreadsheets
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data"
@@ -99,66 +99,18 @@ class Trace:
     def from_csv(cls, path: str | os.PathLike[str], name: str | None = None) -> Trace:
         """Read a CSV with at least the columns `confidence` and `correct` (and `lml_correct`, if there).
 
-        Columns may be separated by commas, semicolons or tabs, with decimal commas beside semicolons or tabs.
+        `spreadsheets` says how forgiving the reader is.
 
         Raises
         ------
         ValueError
             The file is missing, empty, lacks a column, or holds values that no trace may have.
         """
-        import pandas as pd
-
+        frame = spreadsheets.read(path, ["confidence", "correct"], ["lml_correct"])
         try:
-            path = Path(path)
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                separator = _separator(file.readline())
-                file.seek(0)
-                header = next(csv.reader(file, delimiter=separator), [])
-                file.seek(0)
-                frame = pd.read_csv(file, sep=separator, low_memory=False)
-        except (OSError, TypeError, ValueError, csv.Error) as error:
-            raise ValueError(f"{path} cannot be read as a trace: {' '.join(str(error).split())}") from None
-        if not isinstance(frame.index, pd.RangeIndex):
-            raise ValueError(f"{path} has rows with more values than its header has columns")
-        twice = [column for number, column in enumerate(header) if column in header[:number]]
-        if twice:
-            raise ValueError(f"{path} has the column {twice[0]} more than once")
-        missing = [column for column in ("confidence", "correct") if column not in frame]
-        if missing:
-            raise ValueError(
-                f"{path} has no column {' or '.join(missing)}; a trace needs confidence and correct, "
-                f"found {', '.join(map(str, frame.columns))}"
-            )
-        for column in {"confidence", "correct", "lml_correct"} & set(frame):
-            _refuse_gaps(path, column, frame[column])
-            if separator != "," and not pd.api.types.is_numeric_dtype(frame[column]):
-                frame[column] = frame[column].map(_with_decimal_point)
-        try:
-            return cls(frame["confidence"], frame["correct"], frame.get("lml_correct"), name or path.stem)
+            return cls(frame["confidence"], frame["correct"], frame.get("lml_correct"), name or Path(path).stem)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
-
-
-def _separator(header: str) -> str:
-    """What separates the columns of this first line: the most frequent of comma, semicolon and tab."""
-    return max(",;\t", key=header.count)
-
-
-def _refuse_gaps(path: Path, column: str, values: Any) -> None:
-    if values.isna().any():
-        first = int(values.isna().to_numpy().argmax())
-        raise ValueError(
-            f"{path}: {column}[{first}] is empty or not a number (line {first + 2}, of {values.isna().sum()} such): "
-            "a trace needs a value for every sample; drop these rows, or find out what they were"
-        )
-
-
-def _with_decimal_point(value: Any) -> Any:
-    """0,93 as a number; anything else as it is."""
-    try:
-        return float(value.replace(",", ".")) if isinstance(value, str) else value
-    except ValueError:
-        return value
 
 
 def cell_edges(confidence: ArrayLike) -> NDArray[np.float64]:
@@ -305,15 +257,36 @@ def verify_hash(path: Path, sha256: str) -> None:
 
 
 def write_atomically(path: Path, text: str) -> Path:
-    """Write text so that a reader sees the old file or the whole new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """Write text so that a reader sees the old file or the whole new one, never a part.
+
+    Raises
+    ------
+    ValueError
+        There is something else than a file, or the folder cannot be written to.
+    """
+    target = writable(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        temporary.replace(target)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be written: {error.strerror}") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
     return path
+
+
+def writable(path: Path) -> Path:
+    """The file that `path` means, links followed, its folder made; refused unless a plain file can be there."""
+    try:
+        target = path.resolve()
+        if target.exists() and not target.is_file():
+            raise ValueError(f"{path} cannot be written: it is there, and not a file")
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be written: {error.strerror}") from None
+    return target
 
 
 def _frozen(array: NDArray) -> NDArray:  # type: ignore[type-arg]

@@ -96,6 +96,20 @@ def test_times_are_fitted_to_measurements(mine, tmp_path):
     assert json.loads(result.stdout)["timing"]["tau_nw"] == pytest.approx(26)
 
 
+def test_decimal_commas_are_read_in_times_too(tmp_path):
+    path = tmp_path / "times.csv"
+    path.write_text("batch_size;milliseconds\n1;2,5\n2;4,5\n4;8,5\n")
+    assert evaluate.device_timing(TimingModel(1, 1, 5, 20), path).tau_ed == pytest.approx(2.5)
+
+
+def test_the_trace_is_not_overwritten(mine):
+    before = mine.read_text()
+    result = run(mine, "--html", mine)
+    assert result.exit_code == 2
+    assert "would replace the trace" in result.stderr
+    assert mine.read_text() == before
+
+
 def test_a_batch_that_never_ends_is_said_to_be_infinite():
     instant = TimingModel(0, 0, 0, 5)
     found = evaluate.evaluate(CSV, 0.5, timing=instant)
@@ -111,7 +125,10 @@ def test_a_batch_that_never_ends_is_said_to_be_infinite():
         (["--alpha", 1], "alpha must be in (0, 1)"),
         (["--tau-nw", -1], "tau_nw must be in"),
         (["--tau-ed", "nan"], "tau_ed must be in"),
-        (["--shuffle", -1], "seed must be an integer >= 0"),
+        (["--shuffle", -1], "--shuffle must be an integer >= 0"),
+        (["--tau-nw", 1e300], "tau_nw must be in [0, 1e+09]"),
+        (["--tau-es", 3, "--server-times", "x.csv"], "--tau-es must be left out where x.csv"),
+        (["--html", "."], "cannot be written"),
         (["--device-times", "nothing.csv"], "nothing.csv cannot be read"),
     ],
 )
@@ -131,6 +148,8 @@ def test_bad_options_are_one_line(mine, arguments, says):
         ("batch_size,milliseconds\n1,2\n2,3\n4,-1\n", "milliseconds must be in"),
         ("batch_size,milliseconds\n1.5,2\n2,3\n4,1\n", "batch_size must be an integer"),
         ("batch_size,milliseconds\n1,9\n2,5\n4,1\n", "must be positive"),
+        ("batch_size,milliseconds\n1,2\n2,2\n4,2\n", "must be positive"),
+        ("batch_size,milliseconds\n1,2\n2,1e300\n4,2\n", "milliseconds must be in (0, 1e+09]"),
     ],
 )
 def test_bad_times_are_refused(mine, tmp_path, text, says):

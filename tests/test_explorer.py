@@ -108,6 +108,26 @@ def test_the_address_keeps_what_the_controls_say(tab, site):
     assert shown(tab) == before
 
 
+def test_an_address_with_some_fields_takes_the_others_from_the_first_preset(tab, site):
+    tab.goto("about:blank")
+    tab.goto(site + PAGE + "#rho=0.2&tau_nw=abc&x=<script>", wait_until="networkidle")
+    assert tab.input_value("#hi-rho") == "0.2"
+    assert tab.input_value("#hi-tau_es") == "4.41"
+    assert tab.input_value("#hi-tau_nw") == ""
+    assert "network time" in tab.inner_text("#hi-says")
+
+
+def test_a_preset_survives_a_reload(tab, site):
+    tab.goto("about:blank")
+    tab.goto(site + PAGE, wait_until="networkidle")
+    tab.select_option("#hi-preset", "cifar10-resnet56")
+    tab.select_option("#hi-beta", "0.3")
+    before = shown(tab)
+    tab.reload(wait_until="networkidle")
+    assert (tab.input_value("#hi-preset"), tab.input_value("#hi-beta")) == ("cifar10-resnet56", "0.3")
+    assert shown(tab) == before
+
+
 def test_presets_are_those_of_the_build(tab, site):
     tab.goto(site + PAGE, wait_until="networkidle")
     ratios = (results.folder("explorer") / "ratios.csv").read_text().splitlines()[1:]

@@ -75,7 +75,8 @@ def test_finished_runs_survive_an_interruption(tmp_path, monkeypatch):
     assert not out.exists()
     (journal,) = tmp_path.iterdir()
     with journal.open("a") as file:
-        file.write('["half a li')  # as a power failure leaves it
+        file.write('5\n["x", [1]]\n["half a li')  # as a power failure may leave it
+    journal.write_bytes(journal.read_bytes() + b"\xff\xfe")
     made = []
     monkeypatch.setattr(sweeps, "_replay", lambda *point, replay=sweeps._replay: made.append(point) or replay(*point))
     table = sweeps.sweep_to(out, *arguments, advance=lambda _: None)
@@ -117,6 +118,38 @@ def test_the_command_writes_the_table(tmp_path):
     assert set(table["trace"]) == {"mine", "cifar10-resnet8"}
 
 
+def sweep_command(*arguments):
+    return CliRunner().invoke(cli.app, ["sweep", *map(str, arguments)])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--learner", "foo"], "every run was refused, the first since learner must be one of"),
+        (["--beta", "2"], "every run was refused, the first since beta must be in [0, 1]"),
+        (["--beta", "0.5,0.5"], "--beta must name at least one value, and none twice"),
+        (["--seeds", "5:1"], "--seeds must name at least one value"),
+        (["--jobs", "0"], "jobs must be an integer >= 1"),
+        (["--trace", "cifar10-resnet8"], "traces must have different names"),
+        (["--out", "."], "cannot be written"),
+    ],
+)
+def test_bad_options_leave_nothing_behind(tmp_path, arguments, says):
+    result = sweep_command("--out", tmp_path / "x.csv", "--trace", "cifar10-resnet8", "--seeds", "0:1", *arguments)
+    assert result.exit_code == 2
+    assert says in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_does_not_replace_its_trace(tmp_path):
+    mine = tmp_path / "mine.csv"
+    mine.write_text("confidence,correct\n0.5,1\n")
+    result = sweep_command("--out", mine, "--trace", mine)
+    assert result.exit_code == 2
+    assert "would replace a trace" in result.stderr
+    assert mine.read_text() == "confidence,correct\n0.5,1\n"
+
+
 def test_a_scheduler_that_is_not_there_is_one_line(tmp_path):
     arguments = ["sweep", "--out", tmp_path / "x.csv", "--trace", "cifar10-resnet8", "--scheduler", "nonsense://here"]
     result = CliRunner().invoke(cli.app, list(map(str, arguments)))
@@ -125,8 +158,9 @@ def test_a_scheduler_that_is_not_there_is_one_line(tmp_path):
 
 
 @pytest.fixture
-def cluster(tmp_path):
-    """A real scheduler and two workers, as processes of their own: their address and the workers."""
+def cluster(tmp_path, request):
+    """A real scheduler and some workers (two), as processes of their own: their address and the workers."""
+    count = getattr(request, "param", 2)
     address = tmp_path / "scheduler.json"
     local = ["--host", "127.0.0.1", "--no-dashboard"]
     start = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", "--scheduler-file", address, *local]
@@ -134,9 +168,10 @@ def cluster(tmp_path):
     worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", address, "--no-nanny"]
     processes = [subprocess.Popen(start, **quiet)]
     try:
-        processes += [subprocess.Popen([*worker, "--nthreads", "1", *local], **quiet) for _ in range(2)]
+        processes += [subprocess.Popen([*worker, "--nthreads", "1", *local], **quiet) for _ in range(count)]
         with distributed.Client(scheduler_file=str(address), timeout="60s") as client:
-            client.wait_for_workers(2, timeout=60)
+            if count:
+                client.wait_for_workers(count, timeout=60)
         yield json.loads(address.read_text())["address"], processes[1:]
     finally:
         for process in processes:
@@ -158,3 +193,13 @@ def test_a_cluster_gives_the_same_table_though_a_worker_dies(cluster, tmp_path):
     table = sweeps.sweep_to(tmp_path / "x.csv", *arguments, scheduler=address, advance=kill_one)
     assert workers[0].poll() is not None
     pd.testing.assert_frame_equal(table, sweeps.sweep(*arguments, keep_errors=True))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("cluster", [0], indirect=True)
+def test_a_cluster_without_workers_is_one_line(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(sweeps, "_PATIENCE", 2)
+    result = sweep_command("--out", tmp_path / "x.csv", "--trace", "cifar10-resnet8", "--scheduler", cluster[0])
+    assert result.exit_code == 2
+    assert "has no workers" in result.stderr
+    assert not list(tmp_path.glob(".x.csv*"))

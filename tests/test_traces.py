@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -60,10 +61,11 @@ def test_shuffling_permutes_samples_together():
         ("confidence\n0.5\n", "no column correct"),
         ("confidence,correct\n", "at least one value"),
         ("confidence,correct\n50,1\n", "a percentage"),
-        ("confidence,correct\n0.5,\n", r"correct\[0\] is empty or not a number \(line 2"),
-        ("confidence;correct\n0,5;1\n;0\nnan;1\n", r"confidence\[1\] is empty or not a number \(line 3, of 2 such\)"),
+        ("confidence,correct\n0.5,\n", r"correct\[0\] must be numeric, got empty"),
+        ("confidence;correct\n0,5;1\n;0\nnan;1\n", r"confidence\[1\] must be numeric, got empty \(2 such"),
         ("confidence;correct\n93,5;1\n", "a percentage"),
-        ("confidence,correct\nhigh,1\n", "numeric"),
+        ("confidence,correct\nhigh,1\n", r"confidence\[0\] must be numeric, got 'high'"),
+        ("confidence,correct\n0.5,1\n0.6,yes\n", r"correct\[1\] must be numeric, got 'yes' \(1 such"),
         ("confidence,correct\n0.5,1,0\n0.6,0,1\n", "more values than its header"),
         ("\x00\x01", "no column"),
         ('"' + "x" * 200_000, "cannot be read"),
@@ -184,3 +186,34 @@ def test_order_is_a_stable_sort(values):
     assert trace.order.tolist() == np.argsort(values, kind="stable").tolist()
     assert trace.gaps.sum() == pytest.approx(1, abs=1e-12)
     assert (trace.gaps >= 0).all()
+
+
+def test_the_case_of_a_header_and_its_spaces_do_not_matter(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("Image, Confidence , CORRECT\na, 0.5, True\n\nb, 0.25, False\n")
+    trace = hi.Trace.from_csv(path)
+    assert (trace.confidence.tolist(), trace.correct.tolist()) == ([0.5, 0.25], [True, False])
+
+
+def test_what_is_no_text_is_said_to_be_none(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("confidence,correct\n0.5,1\n", encoding="utf-16")
+    with pytest.raises(ValueError, match=r"no(t)? text in UTF-8"):
+        hi.Trace.from_csv(path)
+
+
+def test_only_files_are_written_to(tmp_path):
+    target, link = tmp_path / "target.txt", tmp_path / "link.txt"
+    target.write_text("old")
+    link.symlink_to(target)
+    traces.write_atomically(link, "new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+    for path in (tmp_path, Path("/dev/null"), Path()):
+        with pytest.raises(ValueError, match="cannot be written: it is there, and not a file"):
+            traces.write_atomically(path, "text")
+    for path in (target / "below.txt", tmp_path / ("x" * 300)):
+        with pytest.raises(ValueError, match="cannot be written"):
+            traces.write_atomically(path, "text")
+    assert Path("/dev/null").is_char_device()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.txt", "target.txt"]

@@ -101,7 +101,8 @@
     says.textContent =
       `Best batch size: ${show(best.paper.size, 0)} by the paper's formulas, ` +
       `${show(best.worst.size, 0)} exactly with the offloads first, ${show(best.average.size, 0)} with them anywhere.`;
-    history.replaceState(null, "", "#" + fields.map((field) => `${field.id}=${number(field.id).value}`).join("&"));
+    const chosen = presets[preset.value] ? `&preset=${preset.value}&beta=${beta.value}` : "";
+    history.replaceState(null, "", "#" + fields.map((field) => `${field.id}=${number(field.id).value}`).join("&") + chosen);
     wanted = [setting, best];
     if (!waiting) requestAnimationFrame(drawLatest);
     waiting = true;
@@ -186,26 +187,35 @@
     update();
   };
 
-  const choose = () => {
+  const offerBetas = () => {
     const betas = Object.keys(presets[preset.value]?.ratios ?? {});
     const middle = betas.includes(beta.value) ? beta.value : presets[preset.value]?.beta;
     beta.replaceChildren(...betas.map((value) => new Option(`β = ${value}`, value, false, value === middle)));
     beta.disabled = betas.length === 0;
-    apply();
   };
 
-  // The address bar, as far as it holds known fields; says whether it held any.
-  const fromAddress = () => {
-    const found = new URLSearchParams(location.hash.slice(1));
-    const held = fields.filter((field) => found.has(field.id));
-    for (const field of held) set(field.id, found.get(field.id));
-    return held.length > 0;
+  const choose = () => {
+    offerBetas();
+    apply();
   };
 
   const own = () => {
     preset.value = "";
-    beta.replaceChildren();
-    beta.disabled = true;
+    offerBetas();
+  };
+
+  // The address bar: known fields over those of its preset, or else of what is there.
+  const fromAddress = () => {
+    const found = new URLSearchParams(location.hash.slice(1));
+    const held = fields.filter((field) => found.has(field.id));
+    if (presets[found.get("preset")]) {
+      preset.value = found.get("preset");
+      offerBetas();
+      if (found.get("beta") in presets[preset.value].ratios) beta.value = found.get("beta");
+      apply();
+    } else if (held.length) own();
+    for (const field of held) set(field.id, found.get(field.id));
+    if (held.length) update();
   };
 
   for (const field of fields) {
@@ -222,20 +232,15 @@
   }
   preset.addEventListener("change", choose);
   beta.addEventListener("change", apply);
-  addEventListener("hashchange", () => {
-    if (fromAddress()) {
-      own();
-      update();
-    }
-  });
+  addEventListener("hashchange", fromAddress);
   new MutationObserver(update).observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
 
   root.hidden = false;
-  if (fromAddress()) {
-    own();
-    update();
-  } else {
-    preset.value = Object.keys(presets)[0];
-    choose();
+  const address = location.hash; // choosing the first preset writes its own
+  preset.value = Object.keys(presets)[0];
+  choose();
+  if (address) {
+    history.replaceState(null, "", address);
+    fromAddress();
   }
 })();
