@@ -284,6 +284,40 @@ def compare(
     return accounts
 
 
+def compare_in_time(
+    timing: TimingModel,
+    offload_ratio: float,
+    means: Floats,
+    variation: float,
+    seed: int,
+    deadline: float,
+    miss_probability: float,
+    **options: Any,
+) -> dict[str, Account]:
+    """The same for a deadline: ways to choose M on one random run, each charged the network times that it met.
+
+    Keys: "vanilla", "average network" (the largest batch in time if the network always took its mean), "best fixed" (in
+    hindsight) and "adaptive" (with the options `options`, and the network's first state as first guess).
+    """
+    n, draws = len(means), np.random.default_rng([seed, 2])
+    offloaded = draws.random(n) < offload_ratio
+    network = lognormal_times(means, variation, int(draws.integers(2**31)))
+    mean = replace(timing, tau_nw=float(means.mean()))
+    constant = mean.largest_batch_size(offload_ratio, deadline, miss_probability)
+    first = replace(timing, tau_nw=float(means[0]))
+    controller = AdaptiveBatchSize(
+        first, offload_ratio, deadline=deadline, miss_probability=miss_probability, **options
+    )
+    chosen = {
+        "vanilla": fixed_sizes(n, 1),
+        "average network": fixed_sizes(n, int(min(constant, n))),
+        "adaptive": follow(controller, offloaded, network),
+    }
+    accounts = {name: account(timing, sizes, offloaded, network) for name, sizes in chosen.items()}
+    accounts["best fixed"] = best_fixed_in_time(timing, offloaded, network, deadline, miss_probability)
+    return accounts
+
+
 def peeking_regret(samples: int, seed: int, peek: bool) -> float:
     """Regret, drawn for real, of batches of at most two samples that end early for what happens in them, or do not.
 

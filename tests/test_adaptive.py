@@ -123,6 +123,23 @@ def test_who_knows_the_network_beats_who_has_to_learn_it():
         assert gain.mean() > 2 * gain.std(ddof=1) / np.sqrt(gain.size), (better, worse)
 
 
+def test_ways_to_keep_a_deadline():
+    found = adaptive.compare_in_time(TIMING, RATIO, np.full(6000, 30.0), 0.5, 1, 150, 0.05, transmissions=60)
+    late = {name: account.late(150).mean() for name, account in found.items()}
+    assert late["vanilla"] < late["best fixed"] <= 0.05 < late["average network"]
+    # 6000 samples, and answers of one batch are late together: about 600 batches, a standard error of 0.009.
+    assert late["adaptive"] == pytest.approx(0.05, abs=0.027)
+    assert found["adaptive"].system_time < 0.5 * found["vanilla"].system_time
+    larger = account(TIMING, fixed_sizes(6000, int(found["best fixed"].sizes[0]) + 1), *in_time_run(6000, 1))
+    assert larger.late(150).mean() > 0.05
+
+
+def in_time_run(n, seed):
+    """The samples and network times that `compare_in_time` draws for a mean of 30 ms."""
+    draws = np.random.default_rng([seed, 2])
+    return draws.random(n) < RATIO, lognormal_times(np.full(n, 30.0), 0.5, int(draws.integers(2**31)))
+
+
 def test_bursts_have_the_share_and_length_asked_for():
     times = adaptive.bursts(400_000, 20, 200, 500, 0.25, seed=1)
     slow = times == 200
