@@ -45,6 +45,13 @@ def test_the_table_does_not_depend_on_the_number_of_workers():
     pd.testing.assert_frame_equal(grid(jobs=1), grid(jobs=4))
 
 
+def test_every_row_is_its_own_run():
+    for row in grid().itertuples():
+        rate = row.learning_rate if row.learning_rate == "tuned" else float(row.learning_rate)
+        run = hi.replay(SMALL.shuffled(row.seed), row.beta, row.batch_size, learning_rate=rate)
+        assert (row.average_cost, row.offload_ratio) == (run.average_cost, run.offload_ratio)
+
+
 def test_a_bad_combination_is_a_row_with_its_reason():
     table = sweeps.sweep([SMALL], [0.5, 1.5], [1], ["tuned", "tunned"], [0], keep_errors=True)
     assert len(table) == 4

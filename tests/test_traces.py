@@ -64,6 +64,7 @@ def test_shuffling_permutes_samples_together():
         ("confidence,correct\n0.5,\n", r"correct\[0\] must be numeric, got empty"),
         ("confidence;correct\n0,5;1\n;0\nnan;1\n", r"confidence\[1\] must be numeric, got empty \(2 such"),
         ("confidence;correct\n93,5;1\n", "a percentage"),
+        ('confidence,correct\n"0,935",1\n', r"confidence\[0\] must be numeric, got '0,935'"),
         ("confidence,correct\nhigh,1\n", r"confidence\[0\] must be numeric, got 'high'"),
         ("confidence,correct\n0.5,1\n0.6,yes\n", r"correct\[1\] must be numeric, got 'yes' \(1 such"),
         ("confidence,correct\n0.5,1,0\n0.6,0,1\n", "more values than its header"),
