@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks
-from hi_lib.regret import tuned_learning_rate
-from hi_lib.simulation import BatchSizes, Fixed, lognormal_times
+from hi_lib.regret import fixed_sizes, tuned_learning_rate
+from hi_lib.simulation import BatchSizes, lognormal_times
 from hi_lib.streaming import HILF
 from hi_lib.timing import DeadlineError, TimingModel
 
@@ -151,9 +151,8 @@ class Account:
         return self.response > deadline
 
 
-def follow(sizes: BatchSizes | int, offloaded: ArrayLike, network_times: ArrayLike) -> NDArray[np.int64]:
-    """Sizes of all batches, when a controller (or one size) meets these offloads and network times, both shape (n,)."""
-    controller = Fixed(checks.whole("sizes", sizes)) if isinstance(sizes, int | np.integer) else sizes
+def follow(controller: BatchSizes, offloaded: ArrayLike, network_times: ArrayLike) -> NDArray[np.int64]:
+    """Sizes of all batches, when a controller meets these offloads and network times, both shape (n,)."""
     passed = np.concatenate([[0], np.cumsum(offloaded)]).tolist()
     network, first, found = np.asarray(network_times).tolist(), 0, []
     while first < len(network):
@@ -189,12 +188,6 @@ def account(timing: TimingModel, sizes: ArrayLike, offloaded: ArrayLike, network
     return Account(size, np.repeat(timing.tau_ed + away / size, size), response)
 
 
-def fixed_sizes(n: int, batch_size: int) -> NDArray[np.int64]:
-    """Sizes of the batches of n samples, all of one size but the last."""
-    full, rest = divmod(checks.whole("n", n), checks.whole("batch_size", batch_size))
-    return np.array([batch_size] * full + [rest] * (rest > 0))
-
-
 def best_fixed(
     timing: TimingModel, candidates: Iterable[int], offloaded: ArrayLike, network_times: ArrayLike, alpha: float
 ) -> Account:
@@ -208,7 +201,8 @@ def best_fixed_in_time(
     timing: TimingModel, offloaded: ArrayLike, network_times: ArrayLike, deadline: float, miss_probability: float
 ) -> Account:
     """Account of the largest batch size that, in hindsight, answered late no more often than allowed; M = 1 if none."""
-    n, best = np.size(offloaded), account(timing, np.ones(np.size(offloaded), dtype=int), offloaded, network_times)
+    n = np.size(offloaded)
+    best = account(timing, fixed_sizes(n, 1), offloaded, network_times)
     for size in range(2, n + 1):
         found = account(timing, fixed_sizes(n, size), offloaded, network_times)
         if found.late(deadline).mean() > miss_probability:

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hi_lib import checks, traces
+from hi_lib.settings import IMAGENETTE
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Batch HI: build the book, check claims, make traces."
@@ -153,10 +154,10 @@ def evaluate(
     csv: Annotated[Path, typer.Argument(help="Your trace: a CSV with the columns confidence and correct.")],
     beta: Annotated[float, typer.Option(help="Cost of an offload; a wrong answer costs 1.")] = 0.5,
     alpha: Annotated[float, typer.Option(help="Weight of the system time.")] = 0.5,
-    tau_ed: Annotated[float | None, typer.Option(help="S-ML time a sample, ms; by default 1.48, the paper's.")] = None,
-    tau_es: Annotated[float | None, typer.Option(help="L-ML time a sample, ms; by default 4.41, the paper's.")] = None,
-    tau_tx: Annotated[float, typer.Option(help="Sending time a sample, ms.")] = 4.93,
-    tau_nw: Annotated[float, typer.Option(help="Network time a transmission, ms.")] = 20.0,
+    tau_ed: Annotated[float | None, typer.Option(help="S-ML time a sample, ms; by default the paper's.")] = None,
+    tau_es: Annotated[float | None, typer.Option(help="L-ML time a sample, ms; by default the paper's.")] = None,
+    tau_tx: Annotated[float, typer.Option(help="Sending time a sample, ms.")] = IMAGENETTE.timing.tau_tx,
+    tau_nw: Annotated[float, typer.Option(help="Network time a transmission, ms.")] = IMAGENETTE.timing.tau_nw,
     device_times: Annotated[Path | None, typer.Option(help="CSV of batch_size, milliseconds: replaces tau_ed.")] = None,
     server_times: Annotated[
         Path | None, typer.Option(help="CSV of batch_size, milliseconds: replaces tau_es, adds to tau_nw.")
@@ -174,7 +175,10 @@ def evaluate(
             raise ValueError(f"--{flag} must be left out where {measured} gives the measured times")
     if as_html and as_html.resolve() == csv.resolve():
         raise ValueError(f"--html {as_html} would replace the trace")
-    given = TimingModel(1.48 if tau_ed is None else tau_ed, 4.41 if tau_es is None else tau_es, tau_tx, tau_nw)
+    paper = IMAGENETTE.timing
+    given = TimingModel(
+        paper.tau_ed if tau_ed is None else tau_ed, paper.tau_es if tau_es is None else tau_es, tau_tx, tau_nw
+    )
     timing = evaluating.device_timing(given, device_times, server_times)
     trace = traces.Trace.from_csv(csv)
     if shuffle is not None:

@@ -320,10 +320,8 @@ def _engine(
 
 
 def _sizes(n: int, batch_size: int | tuple[int, ...]) -> NDArray[np.int64]:
-    """Sizes of all batches, shape (batches,); the last one of a constant size may be shorter."""
-    if isinstance(batch_size, tuple):
-        return np.array(batch_size)
-    return np.diff(np.append(np.arange(0, n, batch_size), n))
+    """Sizes of all batches, shape (batches,)."""
+    return np.array(batch_size) if isinstance(batch_size, tuple) else regret.fixed_sizes(n, batch_size)
 
 
 def _learning_rates(trace: Trace, batch_size: int, learning_rate: str | float) -> tuple[Floats, float]:

@@ -110,9 +110,13 @@ def anytime_regret_bound(n: int, batch_size: int, lambda_min: float) -> float:
     rates = anytime_learning_rates(n, batch_size, lambda_min)
     if rates[-1] == 0:
         return 0.0
-    sizes = np.full(rates.size, checks.whole("batch_size", batch_size), dtype=float)
-    sizes[-1] = checks.whole("n", n) - sizes[0] * (rates.size - 1)
-    return float(_log_inverse(lambda_min) / rates[-1] + (rates * sizes**2).sum() / 8)
+    return _anytime_bound(lambda_min, rates, fixed_sizes(n, batch_size))
+
+
+def fixed_sizes(n: int, batch_size: int) -> NDArray[np.int64]:
+    """Sizes of the batches of n samples, shape (⌈n/M⌉,): all M but the last, which may be shorter."""
+    n = checks.whole("n", n)
+    return np.diff(np.append(np.arange(0, n, checks.whole("batch_size", batch_size)), n))
 
 
 def varying_learning_rates(batch_sizes: ArrayLike, lambda_min: float) -> NDArray[np.float64]:
@@ -143,8 +147,7 @@ def varying_regret_bound(batch_sizes: ArrayLike, lambda_min: float, learning_rat
         checks.choice("learning_rate", learning_rate, ("tuned", "anytime"))
         if learning_rate == "tuned" or log_cells == 0:
             return float(np.sqrt(log_cells * squares.sum() / 2))
-        rates = varying_learning_rates(batch_sizes, lambda_min)
-        return float(log_cells / rates[-1] + (rates * squares).sum() / 8)
+        return _anytime_bound(lambda_min, varying_learning_rates(batch_sizes, lambda_min), _sizes(batch_sizes))
     eta = checks.positive("learning_rate", learning_rate)
     return float(log_cells / eta + eta * squares.sum() / 8)
 
@@ -308,6 +311,11 @@ def _batches(trace: Trace, beta: float, batch_size: int, learning_rate: float) -
         change = np.bincount(place, weights=beta - wrong, minlength=upper.size + 1)[:-1]
         yield weight / weight.sum(), wrong.sum() + np.cumsum(change), p.size
         forecaster.update(p, beta - wrong)
+
+
+def _anytime_bound(lambda_min: float, rates: Floats, sizes: Floats | NDArray[np.int64]) -> float:
+    """L/η_K + Σ η_k M_k²/8, for rates that fall."""
+    return float(_log_inverse(lambda_min) / rates[-1] + (rates * np.square(sizes, dtype=float)).sum() / 8)
 
 
 def _sizes(batch_sizes: ArrayLike) -> Floats:

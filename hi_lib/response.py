@@ -128,14 +128,14 @@ def largest_batch(law: Callable[[int], ResponseLaw], deadline: float, miss_proba
     def kept(size: int) -> bool:
         return bool(law(size).exceedance(deadline) <= miss_probability + _ROUNDING)
 
-    if not kept(1):
-        return 0
     one = law(1)
+    if one.exceedance(deadline) > miss_probability + _ROUNDING:
+        return 0
     never_late = 1 - one.accepted <= miss_probability + _ROUNDING
     never_later = one.tau_ed == 0 and law(2).after.max() == one.after.max()
     if never_late or never_later:
         return np.inf
-    low, step = start if kept(start) else 1, 1
+    low, step = start if start > 1 and kept(start) else 1, 1
     if low < start:  # too large a start: it bounds from above
         high = start
     else:

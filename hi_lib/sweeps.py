@@ -103,7 +103,8 @@ def sweep(
     ]
     if not tasks:
         raise ValueError("a sweep needs at least one trace, beta, batch size, learning rate, learner and seed")
-    keys = [_key(*task) for task in tasks]
+    digests = {trace.name: _digest(trace) for trace in known}
+    keys = [_key(digests[trace.name], seed, chunk) for trace, seed, chunk in tasks]
     done = _read_journal(journal)
     missing = {key: task for key, task in zip(keys, tasks, strict=True) if key not in done}
     advance(sum(len(task[2]) for key, task in zip(keys, tasks, strict=True) if key in done))
@@ -221,11 +222,13 @@ def _replay(trace: Trace, seed: int, beta: float, batch_size: int, learning_rate
     return replay(trace, beta, batch_size, learner, learning_rate, seed=seed)
 
 
-def _key(trace: Trace, seed: int, points: tuple[Point, ...]) -> str:
-    """What decides the outcome of a task, hashed."""
-    total = hashlib.sha256(trace.confidence.tobytes() + trace.correct.tobytes())
-    total.update(repr((seed, points)).encode())
-    return total.hexdigest()
+def _digest(trace: Trace) -> str:
+    return hashlib.sha256(trace.confidence.tobytes() + trace.correct.tobytes()).hexdigest()
+
+
+def _key(trace: str, seed: int, points: tuple[Point, ...]) -> str:
+    """What decides the outcome of a task, hashed; the trace is given by its own hash."""
+    return hashlib.sha256(repr((trace, seed, points)).encode()).hexdigest()
 
 
 def _read_journal(journal: Path | None) -> dict[str, list[Any]]:

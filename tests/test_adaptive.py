@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 import hi_lib as hi
 from hi_lib import adaptive, regret
-from hi_lib.adaptive import AdaptiveBatchSize, account, fixed_sizes, follow
+from hi_lib.adaptive import AdaptiveBatchSize, account, follow
 from hi_lib.learners import replay_batches
+from hi_lib.regret import fixed_sizes
 from hi_lib.simulation import Learning, lognormal_times, simulate
 
 TIMING, RATIO = hi.IMAGENETTE.timing, 0.421
