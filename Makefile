@@ -4,7 +4,6 @@ PROFILE ?= full
 PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -24,6 +23,12 @@ test: $(VENV)/test.installed book ## all tests: lint, types, units, theory, note
 test-models: $(VENV)/models.installed $(VENV)/test-models.installed ## what makes traces, for real (torch: 5 GB); HI_DATA adds real images
 	$(BIN)/pytest -o addopts="" -o filterwarnings="" -ra tests/with_models
 
+pdf: $(VENV)/book.installed $(VENV)/pdf.installed ## print the whole book to _build/batch-hi.pdf; needs Chromium
+	@$(BIN)/hi pdf --profile $(PROFILE)
+
+archive: book ## pack the source and the rendered book into one zip, for a deposit; with the PDF if make pdf made one
+	@$(BIN)/python .ci/archive.py
+
 serve: book ## serve the book on 127.0.0.1 (PORT=8000)
 	@$(BIN)/hi serve --port $(PORT)
 
@@ -41,12 +46,7 @@ clean: ## remove what was built; the environment in .venv stays
 
 # One environment; each extra is installed when first needed, and again when the pins change.
 $(VENV)/%.installed: pyproject.toml requirements.lock
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Python 3.11 or newer is needed; $(PYTHON) is older. Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "installing what 'make $*' needs (the first time takes about a minute) …"
-	@$(PIP) install --progress-bar off -c requirements.lock -e '.[$*]' | grep --line-buffered -E '^(Downloading|Installing|Successfully)' | cut -c1-100; test $${PIPESTATUS[0]} -eq 0
-	@touch $@
+	@$(PYTHON) .ci/install.py $*
 
-.PHONY: help book test test-models serve lab bench lock clean
+.PHONY: help book pdf archive test test-models serve lab bench lock clean
 SHELL := bash

@@ -21,10 +21,9 @@ from hi_lib import regret
 from hi_lib.forecaster import Forecaster
 from hi_lib.learners import _engine, replay
 from hi_lib.streaming import HILF
-from hi_lib.traces import DATA, Trace, synthetic_trace, write_atomically
+from hi_lib.traces import Trace, synthetic_trace, write_data
 
-SPEED = DATA / "benchmarks" / "speed.csv"
-MACHINE = DATA / "benchmarks" / "machine.json"
+SPEED, MACHINE = "benchmarks/speed.csv", "benchmarks/machine.json"  # below data/
 BETA = 0.5
 REPEATS = 7
 # Rounds beyond these numbers of known confidences would take hours, or days.
@@ -53,9 +52,8 @@ def run(say: Callable[[str], None] = print, sizes: tuple[int, ...] = (10**3, 10*
             rows.append((name, n, statistics.median(found), min(found), to_sort, _peak_memory(name, n)))
             say(f"{name:>9} {n:>10,} samples: {rows[-1][2] * 1e6:10.3f} µs a round, {rows[-1][5]:6.0f} MB")
     columns = ["method", "samples", "seconds_a_round", "least_seconds_a_round", "sorts", "peak_megabytes"]
-    write_atomically(SPEED, pd.DataFrame(rows, columns=columns).to_csv(index=False, float_format="%.5g"))
-    write_atomically(MACHINE, json.dumps(machine("numpy", "numba"), indent=2) + "\n")
-    return SPEED
+    write_data(MACHINE, json.dumps(machine("numpy", "numba"), indent=2) + "\n", "make bench")
+    return write_data(SPEED, pd.DataFrame(rows, columns=columns).to_csv(index=False, float_format="%.5g"), "make bench")
 
 
 def _sort(trace: Trace) -> Task:

@@ -8,7 +8,6 @@ changed its results. The book renders again when any page or result does. Both g
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import fcntl
 import hashlib
@@ -23,13 +22,14 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from hi_lib import checks, claims
+from hi_lib import checks, claims, provenance
 from hi_lib.traces import DATA, ROOT, write_atomically
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -39,6 +39,7 @@ RESULTS = ROOT / "results"
 BUILD = ROOT / "_build"
 EXECUTED = BUILD / "executed"
 HTML = BUILD / "html"
+PDF = BUILD / "batch-hi.pdf"
 REPORT = BUILD / "build.json"
 LOCK = ROOT / "requirements.lock"
 PROFILES = ("quick", "full")
@@ -61,13 +62,10 @@ def build(profile: str = "full", progress: Progress = print) -> Path:
         A notebook or the rendering failed.
     """
     start = time.perf_counter()
-    with _only_one_build():
+    with _only_one_build(progress):
         _recover()
         executed = run_notebooks(profile, progress)
-        fingerprint = _digest(
-            [*_files(PAGES), ROOT / "_config.yml", *_files(EXECUTED), *_files(RESULTS), *_files(ROOT / "hi_lib")],
-            _installed(),
-        )
+        fingerprint = _sources()
         if _published(fingerprint):
             progress("the book is up to date")
         else:
@@ -78,6 +76,28 @@ def build(profile: str = "full", progress: Progress = print) -> Path:
             report |= {"finished": time.strftime("%Y-%m-%d %H:%M:%S"), "python": platform.python_version()}
             write_atomically(REPORT, json.dumps(report, indent=2) + "\n")
     return HTML / "index.html"
+
+
+def pdf(profile: str = "full", progress: Progress = print) -> Path:
+    """Print the whole book to one PDF by way of Chromium, with page numbers and an outline.
+
+    Raises
+    ------
+    ValueError
+        Unknown profile, no Chromium, or the extra `pdf` is not installed.
+    BuildError
+        A notebook or the rendering failed.
+    """
+    from hi_lib import printing
+
+    browser = printing.chromium()
+    with _only_one_build(progress):
+        run_notebooks(profile, progress)
+        progress("printing the book …")
+        rendered = _render("singlehtml")
+        # All links on the one page are meant from above the folder that it is written to.
+        page = (rendered / "book" / "intro.html").replace(rendered / "index.html")
+        return printing.to_pdf(page, PDF, browser)
 
 
 def notebook_names() -> list[str]:
@@ -106,17 +126,10 @@ def load_parameters(profile: str) -> dict[str, dict[str, Any]]:
 def default_parameters(name: str) -> dict[str, Any]:
     """The parameters of a notebook and their values, read from its one cell tagged `parameters`."""
     cells = json.loads((NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
-    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
-    if len(tagged) != 1:
-        raise ValueError(f"{name}.ipynb must have exactly one cell tagged parameters, found {len(tagged)}")
-    body = ast.parse("".join(tagged[0]["source"])).body
-    return {
-        target.id: ast.literal_eval(line.value)
-        for line in body
-        if isinstance(line, ast.Assign)
-        for target in line.targets
-        if isinstance(target, ast.Name)
-    }
+    tagged = sum("parameters" in cell["metadata"].get("tags", []) for cell in cells)
+    if tagged != 1:
+        raise ValueError(f"{name}.ipynb must have exactly one cell tagged parameters, found {tagged}")
+    return provenance.parameters(cells)
 
 
 def check_parameters(name: str, parameters: Any) -> None:
@@ -182,7 +195,7 @@ def run_notebook(
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"output folder {output} cannot be made: {error.strerror}") from None
-    part = output / f".{name}.part.ipynb"
+    part = output / f".{name}.{os.getpid()}.part.ipynb"
     try:
         _papermill(name, parameters, part, {"HI_RESULTS": str(output / "results"), **(environment or {})})
         write_atomically(output / f"{name}.ipynb", _without_traces_of_the_run(part.read_text(encoding="utf-8")))
@@ -213,7 +226,7 @@ def _papermill(name: str, parameters: Mapping[str, Any], output: Path, environme
 
 def outcomes(profile: str = "full", progress: Progress = print) -> list[claims.Outcome]:
     """All claims against up-to-date results, running what is missing."""
-    with _only_one_build():
+    with _only_one_build(progress):
         run_notebooks(profile, progress)
     return claims.evaluate(claims.load_claims())
 
@@ -221,8 +234,9 @@ def outcomes(profile: str = "full", progress: Progress = print) -> list[claims.O
 def _run_and_keep(name: str, parameters: Mapping[str, Any], stamp: str) -> float:
     """Run in a folder of its own, then put notebook, results and stamp in place; the stamp last, as the seal."""
     start = time.perf_counter()
-    scratch = BUILD / "running" / name
-    shutil.rmtree(scratch, ignore_errors=True)
+    # Of its own also among builds: a kernel of one that was killed may still write for a moment.
+    (BUILD / "running").mkdir(exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=name, dir=BUILD / "running"))
     run_notebook(name, parameters, scratch)
     found = scratch / "results" / name
     if not (found / "values.json").is_file():
@@ -288,7 +302,7 @@ def _without_traces_of_the_run(text: str) -> str:
     return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
 
 
-def _render() -> Path:
+def _render(builder: str = "html") -> Path:
     """Lay out the sources in a folder of their own, run Jupyter Book with warnings as errors, return its HTML."""
     source, output = BUILD / "source", BUILD / "rendering"
     for folder in (source, output):
@@ -299,22 +313,22 @@ def _render() -> Path:
     shutil.copy(ROOT / "_config.yml", source)
     table = claims.markdown_table(claims.evaluate(claims.load_claims()), pages="../notebooks")
     (source / "book" / "claims_table.md").write_text(table, encoding="utf-8")
+    (source / "provenance").mkdir()
+    for name in notebook_names():
+        note = provenance.add(source / "notebooks" / f"{name}.ipynb", source / "results" / name)
+        (source / "provenance" / f"{name}.md").write_text(note, encoding="utf-8")
     _copy_mathjax(source / "extra" / "mathjax")
     _copy_explorer(source / "extra" / "explorer")
-    command: list[str | Path] = [
-        Path(sys.executable).with_name("jupyter-book"),
-        "build",
-        source,
-        "--config",
-        source / "_config.yml",
-    ]
-    command += ["--toc", source / "book" / "_toc.yml", "--path-output", output, "-W", "-n", "--keep-going"]
+    command: list[str | Path] = [Path(sys.executable).with_name("jupyter-book"), "build", source, "--builder", builder]
+    command += ["--config", source / "_config.yml", "--toc", source / "book" / "_toc.yml", "--path-output", output]
+    command += ["-W", "-n", "--keep-going"]
     environment = os.environ | {"PYTHONHASHSEED": "0", "PYTHONWARNINGS": "ignore", "NO_COLOR": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    # It holds the lock as well: if only this process is killed, the next build waits until that one has ended.
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, pass_fds=_locks)
     if done.returncode:
         lines = [line for line in (done.stdout + done.stderr).splitlines() if "WARNING" in line or "ERROR" in line]
         raise BuildError("the book did not render:\n" + ("\n".join(lines) or done.stderr[-3000:]))
-    html = output / "_build" / "html"
+    html = output / "_build" / builder
     (html / ".buildinfo").unlink(missing_ok=True)  # Sphinx's own note for next time; it holds a hash of this folder
     return html
 
@@ -368,13 +382,30 @@ def _published(fingerprint: str) -> bool:
         return False
 
 
+_locks: list[int] = []
+
+
 @contextlib.contextmanager
-def _only_one_build() -> Iterator[None]:
+def _only_one_build(progress: Progress) -> Iterator[None]:
     """Builds wait for each other; the lock goes with the process, however it ends."""
     BUILD.mkdir(exist_ok=True)
     with (BUILD / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress("another build is running: waiting for it …")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        _locks.append(lock.fileno())
+        try:
+            yield
+        finally:
+            _locks.clear()
+
+
+def _sources() -> str:
+    """Hash of all that the rendered book depends on."""
+    pages = [*_files(PAGES), ROOT / "_config.yml", *_files(EXECUTED), *_files(RESULTS), *_files(ROOT / "hi_lib")]
+    return _digest(pages, _installed())
 
 
 def _installed() -> str:

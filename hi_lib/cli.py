@@ -10,7 +10,6 @@ import itertools
 import json
 import math
 import platform
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -75,6 +74,15 @@ def build_book(
         return
     page = book.build(profile, _say)
     console.print(f"open {page}  (or: make serve)", markup=False)
+
+
+@app.command("pdf")
+@one_line_errors
+def print_book(profile: Profile = "full") -> None:
+    """Print the whole book to _build/batch-hi.pdf; needs Chromium."""
+    from hi_lib import book
+
+    console.print(f"written: {book.pdf(profile, _say)}", markup=False)
 
 
 @app.command()
@@ -292,6 +300,11 @@ def make(
             known = traces.registry().get(entry)
             same = "as registered" if known and known.sha256 == digest else "new content, registered"
             traces.register(entry, digest, f"hi traces make {each}")
+            about = path.with_suffix(".json")
+            if about.is_file():
+                traces.register(
+                    str(about.relative_to(traces.DATA)), traces.file_sha256(about), f"hi traces make {each}"
+                )
             console.print(f"{path}: {same}", markup=False)
 
 
@@ -392,6 +405,7 @@ def _bar(name: str, total: int | None = None) -> Iterator[Callable[..., None]]:
 
 def _optional_parts() -> Iterator[tuple[bool, str, str]]:
     from hi_lib import images
+    from hi_lib.printing import find_chromium
 
     modules = {
         "jupyter_book": "renders the book (make book installs it)",
@@ -406,8 +420,7 @@ def _optional_parts() -> Iterator[tuple[bool, str, str]]:
     for name in ("imagenette/val.zip", "cifar10/test.zip"):
         path = images.source_folder() / name
         yield path.is_file(), str(path), "images, to make traces again (set HI_DATA to their folder)"
-    chromium = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
-    yield chromium is not None, "Chromium", "the browser tests"
+    yield find_chromium() is not None, "Chromium", "the browser tests, and the book as a PDF"
 
 
 def main() -> None:

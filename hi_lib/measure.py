@@ -21,15 +21,14 @@ from hi_lib import checks, spreadsheets
 from hi_lib.bench import machine
 from hi_lib.settings import CIFAR10, IMAGENETTE
 from hi_lib.timing import TimingModel
-from hi_lib.traces import DATA, write_atomically
+from hi_lib.traces import write_data
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from hi_lib.classifiers import Classifier
 
-MEASURED = DATA / "timings" / "measured.csv"
-MACHINE = DATA / "timings" / "machine.json"
+MEASURED, MACHINE = "timings/measured.csv", "timings/machine.json"  # below data/
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 # S-ML and L-ML of each data set, as named by their makers.
 PAIRS = {
@@ -68,8 +67,9 @@ def run(repeats: int = 15, say: Callable[[str], None] = print) -> Path:
         line = fit(tables[-1])
         say(f"{name}: {line.fixed:.2f} ± {line.fixed_error:.2f} ms + {line.per_sample:.3f} ms a picture")
     measured = pd.concat(tables)[["model", "batch_size", "milliseconds"]]
-    write_atomically(MACHINE, json.dumps(machine("ai-edge-litert", "onnxruntime", "torch"), indent=2) + "\n")
-    return write_atomically(MEASURED, measured.to_csv(index=False, float_format="%.5g"))
+    origin, about = "hi timing measure", machine("ai-edge-litert", "onnxruntime", "torch")
+    write_data(MACHINE, json.dumps(about, indent=2) + "\n", origin)
+    return write_data(MEASURED, measured.to_csv(index=False, float_format="%.5g"), origin)
 
 
 def time_batches(classifier: Classifier, side: int, sizes: Sequence[int], repeats: int) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hi_lib.traces import ROOT, write_atomically
+from hi_lib.traces import ROOT, files_read, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,13 +23,17 @@ def folder(notebook: str) -> Path:
 
 
 def publish(notebook: str, values: Mapping[str, Value], **tables: pd.DataFrame) -> None:
-    """Write a notebook's numbers and tables, and glue the numbers, so that prose anywhere in the book can use them."""
+    """Write a notebook's numbers and tables, and glue the numbers, so that prose anywhere in the book can use them.
+
+    Beside them, inputs.json says which files of data/ they come from, each with its sha256.
+    """
     from myst_nb import glue
 
     plain = {key: value.item() if hasattr(value, "item") else value for key, value in values.items()}
     for name, table in tables.items():
         write_atomically(folder(notebook) / f"{name}.csv", table.to_csv(index=False))
-    write_atomically(folder(notebook) / "values.json", json.dumps(plain, indent=2) + "\n")
+    for name, content in (("inputs", files_read()), ("values", plain)):
+        write_atomically(folder(notebook) / f"{name}.json", json.dumps(content, indent=2) + "\n")
     for key, value in plain.items():
         glue(key, value, display=False)
 

@@ -197,6 +197,13 @@ def register(name: str, sha256: str, origin: str) -> None:
     write_atomically(REGISTRY, "\n".join(lines) + "\n")
 
 
+def write_data(name: str, text: str, origin: str) -> Path:
+    """Write a file of data/ and register it."""
+    path = write_atomically(DATA / name, text)
+    register(name, file_sha256(path), origin)
+    return path
+
+
 def list_traces() -> list[str]:
     """Names of the traces in data/traces, those shipped and those the user made, and of those in $HI_TRACES, if set.
 
@@ -228,16 +235,44 @@ def load_trace(name: str) -> Trace:
     """
     checks.choice("trace", name, list_traces())
     path = next(found for folder in _folders() if (found := folder / f"{name}.csv").is_file())
-    entry, status = registry().get(f"traces/{name}.csv"), path.stat()
-    return _load(path, entry.sha256 if entry else None, status.st_mtime_ns, status.st_size)
+    return _load(path, _noted(f"traces/{name}.csv", path))
 
 
 @functools.lru_cache(maxsize=16)
-def _load(path: Path, sha256: str | None, _modified: int, _size: int) -> Trace:
+def _load(path: Path, _sha256: str) -> Trace:
     """Read a trace once, and again when its file has changed: traces cannot be written to, so they may be shared."""
-    if sha256:
-        verify_hash(path, sha256)
     return Trace.from_csv(path, path.stem)
+
+
+def data_file(name: str) -> Path:
+    """Path of a file of data/, e.g. "lml/NAME.csv", refused if it is registered with another hash."""
+    path = DATA / name
+    if not path.is_file():
+        raise ValueError(f"{path} is missing: restore it (git checkout)")
+    _noted(name, path)
+    return path
+
+
+def files_read() -> dict[str, str]:
+    """Every file of data/ that this process has read so far, by its name in the registry, and its sha256."""
+    return dict(sorted(_files_read.items()))
+
+
+_files_read: dict[str, str] = {}
+
+
+def _noted(name: str, path: Path) -> str:
+    """Hash of a file that is about to be read; refused if it is registered with another one."""
+    entry, status = registry().get(name), path.stat()
+    _files_read[name] = sha256 = _hash(path, status.st_mtime_ns, status.st_size)
+    if entry:
+        _same_hash(path, sha256, entry.sha256)
+    return sha256
+
+
+@functools.lru_cache(maxsize=64)
+def _hash(path: Path, _modified: int, _size: int) -> str:
+    return file_sha256(path)
 
 
 def file_sha256(path: Path) -> str:
@@ -248,7 +283,10 @@ def file_sha256(path: Path) -> str:
 
 def verify_hash(path: Path, sha256: str) -> None:
     """Raise ValueError unless the file has the given hash (or one that begins so, where only that is known)."""
-    found = file_sha256(path)
+    _same_hash(path, file_sha256(path), sha256)
+
+
+def _same_hash(path: Path, found: str, sha256: str) -> None:
     if not sha256 or not found.startswith(sha256):
         raise ValueError(
             f"{path} has sha256 {found[:12]}…, but {REGISTRY.name} says {sha256[:12]}…: "

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hi_lib import measure
+from hi_lib import measure, traces
 
 
 def table(times):
@@ -47,8 +47,8 @@ def test_every_size_is_measured_as_often():
 
 
 def test_the_committed_timings_name_their_machine_and_make_a_model():
-    measured = pd.read_csv(measure.MEASURED)
-    assert {"processor", "cores", "torch"} <= set(json.loads(measure.MACHINE.read_text()))
+    measured = pd.read_csv(traces.data_file(measure.MEASURED))
+    assert {"processor", "cores", "torch"} <= set(json.loads(traces.data_file(measure.MACHINE).read_text()))
     for data_set, pair in measure.PAIRS.items():
         model = measure.timing_model(measured, data_set)
         assert model.tau_nw == measure.SETTINGS[data_set].timing.tau_nw

@@ -383,11 +383,13 @@ def test_twenty_steps_on_real_pictures_give_the_same_trace_twice(sandbox, monkey
 
 @needs_sources
 def test_models_are_timed(tmp_path, monkeypatch):
-    monkeypatch.setattr(measure, "MEASURED", tmp_path / "measured.csv")
-    monkeypatch.setattr(measure, "MACHINE", tmp_path / "machine.json")
+    monkeypatch.setattr(traces, "DATA", tmp_path)
+    registry = tmp_path / "registry.txt"
+    registry.write_text(traces.REGISTRY.read_text())
+    monkeypatch.setattr(traces, "REGISTRY", registry)
     monkeypatch.setattr(measure, "BATCH_SIZES", (1, 2, 3))
     measure.run(repeats=3, say=lambda _text: None)
-    measured = pd.read_csv(tmp_path / "measured.csv")
+    measured = pd.read_csv(traces.data_file(measure.MEASURED))
     assert (measured["milliseconds"] > 0).all()
     for data_set in measure.PAIRS:
         assert measure.timing_model(measured, data_set).tau_es > 0

@@ -1,0 +1,64 @@
+"""Under every figure: which notebook made it, from which data, with which parameters, and how to make it again."""
+
+from __future__ import annotations
+
+import ast
+import html
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+_SHOWN = 12  # digits of a hash
+
+
+def add(notebook: Path, results: Path) -> str:
+    """Put a note below every figure of an executed notebook, and its data at the end, in place; return the note.
+
+    `results` is the folder that `results.publish` filled, next to the one that holds the notebook.
+    """
+    content = json.loads(notebook.read_text(encoding="utf-8"))
+    inputs = json.loads((results / "inputs.json").read_text(encoding="utf-8"))
+    note = _note(notebook.stem, content["cells"], inputs)
+    cells = []
+    for cell in content["cells"]:
+        cells.append(cell)
+        if "figure" in cell["metadata"].get("mystnb", {}):
+            cells.append(_markdown(note, len(cells)))
+    tables = [path.name for path in sorted(results.iterdir()) if path.suffix in (".csv", ".json")]
+    links = ", ".join(f"{{download}}`{name} <../{results.parent.name}/{results.name}/{name}>`" for name in tables)
+    content["cells"] = [*cells, _markdown(f"The data behind this page: {links}.", len(cells))]
+    notebook.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return note
+
+
+def parameters(cells: list[dict[str, Any]], tag: str = "parameters") -> dict[str, Any]:
+    """Names and values that the cells with this tag set: "parameters", or papermill's "injected-parameters"."""
+    tagged = ["".join(cell["source"]) for cell in cells if tag in cell["metadata"].get("tags", [])]
+    return {
+        target.id: ast.literal_eval(line.value)
+        for line in ast.parse("\n".join(tagged)).body
+        if isinstance(line, ast.Assign)
+        for target in line.targets
+        if isinstance(target, ast.Name)
+    }
+
+
+def _note(name: str, cells: list[dict[str, Any]], inputs: dict[str, str]) -> str:
+    injected = parameters(cells, "injected-parameters")
+    settings = "; ".join(f"{each} = {json.dumps(value)}" for each, value in (parameters(cells) | injected).items())
+    given = [f"{each}={json.dumps(value)}" for each, value in injected.items()]
+    command = shlex.join([".venv/bin/hi", "run", name, *(part for value in given for part in ("-p", value))])
+    data = "; ".join(f"{file} <code title={sha256}>{sha256[:_SHOWN]}</code>" for file, sha256 in inputs.items())
+    rows = {
+        "Made by": f"<code>notebooks/{name}.ipynb</code>",
+        "Data and sha256": data or "none: it is computed from the parameters",
+        "Parameters": html.escape(settings, quote=False),
+        "Again": f"<code>{html.escape(command, quote=False)}</code>",
+    }
+    body = "".join(f"<dt>{title}</dt><dd>{text}</dd>" for title, text in rows.items())
+    return f'<details class="hi-provenance"><summary>How this figure was made</summary><dl>{body}</dl></details>'
+
+
+def _markdown(text: str, number: int) -> dict[str, Any]:
+    return {"cell_type": "markdown", "metadata": {}, "source": text, "id": f"note-{number}"}

@@ -1,0 +1,35 @@
+"""A Sphinx extension: formulas that can be read with JavaScript off, as MathML beside what MathJax sets."""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import Any
+
+from latex2mathml.converter import convert
+from sphinx.application import Sphinx
+
+_FORMULA = re.compile(
+    r'(?<=nohighlight")([^>]*>(?:<span class="eqno">.*?</span>)?)\\([(\[])(.*?)\\[)\]](?=</)', re.DOTALL
+)
+_WITHOUT_SCRIPT = "<noscript><style>.hi-tex { display: none; }</style></noscript>"
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Tell Sphinx what to do with every page, once its body is there."""
+    app.connect("html-page-context", _add_mathml)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _add_mathml(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _doctree: Any) -> None:
+    if "body" in context:
+        context["body"] = _FORMULA.sub(_both, context["body"])
+        context["metatags"] = context.get("metatags", "") + _WITHOUT_SCRIPT
+
+
+def _both(found: re.Match[str]) -> str:
+    before, bracket, tex = found.groups()
+    display = "block" if bracket == "[" else "inline"
+    closing = {"(": ")", "[": "]"}[bracket]
+    shown = f'<span class="hi-tex">\\{bracket}{tex}\\{closing}</span>'
+    return f"{before}{shown}<noscript>{convert(html.unescape(tex), display=display)}</noscript>"
