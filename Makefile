@@ -18,7 +18,10 @@ test: $(VENV)/test.installed book ## all tests: lint, types, units, theory, note
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist worksteal
+
+test-slow: $(VENV)/test.installed $(VENV)/pdf.installed book ## every printed command, killed builds, the oldest NumPy
+	$(BIN)/pytest -n auto --dist worksteal tests/slow --override-ini addopts="-ra"
 
 test-models: $(VENV)/models.installed $(VENV)/test-models.installed ## what makes traces, for real (torch: 5 GB); HI_DATA adds real images
 	$(BIN)/pytest -o addopts="" -o filterwarnings="" -ra tests/with_models
@@ -48,5 +51,5 @@ clean: ## remove what was built; the environment in .venv stays
 $(VENV)/%.installed: pyproject.toml requirements.lock
 	@$(PYTHON) .ci/install.py $*
 
-.PHONY: help book pdf archive test test-models serve lab bench lock clean
+.PHONY: help book pdf archive test test-slow test-models serve lab bench lock clean
 SHELL := bash

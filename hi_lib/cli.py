@@ -18,12 +18,36 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.console import Console
 from rich.table import Table
+from typer.core import TyperGroup
 
 from hi_lib import checks, traces
 from hi_lib.settings import IMAGENETTE
 
+# What typer raises for any command line that it cannot read.
+UsageError: type[Exception] = typer.BadParameter.__base__  # type: ignore[assignment]
+
+
+class OneLineErrors(TyperGroup):
+    """Commands whose unknown options, missing arguments and bad values are one line each, as all other errors are."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run a command line; end with its exit code."""
+        try:
+            sys.exit(super().main(*args, **extra | {"standalone_mode": False}))
+        except UsageError as error:
+            message = error.format_message()  # type: ignore[attr-defined]
+            if message:  # else there was no command at all, and typer has shown the help
+                errors.print(f"error: {' '.join(message.split())}", markup=False)
+            sys.exit(2)
+        except typer.Abort:
+            sys.exit(130)
+
+
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Batch HI: build the book, check claims, make traces."
+    cls=OneLineErrors,
+    no_args_is_help=True,
+    add_completion=False,
+    help="Batch HI: build the book, check claims, make traces.",
 )
 traces_app = typer.Typer(no_args_is_help=True, help="The traces: list, make again, verify.")
 app.add_typer(traces_app, name="traces")
@@ -129,8 +153,8 @@ def serve(port: Annotated[int, typer.Option(min=0, max=65535)] = 8000) -> None:
         server = ThreadingHTTPServer(("127.0.0.1", port), handler)
     except OSError as error:
         raise ValueError(f"port {port} cannot be used: {error.strerror}; try --port 0") from None
-    console.print(f"the book is at http://127.0.0.1:{server.server_address[1]}/ (Ctrl-C ends)", markup=False)
-    with contextlib.suppress(KeyboardInterrupt):
+    with server, contextlib.suppress(KeyboardInterrupt):
+        console.print(f"the book is at http://127.0.0.1:{server.server_address[1]}/ (Ctrl-C ends)", markup=False)
         server.serve_forever()
 
 

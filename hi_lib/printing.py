@@ -16,10 +16,10 @@ _PREPARE = """async () => {
   document.querySelectorAll("article noscript").forEach((part) => {
     if (!part.closest(".math")) part.outerHTML = part.textContent;
   });
-  document.querySelector("#jb-print-toc h2").textContent = "Contents";
+  document.querySelectorAll("#jb-print-toc h2").forEach((title) => (title.textContent = "Contents"));
   document.querySelectorAll("img").forEach((image) => (image.loading = "eager"));
   await Promise.all([...document.images].map((image) => image.decode()));
-  await MathJax.startup.promise;
+  await window.MathJax?.startup.promise;
 }"""
 _FOOTER = '<div style="font-size:7px;width:100%;text-align:center"><span class="pageNumber"></span></div>'
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hi_lib import checks
 from hi_lib.traces import ROOT, files_read, write_atomically
 
 if TYPE_CHECKING:
@@ -51,4 +52,12 @@ def save_figure(notebook: str, name: str, figure: Figure) -> None:
 def read_values(notebook: str) -> dict[str, Value] | None:
     """Single numbers of a notebook; None if it has not run."""
     path = folder(notebook) / "values.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(checks.text_file(path))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} must hold names and values as JSON, and does not: delete it, and run make book")
+    return found

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import hashlib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -175,11 +176,11 @@ class Entry(NamedTuple):
 def registry() -> dict[str, Entry]:
     """Every file whose content is pinned: relative name → sha256 and where it comes from."""
     entries = {}
-    for number, line in enumerate(REGISTRY.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(checks.text_file(REGISTRY).splitlines(), 1):
         parts = line.split(maxsplit=2)
         if not parts or line.startswith("#"):
             continue
-        if len(parts) != 3:
+        if len(parts) != 3 or not re.fullmatch("[0-9a-f]{8,64}", parts[0]):
             raise ValueError(f"{REGISTRY}, line {number}: must hold sha256, name and origin, got {line!r}")
         entries[parts[1]] = Entry(parts[0], parts[2])
     return entries

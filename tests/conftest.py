@@ -1,8 +1,8 @@
 """Shared by all tests: hypothesis without deadlines (the machine is noisy), traces to draw from, a browser."""
 
+import contextlib
 import functools
 import os
-import shutil
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 import hi_lib as hi
-from hi_lib import book
+from hi_lib import book, printing
 
 settings.register_profile("batch-hi", deadline=None, derandomize=True, max_examples=100)
 settings.load_profile("batch-hi")
@@ -33,7 +33,7 @@ def traces(draw, max_size: int = 60) -> hi.Trace:
 costs = st.floats(0, 1)
 batch_sizes = st.integers(1, 70)
 
-CHROMIUM = next((found for name in ("chromium", "google-chrome", "chrome") if (found := shutil.which(name))), None)
+CHROMIUM = printing.find_chromium()
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 
 
@@ -42,14 +42,28 @@ class Silent(SimpleHTTPRequestHandler):
         pass
 
 
-@pytest.fixture(scope="module")
-def site():
-    assert book.HTML.is_dir(), "run make book first"
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Silent, directory=str(book.HTML)))
+@contextlib.contextmanager
+def served(folder):
+    """Address of a folder that is served while the context lasts."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Silent, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_address[1]}/"
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture(scope="module")
+def site():
+    assert book.HTML.is_dir(), "run make book first"
+    with served(book.HTML) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def site_below():
+    """The book below another path, as a project's pages are on most hosts."""
+    with served(book.BUILD) as address:
+        yield f"{address}html/"
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,7 @@
-"""A Sphinx extension: formulas that can be read with JavaScript off, as MathML beside what MathJax sets."""
+"""A Sphinx extension: pages that can be read with JavaScript off, by keyboard and by a screen reader.
+
+Formulas get MathML beside what MathJax sets, and whatever may scroll sideways can be reached by keyboard.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +13,23 @@ from latex2mathml.converter import convert
 from sphinx.application import Sphinx
 
 _FORMULA = re.compile(
-    r'(?<=nohighlight")([^>]*>(?:<span class="eqno">.*?</span>)?)\\([(\[])(.*?)\\[)\]](?=</)', re.DOTALL
+    r'(?<=nohighlight")([^>]*>\s*(?:<span class="eqno">.*?</span>)?)\\([(\[])(.*?)\\[)\]](?=</)', re.DOTALL
 )
 _WITHOUT_SCRIPT = "<noscript><style>.hi-tex { display: none; }</style></noscript>"
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Tell Sphinx what to do with every page, once its body is there."""
-    app.connect("html-page-context", _add_mathml)
+    app.connect("html-page-context", _improve)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
-def _add_mathml(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _doctree: Any) -> None:
+def _improve(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _doctree: Any) -> None:
     if "body" in context:
-        context["body"] = _FORMULA.sub(_both, context["body"])
+        body = _FORMULA.sub(_both, context["body"])
+        body = re.sub(r"<(table|pre)(?![^>]*tabindex)\b", r'<\1 tabindex="0"', body)
+        # Its entries link back, which the role of a list does not allow.
+        context["body"] = body.replace('role="list" class="citation-list"', 'class="citation-list"')
         context["metatags"] = context.get("metatags", "") + _WITHOUT_SCRIPT
 
 

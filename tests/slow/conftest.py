@@ -1,0 +1,66 @@
+"""A copy of the whole project, as built, for tests that change it: `make test-slow` runs them."""
+
+import hashlib
+import os
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hi_lib import book
+
+ENVIRONMENT = Path(sys.prefix)
+EXTRAS = ("book", "pdf", "test", "lab", "models", "test-models")
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """The project's own files and the built book, with an environment that is this one."""
+    root = tmp_path / "checkout"
+    for name in runpy.run_path(str(book.ROOT / ".ci" / "archive.py"))["source_files"]():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(book.ROOT / name, root / name)
+    for folder in (book.RESULTS, book.EXECUTED, book.HTML, book.BUILD / "stamps"):
+        shutil.copytree(folder, root / folder.relative_to(book.ROOT))
+    shutil.copy2(book.REPORT, root / "_build")
+    (root / ".venv").mkdir()
+    for part in ENVIRONMENT.iterdir():
+        if part.suffix != ".installed":
+            (root / ".venv" / part.name).symlink_to(part)
+    for extra in EXTRAS:  # nothing is installed from here: it would lead this environment to the copy
+        (root / ".venv" / f"{extra}.installed").touch()
+    return root
+
+
+@pytest.fixture
+def environment(checkout):
+    """Variables with which the copy's own library is imported, whatever is installed."""
+    return os.environ | {"PYTHONPATH": str(checkout), "PATH": f"{checkout}/.venv/bin:{os.environ['PATH']}"}
+
+
+@pytest.fixture
+def hi(checkout, environment):
+    """Run `hi` in the copy; further options are subprocess.run's."""
+
+    def run(*arguments, **options):
+        command = [checkout / ".venv" / "bin" / "hi", *arguments]
+        return subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, **options)
+
+    return run
+
+
+@pytest.fixture
+def digest():
+    """One hash over names and contents of folders."""
+
+    def of(*folders):
+        total = hashlib.sha256()
+        for folder in folders:
+            for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+                total.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes())
+        return total.hexdigest()
+
+    return of

@@ -1,0 +1,114 @@
+"""Builds that are killed, and builds at the same time: what is there in the end is always the same book.
+
+HI_KILLS says how often a build is killed (default: 4).
+"""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from hi_lib import book
+
+KILLS = int(os.environ.get("HI_KILLS", "4"))
+QUICKEST = ("fig5_network_time", "fig6_processing_ratio", "speed")
+
+
+@pytest.fixture
+def outcome(checkout, digest):
+    return lambda: digest(checkout / "_build" / "html", checkout / "results", checkout / "_build" / "executed")
+
+
+def forget(checkout, notebooks=QUICKEST):
+    """Let the build take some notebooks, and the book, for out of date."""
+    for name in notebooks:
+        (checkout / "_build" / "stamps" / f"{name}.json").unlink()
+    (checkout / "_build" / "build.json").unlink()
+
+
+def start(checkout, environment):
+    command = [checkout / ".venv" / "bin" / "hi", "book"]
+    options = {"cwd": checkout, "env": environment, "start_new_session": True, "text": True}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
+
+
+def left_over(checkout):
+    return [path.name for path in (checkout / "_build").rglob("*") if ".part" in path.name or path.name == "running"]
+
+
+@pytest.mark.parametrize("number", range(KILLS))
+def test_a_killed_build_goes_on_to_the_same_bytes(number, checkout, environment, hi, outcome):
+    expected = outcome()
+    forget(checkout)
+    rng = random.Random(number)
+    killed = start(checkout, environment)
+    time.sleep(rng.uniform(0.2, 30))
+    # Every other time only the build itself dies, and what it started lives on for a moment.
+    (os.killpg if number % 2 else os.kill)(killed.pid, signal.SIGKILL)
+    killed.wait()
+    again = hi("book")
+    killed.stdout.close()
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert outcome() == expected
+    assert left_over(checkout) == []
+    assert "up to date" in hi("book").stdout
+
+
+def test_a_build_killed_again_and_again_from_the_start(checkout, environment, hi, outcome):
+    expected = outcome()
+    forget(checkout, book.notebook_names())
+    rng = random.Random(0)
+    for number in range(KILLS):
+        killed = start(checkout, environment)
+        time.sleep(rng.uniform(1, 15))
+        (os.killpg if number % 2 else os.kill)(killed.pid, signal.SIGKILL)
+        killed.wait()
+        killed.stdout.close()
+    done = hi("book")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert outcome() == expected
+    assert left_over(checkout) == []
+
+
+def test_two_builds_at_once(checkout, environment, hi, outcome):
+    expected = outcome()
+    forget(checkout)
+    builds = [start(checkout, environment) for _ in range(2)]
+    runs = [hi("run", "fig5_network_time"), hi("check")]
+    said = [build.communicate()[0] for build in builds]
+    assert [build.returncode for build in builds] == [0, 0]
+    assert [run.returncode for run in runs] == [0, 0]
+    assert sum("another build is running" in text for text in said) >= 1
+    assert sum("up to date" in text for text in said) == 1
+    assert outcome() == expected
+
+
+def test_installations_wait_for_each_other_and_an_unfinished_one_is_thrown_away(tmp_path):
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(book.ROOT / ".ci" / "install.py", tmp_path / ".ci")
+    (tmp_path / "requirements.lock").touch()
+    nothing = '[project]\nname = "nothing"\nversion = "0"\noptional-dependencies = {book = []}\n'
+    (tmp_path / "pyproject.toml").write_text(nothing + "[tool.setuptools]\npackages = []\n")
+    command = [sys.executable, ".ci/install.py", "book"]
+
+    def install():
+        return subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    both = [install(), install()]
+    said = sorted(each.communicate()[0] for each in both)
+    assert [each.returncode for each in both] == [0, 0], said
+    assert said[0] == ""
+    assert "installing what 'make book' needs" in said[1]
+    pip = tmp_path / ".venv" / "bin" / "pip"
+    pip.write_text("#!/bin/sh\nexit 1\n")
+    for stamp, file in ((".venv/unfinished", "touch"), (".venv/book.installed", "unlink")):
+        getattr(tmp_path / stamp, file)()
+    third = install()
+    assert "Successfully installed" in third.communicate()[0]
+    assert third.returncode == 0
+    assert not (tmp_path / ".venv" / "unfinished").exists()

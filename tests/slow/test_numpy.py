@@ -1,0 +1,36 @@
+"""The oldest NumPy that pyproject.toml allows, in an environment of its own, finds what the pinned one found."""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+
+import pandas as pd
+import pytest
+
+from hi_lib import book
+
+# Sums are taken in another order; a deviation over seeds loses up to five digits more than a mean.
+RELATIVE = 1e-9
+
+
+def test_the_oldest_numpy_gives_the_same_results(checkout, tmp_path):
+    needed = tomllib.loads((checkout / "pyproject.toml").read_text())["project"]["dependencies"]
+    oldest = re.search(r"numpy>=([\d.]+)", " ".join(needed))[1]
+    pins = (checkout / "requirements.lock").read_text()
+    constraints = tmp_path / "pins.txt"
+    constraints.write_text(re.sub(r"^numpy==.*$", f"numpy=={oldest}", pins, flags=re.MULTILINE))
+    python = tmp_path / "env" / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "env"], check=True)
+    subprocess.run([python, "-m", "pip", "install", "-q", "-c", constraints, "-e", f"{checkout}[book]"], check=True)
+    found = subprocess.run([python, "-c", "import numpy; print(numpy.__version__)"], capture_output=True, text=True)
+    assert found.stdout.startswith(oldest)
+    done = subprocess.run([python.with_name("hi"), "check"], cwd=checkout, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr  # every verdict is the reviewed one
+    for path in sorted(book.RESULTS.rglob("*.*")):
+        again = checkout / path.relative_to(book.ROOT)
+        if path.suffix == ".csv":
+            pd.testing.assert_frame_equal(pd.read_csv(again), pd.read_csv(path), rtol=RELATIVE, atol=1e-12)
+        elif path.suffix == ".json":
+            assert json.loads(again.read_text()) == pytest.approx(json.loads(path.read_text()), rel=RELATIVE, abs=1e-12)

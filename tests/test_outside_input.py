@@ -1,0 +1,255 @@
+"""Whatever a file or a command line holds: it is understood, or refused with one clear error. Nothing else happens."""
+
+import json
+import re
+import warnings
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from typer.main import get_command
+from typer.testing import CliRunner
+
+import hi_lib as hi
+from hi_lib import book, checks, claims, cli, measure, results, sweeps, traces
+
+# A fixture's folder is shared by the examples of one test: each writes its own file anew.
+shared_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+cells = st.sampled_from(
+    ["0", "1", "0.5", "1e-9", "-0.1", "1.5", "50 %", "nan", "inf", "", "true", "no", "0,5", '"0.5"', "é", "\x00", "2"]
+) | st.text(max_size=6)
+separators = st.sampled_from([",", ";", "\t", " ", ",,"])
+
+
+@st.composite
+def tables(draw, names):
+    """A table that is nearly one: header and rows with wrong names, numbers, widths and separators among right ones."""
+    separator, end = draw(separators), draw(st.sampled_from(["\n", "\r\n", "\r", "\n\n"]))
+    header = draw(st.permutations(names)) + draw(st.lists(st.sampled_from([*names, "more", "", " "]), max_size=1))
+    good = st.lists(st.sampled_from(["0", "1", "0.5", "2"]), min_size=len(header), max_size=len(header))
+    rows = draw(st.lists(good | st.lists(cells, max_size=len(header) + 1), max_size=6))
+    return end.join(separator.join(row) for row in [header, *rows])
+
+
+def encoded(texts):
+    return st.binary(max_size=200) | st.tuples(texts, st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "latin-1"])).map(
+        lambda pair: pair[0].encode(pair[1], errors="replace")
+    )
+
+
+def understood_or_refused(read, path, content):
+    """What `read` gives, or None if it refused; the refusal names the file, in one line."""
+    path.write_bytes(content)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return read(path)
+    except ValueError as refusal:
+        said = str(refusal)
+    assert path.name in said
+    assert "\n" not in said.strip()
+    return None
+
+
+@shared_folder
+@given(encoded(tables(["confidence", "correct"])))
+def test_any_file_is_a_trace_or_refused(tmp_path, content):
+    trace = understood_or_refused(hi.Trace.from_csv, tmp_path / "mine.csv", content)
+    if trace is not None:
+        assert len(trace) >= 1
+        assert ((trace.confidence >= 0) & (trace.confidence <= 1)).all()
+
+
+@shared_folder
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=20), st.sampled_from([",", ";", "\t"]))
+def test_every_good_file_is_understood(tmp_path, samples, separator):
+    comma = separator != ","
+    rows = [f"{p!r}".replace(".", ",") if comma and "e" not in repr(p) else repr(p) for p, _ in samples]
+    lines = [f"{p}{separator}{right:d}" for p, (_, right) in zip(rows, samples, strict=True)]
+    path = tmp_path / "mine.csv"
+    path.write_text("\n".join([f"confidence{separator}correct", *lines]))
+    trace = hi.Trace.from_csv(path)
+    assert trace.confidence.tolist() == [p for p, _ in samples]
+    assert trace.correct.tolist() == [right for _, right in samples]
+
+
+@shared_folder
+@given(encoded(tables(["batch_size", "milliseconds"])))
+def test_any_file_holds_times_or_is_refused(tmp_path, content):
+    table = understood_or_refused(measure.read_times, tmp_path / "times.csv", content)
+    if table is not None:
+        assert (table["batch_size"] >= 1).all()
+        assert (table["milliseconds"] > 0).all()
+
+
+plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+values = st.recursive(
+    plain, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+)
+names = st.sampled_from([*book.notebook_names()[:3], "quick", "full", "alphas", "id", "checks", "value"])
+documents = (
+    st.text(max_size=60)
+    | values.map(yaml.safe_dump)
+    | st.dictionaries(names, st.dictionaries(names, values, max_size=2) | values, max_size=3).map(yaml.safe_dump)
+)
+
+
+@shared_folder
+@given(encoded(documents))
+def test_any_parameters_are_a_mapping_or_refused(tmp_path, content):
+    path = tmp_path / "parameters.yml"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(book, "PARAMETERS", path)
+        found = understood_or_refused(lambda _: book.load_parameters("full"), path, content)
+    if found is not None:
+        assert set(found) == set(book.notebook_names())
+        for name, parameters in found.items():
+            assert set(parameters) <= set(book.default_parameters(name))
+
+
+@st.composite
+def nearly_claims(draw):
+    """The real claims with one thing changed."""
+    entries = yaml.safe_load(claims.CLAIMS.read_text(encoding="utf-8"))[:4]
+    entry = draw(st.sampled_from(entries))
+    target = draw(st.sampled_from([entry, entry["checks"][0]]))
+    name = draw(st.sampled_from([*target, "verdict", "unknown"]))
+    if draw(st.booleans()):
+        target.pop(name, None)
+    else:
+        target[name] = draw(values)
+    return yaml.safe_dump(entries)
+
+
+@shared_folder
+@given(encoded(documents | nearly_claims()))
+def test_any_claims_are_complete_or_refused(tmp_path, content):
+    found = understood_or_refused(claims.load_claims, tmp_path / "claims.yml", content)
+    for claim in found or []:
+        assert claim.verdict in claims.VERDICTS
+        assert claim.checks
+
+
+@shared_folder
+@given(st.binary(max_size=80))
+def test_a_damaged_registry_is_refused(tmp_path, content):
+    path = tmp_path / "registry.txt"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(traces, "REGISTRY", path)
+        found = understood_or_refused(lambda _: traces.registry(), path, content)
+    assert found is None or all(entry.sha256 for entry in found.values())
+
+
+@shared_folder
+@given(st.binary(max_size=80) | values.map(json.dumps).map(str.encode))
+def test_damaged_results_are_refused(tmp_path, content):
+    (tmp_path / "fig").mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HI_RESULTS", str(tmp_path))
+        found = understood_or_refused(lambda _: results.read_values("fig"), tmp_path / "fig" / "values.json", content)
+    assert found is None or isinstance(found, dict)
+
+
+@given(st.binary(max_size=80))
+def test_a_damaged_journal_is_not_believed(content):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "exists", lambda _: True)
+        patch.setattr(Path, "read_text", lambda *_, **__: content.decode("utf-8", "replace"))
+        assert sweeps._read_journal(Path("any")) == {} or content.count(b"[") > 2
+
+
+def commands(command, path=()):
+    """Every command with its parameters."""
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from commands(inner, (*path, name))
+    if not hasattr(command, "commands"):
+        yield path, command.params
+
+
+COMMANDS = dict(commands(get_command(cli.app)))
+# The others do something whatever their flags are, or for longer than an example may take.
+HARMLESS = {path: params for path, params in COMMANDS.items() if path not in {("doctor",), ("bench",), ("pdf",)}}
+arguments = st.text(max_size=8) | st.sampled_from(
+    [
+        "0",
+        "-1",
+        "1e400",
+        "nan",
+        "x.csv",
+        "0:3",
+        "1,2",
+        "tuned",
+        "α",
+        "full",
+        "../..",
+        "a=b",
+        "a=[",
+        "--",
+        "-p",
+        "/dev/null",
+    ]
+)
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_any_command_line_is_understood_or_refused(tmp_path_factory, data):
+    path, parameters = data.draw(st.sampled_from(sorted(HARMLESS.items())))
+    flags = [option for each in parameters for option in each.opts if option.startswith("-")]
+    flag = st.sampled_from([*flags, "--unknown"])
+    line = data.draw(st.lists(flag | arguments, max_size=5))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("empty"))
+        # What a right line would set off.
+        for name, gives in {"build": Path("page"), "outcomes": [], "run_notebook": None}.items():
+            patch.setattr(book, name, Mock(return_value=gives))
+        patch.setattr("http.server.ThreadingHTTPServer.serve_forever", lambda *_: None)
+        patch.setattr(cli, "_needs_models", lambda: checks.choice("models", "none", []))
+        result = CliRunner().invoke(cli.app, [*path, *line])
+        left = [each for each in Path().iterdir() if each.suffix == ".part"]
+    assert result.exception is None or isinstance(result.exception, SystemExit), (line, result.exception)
+    assert result.exit_code in (0, 1, 2)
+    assert "Traceback" not in result.output
+    assert left == []
+    if result.exit_code == 2 and result.stderr:
+        assert result.stderr.count("\n") == 1, (line, result.stderr)
+
+
+@pytest.mark.parametrize("name", [name for name in traces.registry() if (traces.DATA / name).is_file()])
+@pytest.mark.parametrize("damage", ["truncated", "corrupt", "swapped"])
+def test_damaged_data_are_refused(name, damage, tmp_path, monkeypatch):
+    content = (traces.DATA / name).read_bytes()
+    middle = len(content) // 2
+    damaged = {
+        "truncated": content[:middle],
+        "corrupt": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :],
+        "swapped": (
+            traces.DATA / ("traces/cifar10-resnet8.csv" if "resnet56" in name else "preprocessing.csv")
+        ).read_bytes(),
+    }[damage]
+    if damaged == content:
+        damaged = (traces.DATA / "benchmarks/speed.csv").read_bytes()
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(damaged)
+    monkeypatch.setattr(traces, "DATA", tmp_path)
+    monkeypatch.setattr(traces, "TRACES", tmp_path / "traces")
+    with pytest.raises(ValueError, match="damaged or was swapped"):
+        hi.load_trace(path.stem) if name.startswith("traces/") and path.suffix == ".csv" else traces.data_file(name)
+    result = CliRunner().invoke(cli.app, ["traces", "verify"])
+    assert result.exit_code == 2
+    assert path.name in result.stderr
+
+
+def test_notebooks_read_data_through_the_registry():
+    for path in book.NOTEBOOKS.glob("*.ipynb"):
+        code = [
+            "".join(cell["source"]) for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"
+        ]
+        for call in re.findall(r"(?:read_csv|read_text|read_bytes|open|loadtxt)\(.*", "\n".join(code)):
+            assert "data_file(" in call or "StringIO" in call or call.startswith("read_text"), (path.name, call)
+        assert not re.search(r"(?:TRACES|DATA) /", "\n".join(code)), path.name
