@@ -27,7 +27,7 @@ test-models: $(VENV)/models.installed $(VENV)/test-models.installed ## what make
 	$(BIN)/pytest -o addopts="" -o filterwarnings="" -ra tests/with_models
 
 pdf: $(VENV)/book.installed $(VENV)/pdf.installed ## print the whole book to _build/batch-hi.pdf; needs Chromium
-	@$(BIN)/hi pdf --profile $(PROFILE)
+	@$(BIN)/python .ci/pdf.py $(PROFILE)
 
 archive: book ## pack the source and the rendered book into one zip, for a deposit; with the PDF if make pdf made one
 	@$(BIN)/python .ci/archive.py
@@ -39,7 +39,7 @@ lab: $(VENV)/lab.installed ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab --ip=127.0.0.1 $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
 
 bench: $(VENV)/book.installed ## measure speed and memory here; writes data/benchmarks, which the book shows
-	@$(BIN)/hi bench
+	@$(BIN)/python .ci/bench.py
 
 lock: $(VENV)/book.installed ## resolve all dependencies afresh and write requirements.lock
 	$(BIN)/python .ci/lock.py

@@ -260,9 +260,7 @@ def compare(
     `first_guess` for ρ and sees the scatter; the accounts take the means, which is the same on average, since no size
     depends on its own transmission.
     """
-    n, draws = len(means), np.random.default_rng([seed, 1])
-    offloaded = draws.random(n) < offload_ratio
-    network = lognormal_times(means, variation, int(draws.integers(2**31)))
+    n, (offloaded, network) = len(means), _drawn(offload_ratio, means, variation, [seed, 1])
     average = replace(timing, tau_nw=float(means.mean())).optimal_batch_size(offload_ratio, alpha, "average").integer
     chosen = {
         "vanilla": fixed_sizes(n, 1),
@@ -293,9 +291,7 @@ def compare_in_time(
     Keys: "vanilla", "average network" (the largest batch in time if the network always took its mean), "best fixed" (in
     hindsight) and "adaptive" (with the options `options`, and the network's first state as first guess).
     """
-    n, draws = len(means), np.random.default_rng([seed, 2])
-    offloaded = draws.random(n) < offload_ratio
-    network = lognormal_times(means, variation, int(draws.integers(2**31)))
+    n, (offloaded, network) = len(means), _drawn(offload_ratio, means, variation, [seed, 2])
     mean = replace(timing, tau_nw=float(means.mean()))
     constant = mean.largest_batch_size(offload_ratio, deadline, miss_probability)
     first = replace(timing, tau_nw=float(means[0]))
@@ -310,6 +306,12 @@ def compare_in_time(
     accounts = {name: account(timing, sizes, offloaded, network) for name, sizes in chosen.items()}
     accounts["best fixed"] = best_fixed_in_time(timing, offloaded, network, deadline, miss_probability)
     return accounts
+
+
+def _drawn(offload_ratio: float, means: Floats, variation: float, seed: list[int]) -> tuple[NDArray[np.bool_], Floats]:
+    """Which samples are offloaded, and the network times that they would meet, both of shape (n,)."""
+    draws = np.random.default_rng(seed)
+    return draws.random(len(means)) < offload_ratio, lognormal_times(means, variation, int(draws.integers(2**31)))
 
 
 def peeking_regret(samples: int, seed: int, peek: bool) -> float:

@@ -39,7 +39,6 @@ RESULTS = ROOT / "results"
 BUILD = ROOT / "_build"
 EXECUTED = BUILD / "executed"
 HTML = BUILD / "html"
-PDF = BUILD / "batch-hi.pdf"
 REPORT = BUILD / "build.json"
 LOCK = ROOT / "requirements.lock"
 PROFILES = ("quick", "full")
@@ -78,26 +77,22 @@ def build(profile: str = "full", progress: Progress = print) -> Path:
     return HTML / "index.html"
 
 
-def pdf(profile: str = "full", progress: Progress = print) -> Path:
-    """Print the whole book to one PDF by way of Chromium, with page numbers and an outline.
+def one_page(folder: Path, profile: str = "full", progress: Progress = print) -> Path:
+    """Render the whole book as one page of HTML into a folder that is not there yet, and return the page.
 
-    Raises
-    ------
-    ValueError
-        Unknown profile, no Chromium, or the extra `pdf` is not installed.
-    BuildError
-        A notebook or the rendering failed.
+    Raises ValueError and BuildError as `build` does.
     """
-    from hi_lib import printing
-
-    browser = printing.chromium()
     with _only_one_build(progress):
         run_notebooks(profile, progress)
-        progress("printing the book …")
-        rendered = _render("singlehtml")
-        # All links on the one page are meant from above the folder that it is written to.
-        page = (rendered / "book" / "intro.html").replace(rendered / "index.html")
-        return printing.to_pdf(page, PDF, browser)
+        progress("rendering the book on one page …")
+        _render("singlehtml").replace(folder)
+    # All links on the page are meant from above the folder that it is written to.
+    return (folder / "book" / "intro.html").replace(folder / "index.html")
+
+
+def chromium() -> str | None:
+    """Path of an installed Chromium or Chrome."""
+    return next((path for name in ("chromium", "google-chrome", "chrome") if (path := shutil.which(name))), None)
 
 
 def notebook_names() -> list[str]:
@@ -323,6 +318,7 @@ def _render(builder: str = "html") -> Path:
     command += ["--config", source / "_config.yml", "--toc", source / "book" / "_toc.yml", "--path-output", output]
     command += ["-W", "-n", "--keep-going"]
     environment = os.environ | {"PYTHONHASHSEED": "0", "PYTHONWARNINGS": "ignore", "NO_COLOR": "1"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(source / "book" / "_extensions"), *sys.path])
     # It holds the lock as well: if only this process is killed, the next build waits until that one has ended.
     done = subprocess.run(command, env=environment, capture_output=True, text=True, pass_fds=_locks)
     if done.returncode:
@@ -410,15 +406,10 @@ def _sources() -> str:
 
 def _installed() -> str:
     """What the book may depend on beside this repository's own pages and code: Python, pins, packages as installed."""
-    required = [
-        re.split(r"[^\w.-]", line)[0] for line in importlib.metadata.requires("hi-lib") or [] if _for_book(line)
-    ]
+    lines = importlib.metadata.requires("hi-lib") or []
+    required = [re.split(r"[^\w.-]", line)[0] for line in lines if re.search("extra == .(?!book)", line) is None]
     packages = [f"{name}=={importlib.metadata.version(name)}" for name in sorted(set(required))]
     return "\n".join([platform.python_version(), *packages, LOCK.read_text(encoding="utf-8")])
-
-
-def _for_book(requirement: str) -> bool:
-    return "extra ==" not in requirement or re.search(r"extra == .book", requirement) is not None
 
 
 def _files(folder: Path) -> list[Path]:

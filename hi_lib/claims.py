@@ -179,8 +179,8 @@ def _found(outcome: Outcome) -> list[str]:
 def _print(value: results.Value) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, str | int):
-        return str(value)
+    if isinstance(value, str | int) or not value:
+        return f"{value:g}" if isinstance(value, float) else str(value)
     return f"{value:.4f}" if 1e-3 <= abs(value) < 1e4 else f"{value:.1e}"
 
 

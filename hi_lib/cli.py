@@ -100,24 +100,6 @@ def build_book(
     console.print(f"open {page}  (or: make serve)", markup=False)
 
 
-@app.command("pdf")
-@one_line_errors
-def print_book(profile: Profile = "full") -> None:
-    """Print the whole book to _build/batch-hi.pdf; needs Chromium."""
-    from hi_lib import book
-
-    console.print(f"written: {book.pdf(profile, _say)}", markup=False)
-
-
-@app.command()
-@one_line_errors
-def bench() -> None:
-    """Measure what a round costs on this machine, and write data/benchmarks, which the book shows."""
-    from hi_lib import bench as benchmarks
-
-    console.print(f"written: {benchmarks.run(_say)}", markup=False)
-
-
 @app.command()
 @one_line_errors
 def run(
@@ -407,17 +389,15 @@ def _needs_models() -> None:
 @contextlib.contextmanager
 def _bar(name: str, total: int | None = None) -> Iterator[Callable[..., None]]:
     """A progress bar; its function takes a count, and a loss to show beside it."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich import progress as bars
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, *([TimeRemainingColumn()] if total else []), console=errors) as progress:
+    columns = [
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TimeElapsedColumn(),
+    ]
+    with bars.Progress(*columns, *([bars.TimeRemainingColumn()] if total else []), console=errors) as progress:
         task = progress.add_task(name, total=total)
 
         def advance(count: int, loss: float | None = None) -> None:
@@ -428,8 +408,7 @@ def _bar(name: str, total: int | None = None) -> Iterator[Callable[..., None]]:
 
 
 def _optional_parts() -> Iterator[tuple[bool, str, str]]:
-    from hi_lib import images
-    from hi_lib.printing import find_chromium
+    from hi_lib import book, images
 
     modules = {
         "jupyter_book": "renders the book (make book installs it)",
@@ -444,7 +423,7 @@ def _optional_parts() -> Iterator[tuple[bool, str, str]]:
     for name in ("imagenette/val.zip", "cifar10/test.zip"):
         path = images.source_folder() / name
         yield path.is_file(), str(path), "images, to make traces again (set HI_DATA to their folder)"
-    yield find_chromium() is not None, "Chromium", "the browser tests, and the book as a PDF"
+    yield book.chromium() is not None, "Chromium", "the browser tests, and the book as a PDF"
 
 
 def main() -> None:

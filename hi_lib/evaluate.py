@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import io
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from hi_lib import checks, regret
 from hi_lib.learners import replay, weight_density
 from hi_lib.regret import BestThreshold
 from hi_lib.settings import IMAGENETTE
-from hi_lib.timing import RESPONSE_MODELS, OptimalBatch, TimingModel
+from hi_lib.timing import MODEL_NAMES, OptimalBatch, TimingModel
 from hi_lib.traces import Trace, checked
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from hi_lib.measure import Line
 
 BATCH_SIZES = (1, 4, 16, 64)
-_MODELS = {"paper": "the paper's formula", "worst": "exact, offloads first", "average": "exact, offloads anywhere"}
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,7 @@ class Evaluation:
             f"; α = {self.alpha:g}, ρ = {self.offload_ratio:.4f}",
         ]
         lines += [
-            f"best batch size, {_MODELS[model]:26s} M* = {best.integer:g} (M† = {best.relaxed:.2f}), "
+            f"best batch size, {MODEL_NAMES[model]:26s} M* = {best.integer:g} (M† = {best.relaxed:.2f}), "
             f"f = {best.objective:.2f} ms"
             for model, best in self.optima.items()
         ]
@@ -118,23 +116,18 @@ class Evaluation:
 
     def as_html(self) -> str:
         """A page of its own: the text, both tables and two figures, with nothing to load from elsewhere."""
-        body = html.escape(self.as_text())
-        tables = "\n".join(
+        from hi_lib import figures, timing_figures
+
+        tables = [
             table.to_html(index=False, float_format=lambda value: f"{value:.4g}", border=0)
             for table in (self.runs, self.times)
-        )
-        return _PAGE.format(title=html.escape(self.trace), text=body, figure=self._figure(), tables=tables)
-
-    def _figure(self) -> str:
-        import matplotlib.pyplot as plt
-
-        from hi_lib import timing_figures
-
-        figure = timing_figures.evaluation(self)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None}, bbox_inches="tight")
-        plt.close(figure)
-        return buffer.getvalue().partition("?>")[2].partition(">")[2]
+        ]
+        says = "Average cost against batch size, and the objective with its best batch size."
+        body = f"""<pre>{html.escape(self.as_text())}</pre>
+<div role="img" aria-label="{says}">{figures.as_svg(timing_figures.evaluation(self))}</div>
+<h2>The numbers</h2>
+<div>{"".join(tables)}</div>"""
+        return page(f"Batch HI on {self.trace}", body)
 
 
 def evaluate(trace: Trace, beta: float, alpha: float = 0.5, timing: TimingModel = IMAGENETTE.timing) -> Evaluation:
@@ -164,7 +157,7 @@ def evaluate(trace: Trace, beta: float, alpha: float = 0.5, timing: TimingModel 
         checks.real(tau, value, 0, 1e9)  # milliseconds; beyond it the products overflow
     first = replay(checked(trace), beta)
     rho = first.offload_ratio
-    optima = {model: timing.optimal_batch_size(rho, alpha, model) for model in RESPONSE_MODELS}
+    optima = {model: timing.optimal_batch_size(rho, alpha, model) for model in MODEL_NAMES}
     chosen = {int(best.integer) for best in optima.values() if best.integer <= len(trace)}
     sizes = sorted(size for size in {*BATCH_SIZES, *chosen} if size <= len(trace))
     runs = [(size, first if size == 1 else replay(trace, beta, size)) for size in sizes]
@@ -248,27 +241,29 @@ def _times(timing: TimingModel, rho: float, alpha: float, sizes: list[int]) -> p
     )
 
 
+def page(title: str, body: str) -> str:
+    """A page of HTML that needs nothing else; `body` is HTML, `title` is not."""
+    return _PAGE.format(title=html.escape(title), body=body)
+
+
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Batch HI on {title}</title>
+<title>{title}</title>
 <style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem; }}
-pre {{ overflow-x: auto; }}
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto; padding: 0 1rem; }}
+pre, div {{ overflow-x: auto; }}
+figure {{ margin: 1.5rem 0; }}
 svg {{ max-width: 100%; height: auto; background: white; }}
-div {{ overflow-x: auto; }}
 td, th {{ padding: 0.2rem 0.7rem; text-align: right; }}
 @media (prefers-color-scheme: dark) {{ body {{ background: #121212; color: #ddd; }} }}
 </style>
 </head>
 <body>
-<h1>Batch HI on {title}</h1>
-<pre>{text}</pre>
-<div role="img" aria-label="Average cost against batch size, and the objective with its best batch size.">{figure}</div>
-<h2>The numbers</h2>
-<div>{tables}</div>
+<h1>{title}</h1>
+{body}
 </body>
 </html>
 """

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from hi_lib.settings import Setting
+from hi_lib.timing import MODEL_NAMES
 
 
 class Field(NamedTuple):
@@ -36,12 +37,6 @@ FIELDS = (
     Field("rate", "uplink rate (Mbit/s)", 1e-3, 1e6, 1, 200, 0.1),
     Field("tau_nw", "network time, a transmission (ms)", 0, 1e6, 0, 200, 0.1),
 )
-_ROWS = {
-    "paper": "the paper's formulas",
-    "worst": "exact, offloads first",
-    "average": "exact, offloads anywhere",
-    "vanilla": "vanilla HI",
-}
 _COLUMNS = {
     "real": "M†",
     "size": "M*",
@@ -72,14 +67,14 @@ def preset(title: str, setting: Setting, ratios: Mapping[float, float], beta: fl
 
 def page(presets: Mapping[str, dict[str, Any]]) -> str:
     """HTML of the explorer, to be shown on a page one folder below the book's root."""
-    data = {"presets": presets, "fields": [field._asdict() for field in FIELDS]}
+    data = {"presets": presets, "fields": [field._asdict() for field in FIELDS], "models": MODEL_NAMES}
     return _PAGE.format(
         options="".join(
             f'<option value="{html.escape(key)}">{html.escape(each["title"])}</option>' for key, each in presets.items()
         ),
         fields="\n".join(_field(field) for field in FIELDS),
         head="".join(f'<th scope="col">{title}</th>' for title in _COLUMNS.values()),
-        rows="\n".join(_row(row, title) for row, title in _ROWS.items()),
+        rows="\n".join(_row(row, title) for row, title in (MODEL_NAMES | {"vanilla": "vanilla HI"}).items()),
         # "<" would end the script if it began "</script".
         data=json.dumps(data, ensure_ascii=False).replace("<", "\\u003c"),
     )

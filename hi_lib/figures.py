@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -134,7 +135,7 @@ def relative_cost(costs: pd.DataFrame, rates: Mapping[str, str]) -> Figure:
         batch_size_axis(axis, sorted(costs["batch_size"].unique()))
     axes[0][0].set_ylabel("average cost, relative to M = 1")
     handles = [Line2D([], [], color=_beta_colour(beta), label=f"β = {beta:g}") for beta in costs["beta"].unique()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    legend_below(figure, len(handles), handles)
     return figure
 
 
@@ -211,14 +212,31 @@ def name_beside(axis: Axes, text: str, point: tuple[float, Any], colour: Any, **
     axis.annotate(text, point, textcoords="offset points", color=colour, fontsize=7.5, annotation_clip=False, **place)
 
 
+def band(axis: Axes, x: Any, middle: Any, spread: Any, **line: Any) -> None:
+    """A line, and a pale band of its colour, two `spread` up and down; `line` is for the line."""
+    axis.plot(x, middle, **line)
+    axis.fill_between(x, middle - 2 * spread, middle + 2 * spread, color=line["color"], alpha=0.2, lw=0)
+
+
+def as_svg(figure: Figure) -> str:
+    """A figure as an SVG element, the same bytes every time; the figure is closed."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None}, bbox_inches="tight")
+    plt.close(figure)
+    return svg_element(buffer.getvalue())
+
+
+def svg_element(text: str) -> str:
+    """An SVG file without its prologue, as a page of HTML may hold it."""
+    return text[text.index("<svg") :]
+
+
 def _quantity(axis: Axes, table: pd.DataFrame, quantity: str, colour: str) -> None:
     x = table["batch_size"]
     if quantity in table:
         axis.plot(x, table[quantity], "o-", ms=3, color=colour)
     else:
-        mean, deviation = table[f"{quantity}_mean"], table[f"{quantity}_std"]
-        axis.plot(x, mean, "o-", ms=3, color=colour)
-        axis.fill_between(x, mean - 2 * deviation, mean + 2 * deviation, color=colour, alpha=0.2, lw=0)
+        band(axis, x, table[f"{quantity}_mean"], table[f"{quantity}_std"], marker="o", ms=3, color=colour)
     for suffix, line in (("exact", (0, (4, 2))), ("bound", (0, (1, 1))), ("single", (0, (6, 2, 1, 2)))):
         if f"{quantity}_{suffix}" in table:
             axis.plot(x, table[f"{quantity}_{suffix}"], color="#333333", linestyle=line, linewidth=1.1)
@@ -238,7 +256,7 @@ def confidence_histograms(traces: Mapping[str, Trace]) -> Figure:
         plain_ticks(axis, [0, 1, 2, 5, 10, 20, 50, 90])
     outer_labels(axes, "samples (%)")
     handles = [Patch(color="#56B4E9", label="S-ML right"), Patch(color="#D55E00", label="S-ML wrong")]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    legend_below(figure, 2, handles)
     return figure
 
 
@@ -259,12 +277,19 @@ def outer_labels(axes: Sequence[Axes], label: str) -> None:
 
 
 def _label_ends(axis: Axes, x: float, ends: Mapping[str, tuple[float, Any]]) -> None:
-    """Label lines at their right ends, pushed apart where they would overlap."""
+    """Label lines at their right ends, pushed apart where they would overlap, with room above for the uppermost."""
     low, high = axis.get_ylim()
+    axis.set_ylim(low, high := 1.15 * high)
     height = -np.inf
     for text, (value, colour) in sorted(ends.items(), key=lambda item: item[1][0]):
         height = max(value, height + 0.09 * (high - low))
         name_beside(axis, text, (x, height), colour)
+
+
+def legend_below(figure: Figure, columns: int, handles: Sequence[Any] | None = None) -> None:
+    """One legend for the whole figure, below it: of these handles, or of the labelled ones of the first panel."""
+    shown = figure.axes[0].get_legend_handles_labels()[0] if handles is None else handles
+    figure.legend(handles=shown, loc="outside lower center", ncols=columns)
 
 
 def plain_ticks(axis: Axes, ticks: Sequence[float]) -> None:

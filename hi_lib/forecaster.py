@@ -56,10 +56,7 @@ class Forecaster:
 
     def weights(self, learning_rate: float) -> Floats:
         """Weight of each cell, shape (cells,), scaled so that the largest is 1; no η or past can overflow it."""
-        # Subtracting the least loss first keeps the digits of the lengths when η · loss is huge.
-        with np.errstate(over="ignore"):  # a weight that far below the best is zero
-            exponent = self._log_length - learning_rate * (self._loss - self._loss.min())
-        return np.exp(exponent - exponent.max())
+        return _weights(self._log_length, learning_rate, self._loss)
 
     def offload_probability(self, confidence: Floats, learning_rate: float) -> Floats:
         """Probability that θ > p, for each p of shape (m,) among the known confidences; 0 for p = 1."""
@@ -137,7 +134,12 @@ class StreamingForecaster:
 
     def _weigh_afresh(self) -> None:
         loss, edges = self._loss[: self._cells], self._edges[: self._cells + 1]
-        with np.errstate(over="ignore"):  # a weight that far below the best is zero
-            exponent = np.log(np.diff(edges)) - self.learning_rate * (loss - loss.min())
-        self._weight[: self._cells] = np.exp(exponent - exponent.max())
+        self._weight[: self._cells] = _weights(np.log(np.diff(edges)), self.learning_rate, loss)
         self._drift = 0.0
+
+
+def _weights(log_length: Floats, learning_rate: float, loss: Floats) -> Floats:
+    # Subtracting the least loss first keeps the digits of the lengths when η · loss is huge.
+    with np.errstate(over="ignore"):  # a weight that far below the best is zero
+        exponent = log_length - learning_rate * (loss - loss.min())
+    return np.exp(exponent - exponent.max())

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib.metadata
 import json
+import os
+import platform
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +21,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from hi_lib import checks, spreadsheets
-from hi_lib.bench import machine
 from hi_lib.settings import CIFAR10, IMAGENETTE
 from hi_lib.timing import TimingModel
 from hi_lib.traces import write_data
@@ -147,3 +149,17 @@ def keep_memory() -> None:
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(_MMAP_THRESHOLD, 2**31 - 1)
         libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def machine(*packages: str) -> dict[str, str | int]:
+    """Name of this machine, and versions of Python and some packages."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    found: dict[str, str | int] = {
+        "processor": models[0] if models else platform.processor() or platform.machine(),
+        "cores": os.cpu_count() or 1,
+        "system": platform.system(),
+        "python": platform.python_version(),
+    }
+    return found | {package: importlib.metadata.version(package) for package in packages}

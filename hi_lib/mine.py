@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hi_lib import book, checks, evaluate
+from hi_lib import book, checks, evaluate, figures
 from hi_lib.traces import Trace, is_shipped, write_atomically
 
 # Notebooks whose figures are about one trace, and the parameter that names it.
@@ -45,8 +45,13 @@ def build(
     for number, notebook in enumerate(chosen, 1):
         progress(f"[{number}/{len(chosen)}] {notebook}")
         sections.append(_section(notebook, name, folder))
-    summary = html.escape(evaluate.evaluate(trace, beta=0.5).as_text())
-    page = _PAGE.format(name=html.escape(name), samples=len(trace), summary=summary, sections="\n".join(sections))
+    mine, summary = html.escape(name), html.escape(evaluate.evaluate(trace, beta=0.5).as_text())
+    body = f"""<p>Your trace {mine} ({len(trace)} samples) in place of the small model that each figure names. Only
+figures that it changes are here. The captions are the book's: where they name a model, read {mine}.</p>
+<h2>In short</h2>
+<pre>{summary}</pre>
+"""
+    page = evaluate.page(f"The book's figures on {name}", body + "\n".join(sections))
     return write_atomically(folder / "index.html", page)
 
 
@@ -89,36 +94,9 @@ def _figures(path: Path) -> Mapping[str, tuple[str, str, str]]:
             svg = "".join(output.get("data", {}).get("image/svg+xml", ""))
             if svg:
                 alt = cell["metadata"]["mystnb"]["image"]["alt"]
-                found[figure["name"]] = (svg[svg.index("<svg") :], figure["caption"], alt)
+                found[figure["name"]] = (figures.svg_element(svg), figure["caption"], alt)
     return found
 
 
 def _cells(path: Path) -> list[dict[str, Any]]:
     return json.loads(path.read_text(encoding="utf-8"))["cells"]
-
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>The book's figures on {name}</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto; padding: 0 1rem; }}
-pre, figure div {{ overflow-x: auto; }}
-figure {{ margin: 1.5rem 0; }}
-svg {{ max-width: 100%; height: auto; background: white; }}
-figcaption {{ color: #666; font-size: 0.9em; }}
-@media (prefers-color-scheme: dark) {{ body {{ background: #121212; color: #ddd; }} figcaption {{ color: #aaa; }} }}
-</style>
-</head>
-<body>
-<h1>The book's figures on {name}</h1>
-<p>Your trace {name} ({samples} samples) in place of the small model that each figure names. Only figures that it
-changes are here. The captions are the book's: where they name a model, read {name}.</p>
-<h2>In short</h2>
-<pre>{summary}</pre>
-{sections}
-</body>
-</html>
-"""

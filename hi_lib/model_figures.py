@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from hi_lib.figures import BETA_COLOURS, PLAIN, batch_size_axis, name_beside, outer_labels, panels
+from hi_lib.figures import BETA_COLOURS, PLAIN, batch_size_axis, legend_below, name_beside, outer_labels, panels
 from hi_lib.measure import Line
 from hi_lib.traces import Trace
 
@@ -39,20 +39,24 @@ def accuracy_offload(curves: Mapping[str, pd.DataFrame], best: pd.DataFrame) -> 
     for axis, (title, table) in zip(axes, curves.items(), strict=True):
         share = 100 * table["offload_ratio"]
         axis.plot(share, 100 * table["assumed_accuracy"], color="#999999", linestyle=_DASHED, lw=1.1)
-        axis.plot(share, 100 * table["accuracy"], color="#0072B2")
+        axis.plot(share, 100 * table["accuracy"], color="#7B3294")
         ends = 100 * table["accuracy"].iloc[[0, -1]]
         axis.plot([0, 100], ends, color="#333333", linestyle=_DOTTED, lw=1)
-        for row in best[best["title"] == title].itertuples():
-            axis.plot(100 * row.offload_ratio, 100 * row.accuracy, "o", ms=5, color=BETA_COLOURS[row.beta], zorder=4)
+        for size, row in enumerate(best[best["title"] == title].itertuples()):
+            point = (100 * row.offload_ratio, 100 * row.accuracy)
+            axis.plot(*point, "o", ms=9 - 2.5 * size, mfc="none", mew=1.5, color=BETA_COLOURS[row.beta], zorder=4)
         axis.set(title=title, xlabel="offloaded (%)")
     outer_labels(axes, "accuracy (%)")
     lines = [
-        Line2D([], [], color="#0072B2", label="the L-ML's own answers"),
+        Line2D([], [], color="#7B3294", label="the L-ML's own answers"),
         Line2D([], [], color="#999999", linestyle=_DASHED, label="every offload right (paper)"),
         Line2D([], [], color="#333333", linestyle=_DOTTED, label="offloading at random"),
     ]
-    dots = [Line2D([], [], marker="o", ls="", color=c, label=f"best θ, β = {b:g}") for b, c in BETA_COLOURS.items()]
-    figure.legend(handles=[*lines, *dots], loc="outside lower center", ncols=3)
+    rings = [
+        Line2D([], [], marker="o", ls="", mfc="none", mew=1.5, color=colour, label=f"best θ, β = {beta:g}")
+        for beta, colour in BETA_COLOURS.items()
+    ]
+    legend_below(figure, 3, [*lines, *rings])
     return figure
 
 
@@ -73,7 +77,7 @@ def real_cost(table: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
         axes[0, column].set(title=title)
     axes[0, 0].set_ylabel("average cost")
     axes[1, 0].set_ylabel("accuracy of the answers")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    legend_below(figure, 3)
     return figure
 
 
@@ -97,7 +101,7 @@ def batch_times(measured: pd.DataFrame, lines: Mapping[str, Line], titles: Mappi
         Line2D([], [], color="#0072B2", label="a + b·m"),
         Line2D([], [], color="#999999", linestyle=_DASHED, label="m·τ, τ the time of one"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    legend_below(figure, 3, handles)
     return figure
 
 
@@ -114,7 +118,7 @@ def reliability(tables: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
             axis.plot(filled["confidence"], filled["accuracy"], "o-", ms=2.5, lw=1.2, color=colour, label=way)
         axis.set(title=title, xlabel="confidence p", xlim=(0, 1), ylim=(0, 1))
     outer_labels(axes, "accuracy")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    legend_below(figure, 2)
     return figure
 
 
@@ -129,7 +133,7 @@ def offload_curves(traces: Mapping[str, Trace], paper: Mapping[float, float]) ->
         colour = BETA_COLOURS[beta]
         axis.plot(1 - beta, ratio, "D", ms=8, color=colour, mec="white", zorder=4, label=f"paper, β = {beta:g}")
     axis.set(xlabel="threshold θ", ylabel="offload ratio ρ(θ)", xlim=(0, 1), ylim=(0, 1))
-    figure.legend(loc="outside lower center", ncols=2)
+    legend_below(figure, 2)
     return figure
 
 

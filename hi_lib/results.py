@@ -41,12 +41,9 @@ def publish(notebook: str, values: Mapping[str, Value], **tables: pd.DataFrame) 
 
 def save_figure(notebook: str, name: str, figure: Figure) -> None:
     """Save a figure as SVG among a notebook's results, for a page of prose to show; the notebook does not show it."""
-    import matplotlib.pyplot as plt
+    from hi_lib.figures import as_svg
 
-    path = folder(notebook) / f"{name}.svg"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
+    write_atomically(folder(notebook) / f"{name}.svg", as_svg(figure))
 
 
 def read_values(notebook: str) -> dict[str, Value] | None:

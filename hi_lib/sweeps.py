@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hi_lib import checks, regret
-from hi_lib.learners import Run, replay
+from hi_lib.learners import replay
 from hi_lib.traces import Trace, load_trace, writable, write_atomically
 
 if TYPE_CHECKING:
@@ -208,18 +208,15 @@ def _replay_all(key: str, trace: Trace, seed: int, points: tuple[Point, ...]) ->
 
 def _measure(trace: Trace, seed: int, point: Point) -> list[Any]:
     """The columns MEASURED and the reason why there are none."""
+    beta, batch_size, learning_rate, learner = point
+    if learning_rate == "vanilla":
+        learning_rate = regret.tuned_learning_rate(len(trace), 1, regret.lambda_min(trace))
     try:
-        run = _replay(trace, seed, *point)
+        run = replay(trace, beta, batch_size, learner, learning_rate, seed=seed)
     except ValueError as error:
         return [math.nan] * len(MEASURED) + [" ".join(str(error).split())]
     sent, bound = run.transmissions / run.cost.size, math.nan if run.regret_bound is None else run.regret_bound
     return [run.average_cost, run.offload_ratio, run.accuracy, sent, run.regret, bound, ""]
-
-
-def _replay(trace: Trace, seed: int, beta: float, batch_size: int, learning_rate: str | float, learner: str) -> Run:
-    if learning_rate == "vanilla":
-        learning_rate = regret.tuned_learning_rate(len(trace), 1, regret.lambda_min(trace))
-    return replay(trace, beta, batch_size, learner, learning_rate, seed=seed)
 
 
 def _digest(trace: Trace) -> str:

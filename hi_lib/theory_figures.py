@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from hi_lib.figures import PLAIN, batch_size_axis, name_beside, outer_labels, panels, plain_ticks
+from hi_lib.figures import PLAIN, band, batch_size_axis, legend_below, name_beside, outer_labels, panels, plain_ticks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,24 +51,28 @@ def speed(table: pd.DataFrame) -> Figure:
             rows = table[table["method"] == method]
             axis.plot(rows["samples"], rows[column] * unit, "o-", ms=3, color=colour, label=method)
         axis.yaxis.set_major_formatter(PLAIN)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    legend_below(figure, 5)
     return figure
 
 
 def bound_slack(table: pd.DataFrame) -> Figure:
-    """Regret and the slack of each step of the proof, stacked up to the bound, against the batch size."""
+    """Shares of the bound: regret and the slack of each step of the proof, against the batch size; above, the bound."""
     figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.0))
     titles = {"tuned": "learning rate tuned for each M", "fixed": "learning rate tuned for M = 1"}
     for axis, (rate, title) in zip(axes, titles.items(), strict=True):
         rows = table[table["learning_rate"] == rate]
         place, base = np.arange(len(rows)), np.zeros(len(rows))
         for part, colour in SLACK_COLOURS.items():
-            axis.bar(place, rows[part], 0.7, base, color=colour, label=part)
-            base += rows[part].to_numpy()
-        axis.set(title=title, xlabel="batch size M", xticks=place, xticklabels=rows["batch_size"])
+            share = 100 * (rows[part] / rows["bound"]).to_numpy()
+            axis.bar(place, share, 0.7, base, color=colour, label=part)
+            base += share
+        for x, bound in enumerate(rows["bound"]):
+            axis.annotate(f"{bound:.0f}", (x, 100), (0, 2), textcoords="offset points", ha="center", fontsize=7.5)
+        axis.set(xlabel="batch size M", xticks=place, xticklabels=rows["batch_size"], ylim=(0, 108))
+        axis.set_title(title)
         axis.grid(visible=False, axis="x")
-    axes[0].set_ylabel("regret, up to the bound")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    axes[0].set_ylabel("share of the bound (%)")
+    legend_below(figure, 5)
     return figure
 
 
@@ -79,8 +83,8 @@ def realised_regret(table: pd.DataFrame) -> Figure:
     axis.fill_between(x, table["low"], table["high"], color="#0072B2", alpha=0.2, lw=0)
     axis.plot(x, table["expected"], "o-", ms=3, color="#0072B2")
     axis.plot(x, table["limit"], "--", color="#333333", lw=1.1)
-    axis.set(ylabel="regret", yscale="symlog", ylim=(table["low"].min() * 1.3, table["limit"].max() * 1.3))
-    axis.set_yscale("symlog", linthresh=100)
+    axis.set(ylabel="regret", yscale="log", ylim=(table["low"].min() * 0.7, table["limit"].max() * 1.3))
+    plain_ticks(axis, [10, 20, 50, 100, 200, 500, 1000, 2000, 5000])
     batch_size_axis(axis, x)
     last = table.iloc[-1]
     name_beside(axis, "mean", (last["batch_size"], last["expected"]), "#0072B2")
@@ -100,19 +104,12 @@ def coins(table: pd.DataFrame) -> Figure:
         axis.plot(exact["batch_size"], exact["bound"], ":", color="#333333", label="bound (HIL-F)")
         for shift, (learner, (marker, colour, name)) in zip((0.96, 1.04), markers.items(), strict=True):
             found = rows[rows["learner"] == learner]
-            axis.errorbar(
-                found["batch_size"] * shift,
-                found["mean"],
-                2 * found["error"],
-                fmt=marker,
-                ms=3.5,
-                color=colour,
-                label=name,
-            )
+            look: dict[str, Any] = {"fmt": marker, "ms": 3.5, "color": colour, "label": name}
+            axis.errorbar(found["batch_size"] * shift, found["mean"], 2 * found["error"], **look)
         axis.set(title=title, yscale="log")
         batch_size_axis(axis, exact["batch_size"])
     axes[0].set_ylabel("regret")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    legend_below(figure, 4)
     return figure
 
 
@@ -132,7 +129,7 @@ def sample_orders(table: pd.DataFrame) -> Figure:
         plain_ticks(axis, [20, 50, 100, 200])
         batch_size_axis(axis, sizes)
     axes[0].set_ylabel("regret")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    legend_below(figure, 4)
     return figure
 
 
@@ -152,7 +149,7 @@ def partial_feedback(table: pd.DataFrame) -> Figure:
     axes[0].xaxis.set_minor_locator(NullLocator())
     axes[0].xaxis.set_major_formatter(PLAIN)
     axes[0].set_ylabel("regret")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    legend_below(figure, 3)
     return figure
 
 
@@ -167,32 +164,21 @@ def learners(table: pd.DataFrame) -> Figure:
             rows = table[(table["title"] == title) & (table["batch_size"] == size)].groupby("learner")["regret"]
             mean, deviation = rows.mean(), rows.std()
             for place, name in enumerate(names):
-                axis.errorbar(
-                    place + shift,
-                    mean[name],
-                    2 * deviation[name],
-                    fmt="o",
-                    ms=4,
-                    color=LEARNER_COLOURS[name],
-                    mfc=LEARNER_COLOURS[name] if size == sizes[0] else "white",
-                )
+                colour = LEARNER_COLOURS[name]
+                look: dict[str, Any] = {
+                    "fmt": "o",
+                    "ms": 4,
+                    "color": colour,
+                    "mfc": colour if size == sizes[0] else "white",
+                }
+                axis.errorbar(place + shift, mean[name], 2 * deviation[name], **look)
         axis.set(title=title, xticks=range(len(names)), yscale="log", ylim=(limits[0] / 1.4, limits[1] * 1.4))
         plain_ticks(axis, [10, 20, 50, 100, 200, 500, 1000])
         axis.set_xticklabels(names, rotation=60, ha="right", rotation_mode="anchor", fontsize=7.5)
     outer_labels(axes, "regret")
-    handles = [
-        Line2D(
-            [],
-            [],
-            marker="o",
-            ls="",
-            color="#333333",
-            mfc="#333333" if size == sizes[0] else "white",
-            label=f"M = {size}",
-        )
-        for size in sizes
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    fills = dict(zip(sizes, ("#333333", "white"), strict=True))
+    keys: dict[str, Any] = {"marker": "o", "ls": "", "color": "#333333"}
+    legend_below(figure, 2, [Line2D([], [], mfc=fill, label=f"M = {size}", **keys) for size, fill in fills.items()])
     return figure
 
 
@@ -216,13 +202,11 @@ def drift(cases: Mapping[str, Mapping[str, Any]], change: int) -> Figure:
     colours = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#CC79A7")
     for axis, (title, paths) in zip(axes, cases.items(), strict=True):
         for (name, path), colour in zip(paths.items(), colours, strict=True):
-            x, mean = np.arange(1, path.shape[1] + 1), path.mean(axis=0)
-            error = 2 * path.std(axis=0, ddof=1) / np.sqrt(len(path))
-            every = slice(7, None, 8)
-            axis.plot(x[every], mean[every], color=colour, label=name)
-            axis.fill_between(x[every], (mean - error)[every], (mean + error)[every], color=colour, alpha=0.2, lw=0)
+            some = path[:, 7::8]
+            error = some.std(axis=0, ddof=1) / np.sqrt(len(path))
+            band(axis, np.arange(8, path.shape[1] + 1, 8), some.mean(axis=0), error, color=colour, label=name)
         axis.axvline(change, color="#555555", lw=0.8, ls="--")
         axis.set(title=title, xlabel="samples")
     axes[0].set_ylabel("regret so far")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    legend_below(figure, 4)
     return figure

@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.floating[Any]]
 SYSTEM_MODELS = ("paper", "exact")
-RESPONSE_MODELS = ("paper", "worst", "average")
-EXACT_MODELS = ("worst", "average")
+MODEL_NAMES = {
+    "paper": "the paper's formulas",
+    "worst": "exact, offloads first",
+    "average": "exact, offloads anywhere",
+}
+RESPONSE_MODELS, EXACT_MODELS = tuple(MODEL_NAMES), ("worst", "average")
 _NEGLIGIBLE = 1e-3  # batch sizes below it are not told from zero
 
 
@@ -340,20 +344,21 @@ class TimingModel:
 
 def papers_choice(
     timing: TimingModel, offload_ratios: ArrayLike, network_times: ArrayLike, alpha: float, model: str = "worst"
-) -> tuple[Floats, Floats]:
+) -> tuple[Floats, Floats, Floats]:
     """How the paper's M* does in the exact f, for all pairs of offload ratio (r,) and network time (k,), ms.
 
-    Returns the paper's M* over the exact one, and the extra f, ms, both of shape (k, r). Offload ratios lie in (0, 1].
+    Returns the paper's M* over the exact one, the extra f, and the least f, ms, all of shape (k, r). Offload ratios lie
+    in (0, 1].
 
     Examples
     --------
     >>> timing = TimingModel(tau_ed=1.48, tau_es=4.41, tau_tx=4.93, tau_nw=20.0)
-    >>> excess, extra = papers_choice(timing, [0.421], [20.0], alpha=0.5)
-    >>> float(excess[0, 0]), float(extra[0, 0].round(3))
-    (3.0, 0.624)
+    >>> excess, extra, least = papers_choice(timing, [0.421], [20.0], alpha=0.5)
+    >>> float(excess[0, 0]), float(extra[0, 0].round(3)), float(least[0, 0].round(1))
+    (3.0, 0.624, 13.8)
     """
     checks.choice("model", model, EXACT_MODELS)
-    excess, extra = [], []
+    excess, extra, least = [], [], []
     for network_time in checks.reals("network_times", network_times, 0, np.finfo(float).max):
         at = replace(timing, tau_nw=float(network_time))
         paper = at.optimal_batch_size(offload_ratios, alpha).integer.astype(int)
@@ -361,8 +366,9 @@ def papers_choice(
         sizes = np.arange(1, 2 * paper.max() + 2)
         curves = at.objective(sizes[:, None], offload_ratios, alpha, model)
         excess.append(paper / (curves.argmin(axis=0) + 1))
-        extra.append(curves[paper - 1, np.arange(paper.size)] - curves.min(axis=0))
-    return np.array(excess), np.array(extra)
+        least.append(curves.min(axis=0))
+        extra.append(curves[paper - 1, np.arange(paper.size)] - least[-1])
+    return np.array(excess), np.array(extra), np.array(least)
 
 
 def _sent(size: Floats, ratio: Floats) -> Floats:

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from hi_lib.figures import DATASET_COLOURS, PLAIN, batch_size_axis, name_beside, plain_ticks
+from hi_lib.figures import DATASET_COLOURS, PLAIN, band, batch_size_axis, legend_below, name_beside, plain_ticks
+from hi_lib.timing import MODEL_NAMES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,11 +29,6 @@ MODEL_LINES: dict[str, dict[str, Any]] = {
     "paper": {"linestyle": "-"},
     "worst": {"linestyle": (0, (4, 2))},
     "average": {"linestyle": (0, (1, 1))},
-}
-MODEL_TITLES = {
-    "paper": "the paper's formulas",
-    "worst": "exact, offloads first in the batch",
-    "average": "exact, offloads anywhere",
 }
 POLICY_COLOURS = {
     "vanilla": "#999999",
@@ -62,16 +58,8 @@ def _draw_lanes(axis: Axes, intervals: list[Interval], offloaded: Sequence[bool]
     for interval in intervals:
         row, width = lanes.index(interval.lane), interval.end - interval.start
         accepted = interval.lane == "device" and interval.sample is not None and not offloaded[interval.sample]
-        axis.barh(
-            row,
-            width,
-            left=interval.start,
-            height=0.78,
-            color=LANE_COLOURS[interval.lane],
-            alpha=0.45 if accepted else 1,
-            edgecolor="white",
-            linewidth=0.8,
-        )
+        look = {"color": LANE_COLOURS[interval.lane], "alpha": 0.45 if accepted else 1, "edgecolor": "white", "lw": 0.8}
+        axis.barh(row, width, height=0.78, left=interval.start, **look)  # type: ignore[arg-type]
         if interval.sample is not None:
             axis.text(interval.start + width / 2, row, str(interval.sample + 1), ha="center", va="center", fontsize=6.5)
     axis.set_yticks(range(len(lanes)), lanes)
@@ -100,12 +88,20 @@ def objective(panels: Mapping[str, tuple[TimingModel, float]], alphas: Sequence[
         axis.set(yscale="log", ylabel="f(M) (ms)")
         batch_size_axis(axis, [2**k for k in range(int(np.log2(largest)) + 1)])
         plain_ticks(axis, [1, 2, 5, 10, 20, 50, 100, 200, 500])
-    marks = [
-        Line2D([], [], marker="o", ms=8, mfc="none", mec="#333333", ls="", label="M†, real minimiser"),
-        Line2D([], [], marker="o", ms=4, color="#333333", ls="", label="M*, best integer"),
-        Line2D([], [], marker="s", ms=9, mfc="none", mec="#333333", ls="", label="vanilla HI, exact"),
-    ]
-    figure.legend(handles=marks, loc="outside lower center", ncols=3)
+    marks = {
+        "M†, real minimiser": ("o", 8, "none"),
+        "M*, best integer": ("o", 4, "#333333"),
+        "vanilla HI, exact": ("s", 9, "none"),
+    }
+    look: dict[str, Any] = {"color": "#333333", "ls": ""}
+    legend_below(
+        figure,
+        3,
+        [
+            Line2D([], [], marker=mark, ms=ms, mfc=fill, label=label, **look)
+            for label, (mark, ms, fill) in marks.items()
+        ],
+    )
     return figure
 
 
@@ -131,14 +127,8 @@ def optimal_batch_size(
             axis.xaxis.set_major_formatter(PLAIN)
         plain_ticks(axis, [1, 2, 3, 5, 10, 20, 50])
     axes[0][0].set_ylabel("batch size")
-    figure.legend(
-        handles=[
-            Line2D([], [], color="#333333", label="M*, best integer"),
-            Line2D([], [], color="#333333", linewidth=0.7, label="M†, real minimiser"),
-        ],
-        loc="outside lower center",
-        ncols=2,
-    )
+    widths = {"M*, best integer": 1.6, "M†, real minimiser": 0.7}
+    legend_below(figure, 2, [Line2D([], [], color="#333333", lw=lw, label=label) for label, lw in widths.items()])
     return figure
 
 
@@ -162,10 +152,8 @@ def exact_against_paper(timing: TimingModel, offload_ratio: float, alphas: Seque
     for axis, title in zip(axes, titles, strict=True):
         axis.set(title=title, ylabel="ms", ylim=(0, None))
         batch_size_axis(axis, [2**k for k in range(int(np.log2(largest)) + 1)])
-    handles = [
-        Line2D([], [], color="#333333", label=MODEL_TITLES[model], **MODEL_LINES[model]) for model in MODEL_LINES
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    handles = [Line2D([], [], color="#333333", label=MODEL_NAMES[model], **line) for model, line in MODEL_LINES.items()]
+    legend_below(figure, 3, handles)
     return figure
 
 
@@ -207,14 +195,12 @@ def queue(table: pd.DataFrame, capacity: Mapping[int, float], exact: pd.DataFram
     colours = mpl.colormaps["viridis"](np.linspace(0, 0.85, len(capacity)))
     for (size, limit), colour in zip(capacity.items(), colours, strict=True):
         rows = table[table["batch_size"] == size]
-        axis.plot(rows["rate"], rows["mean"], color=colour, lw=1.4, label=f"M = {size}")
-        low, high = rows["mean"] - 2 * rows["error"], rows["mean"] + 2 * rows["error"]
-        axis.fill_between(rows["rate"], low, high, color=colour, alpha=0.25, lw=0)
+        band(axis, rows["rate"], rows["mean"], rows["error"], color=colour, lw=1.4, label=f"M = {size}")
         axis.axvline(limit, color=colour, linestyle=":", lw=1)
     axis.plot(exact["rate"], exact["mean"], "o", ms=4, mfc="none", mec="#D55E00", label="Pollaczek–Khinchine, M = 1")
     axis.set(yscale="log", xlabel="arrivals a second", ylabel="mean response (ms)", ylim=(10, 1000))
     plain_ticks(axis, [10, 20, 50, 100, 200, 500, 1000])
-    figure.legend(loc="outside lower center", ncols=4)
+    legend_below(figure, 4)
     return figure
 
 
@@ -236,7 +222,7 @@ def overdispersion(table: pd.DataFrame) -> Figure:
         batch_size_axis(axis, table["batch_size"].unique())
     axes[0].set_yscale("log", base=2)
     axes[0].yaxis.set_major_formatter(PLAIN)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    legend_below(figure, 3)
     return figure
 
 
@@ -251,12 +237,12 @@ def response_laws(laws: Mapping[int, ResponseLaw], found: Mapping[int, Any], tai
         simulated = [(found[size] > mark * (1 + 1e-9)).mean() for mark in marks]
         axis.plot(marks, simulated, "o", ms=4, mfc="white", mec=colour)
     for tail in tails:
-        axis.axhline(tail, color="#777777", lw=0.8, ls=":")
+        axis.plot(times[[0, -1]], [tail, tail], color="#777777", lw=0.8, ls=":")
         name_beside(axis, f"{tail:.0%} late", (times[-1], tail), "#555555")
     axis.set(yscale="log", xlabel="deadline (ms)", ylabel="P(response > deadline)", ylim=(1e-3, 0.7))
     plain_ticks(axis, [0.001, 0.01, 0.1, 0.5])
     _logarithmic(axis, [20, 30, 50, 100, 200])
-    figure.legend(loc="outside lower center", ncols=len(laws))
+    legend_below(figure, len(laws))
     return figure
 
 
@@ -272,9 +258,9 @@ def deadline_optimum(table: pd.DataFrame, limits: Mapping[float, float]) -> Figu
         for axis, column in zip(axes, ("batch_size", "system_time"), strict=True):
             axis.step(rows["deadline"], rows[column], where="post", color=colour, label=f"at most {miss:.0%} late")
             axis.axvline(limits[miss], color=colour, lw=0.8, ls=":")
-    for axis, label in zip(axes, ("largest batch in time M*", "system time t_s (ms)"), strict=True):
+    for axis, label in zip(axes, ("largest batch in time", "system time t_s (ms)"), strict=True):
         axis.set(xlabel="deadline (ms)", ylabel=label, ylim=(0, None))
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    legend_below(figure, 3)
     return figure
 
 
@@ -285,16 +271,19 @@ def pareto(table: pd.DataFrame, columns: Mapping[str, str], labelled: Sequence[i
     the front.
     """
     figure, axis = plt.subplots(figsize=(6.4, 3.6))
-    for (column, label), colour in zip(columns.items(), ("#333333", "#0072B2", "#D55E00"), strict=True):
+    below: dict[str, Any] = {"xytext": (-4, -4), "va": "top", "ha": "right"}
+    above: dict[str, Any] = {"xytext": (3, 4), "va": "bottom"}
+    for (column, label), colour, place in zip(
+        columns.items(), ("#333333", "#0072B2", "#D55E00"), (below, above, above), strict=True
+    ):
         front = table[f"{column}_front"]
         axis.plot(table[column][front], table["system_time"][front], "-", lw=1, color=colour)
         axis.plot(table[column][front], table["system_time"][front], "o", ms=3.5, color=colour, label=label)
         for _, row in table[table["batch_size"].isin(labelled)].iterrows():
-            place = {"xytext": (3, 4), "va": "bottom"}
             name_beside(axis, f"{row['batch_size']:.0f}", (row[column], row["system_time"]), colour, **place)
     axis.set(xlabel="response time (ms)", ylabel="system time t_s (ms)")
     _logarithmic(axis, [15, 20, 30, 50, 100, 200, 300])
-    figure.legend(loc="outside lower center", ncols=3)
+    legend_below(figure, 3)
     return figure
 
 
@@ -310,16 +299,13 @@ def price_over_time(means: Mapping[str, Any], prices: Mapping[str, Mapping[str, 
         axes[0, column].set(title=title, ylim=(0, 220))
         for policy, paths in prices[title].items():
             total = np.cumsum(paths, axis=1)[:, ::every] / 1000
-            middle, error = total.mean(axis=0), 2 * total.std(axis=0, ddof=1) / np.sqrt(len(total))
-            axes[1, column].plot(x, middle, color=POLICY_COLOURS[policy], label=policy)
-            axes[1, column].fill_between(
-                x, middle - error, middle + error, color=POLICY_COLOURS[policy], alpha=0.2, lw=0
-            )
+            error = total.std(axis=0, ddof=1) / np.sqrt(len(total))
+            band(axes[1, column], x, total.mean(axis=0), error, color=POLICY_COLOURS[policy], label=policy)
         axes[1, column].axhline(0, color="#333333", lw=0.9, ls="--")
         axes[1, column].set(xlabel="samples")
     axes[0, 0].set_ylabel("mean τ_nw (ms)")
     axes[1, 0].set_ylabel("f above best fixed M,\nsummed up (s)")
-    figure.legend(*axes[1, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    legend_below(figure, 4)
     return figure
 
 
@@ -332,14 +318,12 @@ def burst_gain(table: pd.DataFrame) -> Figure:
     names = table["policy"].unique()
     colours = dict(zip(names, ("#0072B2", "#56B4E9", "#009E73", "#333333"), strict=False))
     for name, rows in table.groupby("policy", sort=False):
-        line = "--" if name.startswith("informed") else "o-"
-        axis.plot(rows["length"], rows["gain"], line, ms=3.5, color=colours[name], label=name)
-        low, high = rows["gain"] - 2 * rows["error"], rows["gain"] + 2 * rows["error"]
-        axis.fill_between(rows["length"], low, high, color=colours[name], alpha=0.2, lw=0)
+        line = {"ls": "--"} if name.startswith("informed") else {"marker": "o", "ms": 3.5}
+        band(axis, rows["length"], rows["gain"], rows["error"], color=colours[name], label=name, **line)
     axis.axhline(0, color="#333333", lw=0.9)
     axis.set(xlabel="mean length of a burst (samples)", ylabel="gain over the best fixed M (% of f)")
     _logarithmic(axis, sorted(table["length"].unique()))
-    figure.legend(loc="outside lower center", ncols=2)
+    legend_below(figure, 2)
     return figure
 
 
@@ -355,7 +339,7 @@ def deadline_over_time(means: Any, late: Mapping[str, Any], target: float, windo
         )
     axes[1].axhline(100 * target, color="#333333", lw=0.9, ls="--")
     axes[1].set(xlabel="samples", ylabel="late answers (%)", ylim=(0, None))
-    figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    legend_below(figure, 3, axes[1].lines)
     return figure
 
 
@@ -370,7 +354,7 @@ def evaluation(found: Evaluation) -> Figure:
         best = found.optima[model]
         grid = np.arange(1, min(4 * max(64, sizes.max()), 4096) + 1)
         curve = found.timing.objective(grid, found.offload_ratio, found.alpha, model)
-        right.plot(grid, curve, color=colour, label=f"{MODEL_TITLES[model]}: M* = {best.integer:g}")
+        right.plot(grid, curve, color=colour, label=f"{MODEL_NAMES[model]}: M* = {best.integer:g}")
         if best.integer <= grid[-1]:
             right.plot(best.integer, best.objective, "o", ms=5, color=colour)
     right.set(title=f"objective f (ms), α = {found.alpha:g}", yscale="log")

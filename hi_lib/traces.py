@@ -264,30 +264,28 @@ _files_read: dict[str, str] = {}
 
 def _noted(name: str, path: Path) -> str:
     """Hash of a file that is about to be read; refused if it is registered with another one."""
-    entry, status = registry().get(name), path.stat()
-    _files_read[name] = sha256 = _hash(path, status.st_mtime_ns, status.st_size)
+    entry = registry().get(name)
+    _files_read[name] = sha256 = file_sha256(path)
     if entry:
-        _same_hash(path, sha256, entry.sha256)
+        verify_hash(path, entry.sha256)
     return sha256
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file's content; counted anew when the file has changed."""
+    status = path.stat()
+    return _hash(path, status.st_mtime_ns, status.st_size)
 
 
 @functools.lru_cache(maxsize=64)
 def _hash(path: Path, _modified: int, _size: int) -> str:
-    return file_sha256(path)
-
-
-def file_sha256(path: Path) -> str:
-    """Hex digest of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def verify_hash(path: Path, sha256: str) -> None:
     """Raise ValueError unless the file has the given hash (or one that begins so, where only that is known)."""
-    _same_hash(path, file_sha256(path), sha256)
-
-
-def _same_hash(path: Path, found: str, sha256: str) -> None:
+    found = file_sha256(path)
     if not sha256 or not found.startswith(sha256):
         raise ValueError(
             f"{path} has sha256 {found[:12]}…, but {REGISTRY.name} says {sha256[:12]}…: "

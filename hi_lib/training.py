@@ -20,11 +20,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hi_lib import checks
+from hi_lib.classifiers import CIFAR10_MEAN
 
 Progress = Callable[[int, float], None]
 """Takes the number of steps done since the last call and the loss of the last one."""
 
-MEAN, DEVIATION = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+DEVIATION = (0.2470, 0.2435, 0.2616)
 _PAD = 4  # pixels around a picture, from which a crop of the old size is taken
 _PART = 1000  # pictures classified at once
 
@@ -178,7 +179,7 @@ def classifier(model: nn.Module, threads: int) -> Callable[[NDArray[np.uint8]], 
 
 def normalised(pictures: Tensor) -> Tensor:
     """Pictures (n, 3, 32, 32) of uint8 as the network wants them: float32, mean 0 and deviation 1 over CIFAR-10."""
-    mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, DEVIATION))
+    mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in (CIFAR10_MEAN, DEVIATION))
     return ((pictures / 255 - mean) / deviation).to(memory_format=torch.channels_last)
 
 

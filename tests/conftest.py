@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 import hi_lib as hi
-from hi_lib import book, printing
+from hi_lib import book
 
 settings.register_profile("batch-hi", deadline=None, derandomize=True, max_examples=100)
 settings.load_profile("batch-hi")
@@ -33,7 +33,7 @@ def traces(draw, max_size: int = 60) -> hi.Trace:
 costs = st.floats(0, 1)
 batch_sizes = st.integers(1, 70)
 
-CHROMIUM = printing.find_chromium()
+CHROMIUM = book.chromium()
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 
 

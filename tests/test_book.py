@@ -20,7 +20,7 @@ from hi_lib import book, traces
 PAGES = sorted(str(path.relative_to(book.HTML)) for path in book.HTML.glob("*/*.html") if "_" not in path.parts[-2][:1])
 SIZES = {"desktop": (1280, 900, "light"), "phone": (390, 844, "dark")}
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
-SHARED = (".js", ".css", ".woff", ".woff2")
+PRINTER = book.ROOT / ".ci" / "pdf.py"
 
 
 def test_the_book_has_every_page():
@@ -210,8 +210,8 @@ def test_every_figure_says_how_it_was_made(page):
 @pytest.mark.usefixtures("browser")
 def test_paper_is_the_same_every_time(tmp_path):
     (tmp_path / "page.html").write_text("<h1>One</h1>")
-    code = "import sys; from pathlib import Path; from hi_lib import printing as p\n"
-    code += "for name in 'ab': p.to_pdf(Path('page.html').resolve(), Path(name), p.chromium())"
+    code = f"import runpy; from pathlib import Path; to_pdf = runpy.run_path({str(PRINTER)!r})['to_pdf']\n"
+    code += f"for name in 'ab': to_pdf(Path('page.html').resolve(), Path(name), {book.chromium()!r})"
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)  # a second playwright needs its own process
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert (tmp_path / "a").read_bytes().startswith(b"%PDF")

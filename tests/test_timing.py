@@ -160,7 +160,7 @@ def test_misestimation_costs_nothing_without_an_error():
 @pytest.mark.parametrize("model", ["worst", "average"])
 def test_the_map_of_the_papers_choice_agrees_with_the_optimum(model):
     ratios, network_times = np.array([0.05, 0.3, 0.421, 1]), np.array([0.0, 5, 20, 90])
-    excess, extra = papers_choice(TIMING, ratios, network_times, 0.7, model)
+    excess, extra, least = papers_choice(TIMING, ratios, network_times, 0.7, model)
     for row, network_time in enumerate(network_times):
         timing = hi.TimingModel(TIMING.tau_ed, TIMING.tau_es, TIMING.tau_tx, network_time)
         for column, ratio in enumerate(ratios):
@@ -168,6 +168,7 @@ def test_the_map_of_the_papers_choice_agrees_with_the_optimum(model):
             assert excess[row, column] == pytest.approx(paper.integer / exact.integer)
             cost = timing.objective(paper.integer, ratio, 0.7, model) - exact.objective
             assert extra[row, column] == pytest.approx(cost, abs=1e-9)
+            assert least[row, column] == pytest.approx(exact.objective)
 
 
 def test_the_condition_for_batches_to_pay():

@@ -55,11 +55,9 @@
   // ---- The page. ----
 
   const root = document.getElementById("hi-explorer");
-  if (!root) return;
-  const { presets, fields } = JSON.parse(document.getElementById("hi-explorer-data").textContent);
-  const MODELS = ["paper", "worst", "average"];
+  const { presets, fields, models } = JSON.parse(document.getElementById("hi-explorer-data").textContent);
+  const MODELS = Object.keys(models);
   const COLOURS = { paper: "#888888", worst: "#D55E00", average: "#0072B2" };
-  const NAMES = { paper: "the paper's formulas", worst: "exact, offloads first", average: "exact, offloads anywhere" };
   const LARGEST = 4096;
 
   const number = (id) => root.querySelector(`#hi-${id}`);
@@ -143,7 +141,7 @@
       for (const model of MODELS) {
         if (panel === 0 && model === "average") continue; // the exact system time does not depend on the order
         traces.push({
-          ...axes, x: sizes, y: sizes.map((M) => time(M, s, model)), mode: "lines", name: NAMES[model],
+          ...axes, x: sizes, y: sizes.map((M) => time(M, s, model)), mode: "lines", name: models[model],
           legendgroup: model, showlegend: panel === 2, line: { color: COLOURS[model], width: 2 },
         });
         if (panel === 2 && best[model].size <= last) {
@@ -179,11 +177,15 @@
     slider(id).value = value;
   };
 
-  const apply = () => {
+  const fill = () => {
     const chosen = presets[preset.value];
     if (!chosen) return;
     for (const [id, value] of Object.entries(chosen.values)) set(id, value);
     set("rho", chosen.ratios[beta.value]);
+  };
+
+  const apply = () => {
+    fill();
     update();
   };
 
@@ -212,23 +214,20 @@
       preset.value = found.get("preset");
       offerBetas();
       if (found.get("beta") in presets[preset.value].ratios) beta.value = found.get("beta");
-      apply();
+      fill();
     } else if (held.length) own();
     for (const field of held) set(field.id, found.get(field.id));
-    if (held.length) update();
+    update();
   };
 
   for (const field of fields) {
-    number(field.id).addEventListener("input", () => {
-      slider(field.id).value = number(field.id).value;
-      own();
-      update();
-    });
-    slider(field.id).addEventListener("input", () => {
-      number(field.id).value = slider(field.id).value;
-      own();
-      update();
-    });
+    for (const [moved, follower] of [[number, slider], [slider, number]]) {
+      moved(field.id).addEventListener("input", () => {
+        follower(field.id).value = moved(field.id).value;
+        own();
+        update();
+      });
+    }
   }
   preset.addEventListener("change", choose);
   beta.addEventListener("change", apply);

@@ -1,11 +1,8 @@
-"""Benchmarks: what a round costs, in time and memory. The results are committed, with the machine's name."""
+"""What a round costs, in time and memory; run by `make bench`. The results are committed, with the machine's name."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
-import os
-import platform
 import re
 import resource
 import statistics
@@ -20,6 +17,7 @@ import numpy as np
 from hi_lib import regret
 from hi_lib.forecaster import Forecaster
 from hi_lib.learners import _engine, replay
+from hi_lib.measure import machine
 from hi_lib.streaming import HILF
 from hi_lib.traces import Trace, synthetic_trace, write_data
 
@@ -119,8 +117,7 @@ def _timed(work: Callable[[], object]) -> float:
 
 def _peak_memory(name: str, n: int) -> float:
     """Peak resident memory in MB of a process that makes a trace and does this once."""
-    code = f"from hi_lib import bench; print(bench.peak_of_this_process({name!r}, {n}))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, __file__, name, str(n)], capture_output=True, text=True, check=True)
     return float(done.stdout)
 
 
@@ -133,15 +130,8 @@ def peak_of_this_process(name: str, n: int) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
-def machine(*packages: str) -> dict[str, str | int]:
-    """Name of this machine, and versions of Python and some packages."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    found: dict[str, str | int] = {
-        "processor": models[0] if models else platform.processor() or platform.machine(),
-        "cores": os.cpu_count() or 1,
-        "system": platform.system(),
-        "python": platform.python_version(),
-    }
-    return found | {package: importlib.metadata.version(package) for package in packages}
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        print(peak_of_this_process(sys.argv[1], int(sys.argv[2])))
+    else:
+        print(f"written: {run()}")

@@ -1,16 +1,19 @@
-"""The whole book as one PDF, printed by headless Chromium."""
+"""Print the whole book as one PDF, _build/batch-hi.pdf, by headless Chromium; run by `make pdf`, as `pdf.py PROFILE`.
 
-from __future__ import annotations
+The same book gives the same bytes.
+"""
 
-import os
 import re
-import shutil
+import sys
+import tempfile
 from pathlib import Path
 
-from hi_lib.traces import writable
+from playwright.sync_api import sync_playwright
+
+from hi_lib import book
 
 # What paper needs: notes below figures unfolded, what stands in for scripts shown, formulas set, pictures there.
-_PREPARE = """async () => {
+PREPARE = """async () => {
   document.documentElement.dataset.theme = "light";
   document.querySelectorAll(".hi-provenance").forEach((note) => (note.open = true));
   document.querySelectorAll("article noscript").forEach((part) => {
@@ -21,39 +24,31 @@ _PREPARE = """async () => {
   await Promise.all([...document.images].map((image) => image.decode()));
   await window.MathJax?.startup.promise;
 }"""
-_FOOTER = '<div style="font-size:7px;width:100%;text-align:center"><span class="pageNumber"></span></div>'
+FOOTER = '<div style="font-size:7px;width:100%;text-align:center"><span class="pageNumber"></span></div>'
 
 
-def chromium() -> str:
-    """Path of an installed Chromium or Chrome.
-
-    Raises
-    ------
-    ValueError
-        There is none.
-    """
-    found = find_chromium()
-    if found is None:
-        raise ValueError("printing needs Chromium, which was not found: install it (apt-get install chromium)")
-    return found
-
-
-def find_chromium() -> str | None:
-    """The same, or None."""
-    return next((path for name in ("chromium", "google-chrome", "chrome") if (path := shutil.which(name))), None)
+def main(profile: str) -> None:
+    """Render the book on one page, and print that."""
+    browser = book.chromium()
+    if browser is None:
+        sys.exit("error: printing needs Chromium, which was not found: install it (apt-get install chromium)")
+    book.BUILD.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=book.BUILD) as folder:
+        try:
+            page = book.one_page(Path(folder) / "page", profile)
+        except (ValueError, book.BuildError) as error:
+            sys.exit(f"error: {error}")
+        printed = to_pdf(page, Path(folder) / "book.pdf", browser)
+        print(f"written: {printed.replace(book.BUILD / 'batch-hi.pdf')}")
 
 
 def to_pdf(page: Path, target: Path, browser: str) -> Path:
-    """Print a local page to a PDF, A4; the same page gives the same bytes."""
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        raise ValueError("printing needs the extra `pdf`: make pdf installs it") from None
+    """Print a local page, A4, with page numbers and an outline."""
     with sync_playwright() as playwright:
         chrome = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox", "--disable-gpu"])
         tab = chrome.new_page()
         tab.goto(page.as_uri(), wait_until="load")
-        tab.evaluate(_PREPARE)
+        tab.evaluate(PREPARE)
         content = tab.pdf(
             format="A4",
             scale=0.8,
@@ -61,14 +56,15 @@ def to_pdf(page: Path, target: Path, browser: str) -> Path:
             print_background=True,
             display_header_footer=True,
             header_template="<i></i>",
-            footer_template=_FOOTER,
+            footer_template=FOOTER,
             outline=True,
             tagged=True,
         )
         chrome.close()
     # The dates of printing, as long as they were: what comes after them must not move.
-    content = re.sub(rb"(/(?:Creation|Mod)Date \(D:)\d{14}", rb"\g<1>20000101000000", content)
-    target = writable(target)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    part.write_bytes(content)
-    return part.replace(target)
+    target.write_bytes(re.sub(rb"(/(?:Creation|Mod)Date \(D:)\d{14}", rb"\g<1>20000101000000", content))
+    return target
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
