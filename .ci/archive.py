@@ -45,7 +45,7 @@ def source_files() -> list[str]:
     """What git knows of; in an unpacked archive, what its manifest lists."""
     if (ROOT / ".git").exists():
         done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
-        return [path for path in done.stdout.split("\0") if path]
+        return [path for path in done.stdout.split("\0") if (ROOT / path).is_file()]
     lines = (ROOT / MANIFEST).read_text(encoding="utf-8").splitlines()
     return [path for line in lines if not (path := line.split("  ", 1)[1]).startswith("rendered/")]
 

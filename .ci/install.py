@@ -28,16 +28,16 @@ def main(extra: str) -> None:
             subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], check=True)
         unfinished.touch()
         print(f"installing what 'make {extra}' needs (the first time takes about a minute) …", flush=True)
-        install(extra)
+        install(extra, lock.fileno())
         unfinished.unlink()
         done.touch()
 
 
-def install(extra: str) -> None:
-    """Let pip do it; show its main steps, and all that it has to say when it fails."""
+def install(extra: str, lock: int) -> None:
+    """Let pip do it, and hold the lock as long as it lives, even without us; show its main steps."""
     command = [VENV / "bin" / "pip", "--disable-pip-version-check", "install", "--progress-bar", "off"]
     command += ["-c", "requirements.lock", "-e", f".[{extra}]"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as pip:
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, pass_fds=[lock]) as pip:
         for line in pip.stdout or ():
             if line.startswith(WORTH_SHOWING):
                 print(line.rstrip()[:100], flush=True)

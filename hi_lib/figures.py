@@ -75,6 +75,11 @@ def table(name: str, frame: pd.DataFrame) -> Styler:
     return frame.style.set_uuid(name)
 
 
+def scientific(value: float) -> str:
+    """2.6e−12, with a sign at which no line breaks."""
+    return f"{value:.1e}".replace("-", "−")
+
+
 def trace_title(name: str) -> str:
     """Data set and S-ML of a shipped trace as they stand in figures; any other name stays as it is."""
     return _TRACE_TITLES.get(name, name)
