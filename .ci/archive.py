@@ -7,6 +7,7 @@ The same files give the same bytes: names in order, no dates, no owners. MANIFES
 import hashlib
 import os
 import subprocess
+import sys
 import tomllib
 import zipfile
 from pathlib import Path
@@ -25,7 +26,8 @@ def main() -> None:
     rendered = [path for path in sorted((BUILD / "html").rglob("*")) if path.is_file()]
     files |= {f"rendered/{path.relative_to(BUILD)}": path.read_bytes() for path in rendered}
     printed = BUILD / "batch-hi.pdf"
-    if printed.is_file():
+    of_this_book = printed.is_file() and printed.stat().st_mtime > (BUILD / "html" / "index.html").stat().st_mtime
+    if of_this_book:
         files["rendered/batch-hi.pdf"] = printed.read_bytes()
     manifest = "".join(f"{hashlib.sha256(files[path]).hexdigest()}  {path}\n" for path in sorted(files))
     target = BUILD / f"{name}.zip"
@@ -33,11 +35,10 @@ def main() -> None:
     with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for path, content in sorted((files | {MANIFEST: manifest.encode()}).items()):
             entry = zipfile.ZipInfo(f"{name}/{path}", NEVER)
-            executable = not path.startswith("rendered/") and path != MANIFEST and os.access(ROOT / path, os.X_OK)
-            entry.external_attr = (0o755 if executable else 0o644) << 16
+            entry.external_attr = (0o755 if content.startswith(b"#!") else 0o644) << 16
             archive.writestr(entry, content, zipfile.ZIP_DEFLATED, 9)
     part.replace(target)
-    without = "" if printed.is_file() else "; without the PDF, which make pdf prints"
+    without = "" if of_this_book else "; without a PDF: make pdf prints one"
     print(f"{target.relative_to(ROOT)}: {len(files)} files, {target.stat().st_size / 1e6:.1f} MB{without}")
 
 
@@ -46,6 +47,8 @@ def source_files() -> list[str]:
     if (ROOT / ".git").exists():
         done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
         return [path for path in done.stdout.split("\0") if (ROOT / path).is_file()]
+    if not (ROOT / MANIFEST).is_file():
+        sys.exit(f"error: what belongs to the project is told by git or by {MANIFEST}, and neither is here")
     lines = (ROOT / MANIFEST).read_text(encoding="utf-8").splitlines()
     return [path for line in lines if not (path := line.split("  ", 1)[1]).startswith("rendered/")]
 

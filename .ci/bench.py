@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import resource
@@ -73,17 +74,22 @@ def _plain(trace: Trace) -> Task:
 
 
 def _streaming(trace: Trace) -> Task:
-    """A round of the streaming learner that has met the other confidences before."""
+    """A round of the streaming learner that has met the other confidences before, and meets a new one."""
     rounds = min(200, len(trace) // 8)
-    learner = HILF(BETA, _learning_rate(trace), seed=0)
-    learner.update(trace.confidence[rounds:], trace.correct[rounds:])
+    met = HILF(BETA, _learning_rate(trace), seed=0)
+    met.update(trace.confidence[rounds:], trace.correct[rounds:])
 
-    def work() -> None:
-        for t in range(rounds):
-            learner.decide(trace.confidence[t : t + 1])
-            learner.update(trace.confidence[t : t + 1], trace.correct[t : t + 1])
+    def once() -> float:
+        learner = copy.deepcopy(met)
 
-    return lambda: _timed(work) / rounds
+        def work() -> None:
+            for t in range(rounds):
+                learner.decide(trace.confidence[t : t + 1])
+                learner.update(trace.confidence[t : t + 1], trace.correct[t : t + 1])
+
+        return _timed(work) / rounds
+
+    return once
 
 
 def _engine_only(trace: Trace) -> Task:

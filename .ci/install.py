@@ -1,7 +1,7 @@
 """Make .venv and install what one extra needs, by exact pins; run by make, as `install.py EXTRA`.
 
-Two at once wait for each other. An installation that was killed half-way is thrown away: pip takes half a package for
-a whole one.
+Two at once wait for each other. An environment whose installation was killed half-way is made anew, with all that was
+in it: pip takes half a package for a whole one.
 """
 
 import fcntl
@@ -11,6 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
+UNFINISHED = ROOT / ".venv.unfinished"  # holds the extras of an installation that has begun, and not ended
 WORTH_SHOWING = ("Downloading", "Installing", "Successfully")
 
 
@@ -20,23 +21,28 @@ def main(extra: str) -> None:
         sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}. Try: make PYTHON=python3.12 …")
     with (ROOT / ".venv.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        done, unfinished = VENV / f"{extra}.installed", VENV / "unfinished"
-        pins = [ROOT / "pyproject.toml", ROOT / "requirements.lock"]
-        if done.exists() and done.stat().st_mtime >= max(path.stat().st_mtime for path in pins):
+        done = VENV / f"{extra}.installed"
+        newest = max((ROOT / name).stat().st_mtime for name in ("pyproject.toml", "requirements.lock"))
+        if not UNFINISHED.exists() and done.exists() and done.stat().st_mtime >= newest:
             return  # somebody else did it while we waited
-        if unfinished.exists() or not (VENV / "bin" / "pip").exists():
+        extras, whole = {extra}, (VENV / "bin" / "pip").exists() and not UNFINISHED.exists()
+        if not whole:
+            lost = UNFINISHED.read_text().split() if UNFINISHED.exists() else []
+            extras |= {*lost, *(path.stem for path in VENV.glob("*.installed"))}
+        UNFINISHED.write_text(" ".join(sorted(extras)))
+        if not whole:
             subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], check=True)
-        unfinished.touch()
-        print(f"installing what 'make {extra}' needs (the first time takes about a minute) …", flush=True)
-        install(extra, lock.fileno())
-        unfinished.unlink()
-        done.touch()
+        print(f"installing what 'make {extra}' needs (the first time takes a minute or two) …", flush=True)
+        install(sorted(extras), lock.fileno())
+        for each in extras:
+            (VENV / f"{each}.installed").touch()
+        UNFINISHED.unlink()
 
 
-def install(extra: str, lock: int) -> None:
+def install(extras: list[str], lock: int) -> None:
     """Let pip do it, and hold the lock as long as it lives, even without us; show its main steps."""
     command = [VENV / "bin" / "pip", "--disable-pip-version-check", "install", "--progress-bar", "off"]
-    command += ["-c", "requirements.lock", "-e", f".[{extra}]"]
+    command += ["-c", "requirements.lock", "-e", f".[{','.join(extras)}]"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, pass_fds=[lock]) as pip:
         for line in pip.stdout or ():
             if line.startswith(WORTH_SHOWING):

@@ -126,8 +126,8 @@ def load_claims(path: Path = CLAIMS) -> list[Claim]:
     return claims
 
 
-def evaluate(claims: list[Claim]) -> list[Outcome]:
-    """Compare claims with what is in results/.
+def evaluate(claims: list[Claim], folder: Path | None = None) -> list[Outcome]:
+    """Compare claims with what is in results/, or in another folder of results.
 
     Raises
     ------
@@ -136,7 +136,7 @@ def evaluate(claims: list[Claim]) -> list[Outcome]:
     """
     outcomes = []
     for claim in claims:
-        values = results.read_values(claim.notebook)
+        values = results.read_values(claim.notebook, folder)
         if values is None:
             raise ValueError(f"results of {claim.notebook} are missing (claim {claim.id}): run make book")
         for check in claim.checks:

@@ -107,8 +107,8 @@ def run(
     parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE, YAML values.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: _build/runs/NOTEBOOK.")] = None,
 ) -> None:
-    """Run one notebook with your own values; the book and its results stay as they are."""
-    from hi_lib import book
+    """Run one notebook, with your own values if any, and show its claims; the book and its results stay as they are."""
+    from hi_lib import book, claims
 
     folder = output or book.BUILD / "runs" / notebook
     try:
@@ -117,6 +117,9 @@ def run(
         with contextlib.suppress(OSError):
             folder.rmdir()  # unless it holds an earlier run
         raise ValueError(str(error).splitlines()[0]) from None
+    found = claims.evaluate([claim for claim in claims.load_claims() if claim.notebook == notebook], folder / "results")
+    if found:
+        console.print(_claim_table(found))
     console.print(f"{folder / notebook}.ipynb, data in {folder / 'results' / notebook}", markup=False)
 
 
@@ -334,12 +337,18 @@ def _make_one(name: str, images: Path | None, download: bool, epochs: int, threa
 @traces_app.command()
 @one_line_errors
 def verify() -> None:
-    """Check every registered file that is here against its hash; exit 2 at the first that differs."""
+    """Check every file of data/ against its registered hash; exit 2 at the first that differs or is missing."""
+    missing = []
     for name, entry in traces.registry().items():
         path = traces.DATA / name
-        if path.is_file():
-            traces.verify_hash(path, entry.sha256)
-            console.print(f"ok       {name}", markup=False)
+        if entry.origin.startswith(("hi ", "make ")):  # the others are sources, in $HI_DATA
+            if path.is_file():
+                traces.verify_hash(path, entry.sha256)
+                console.print(f"ok       {name}", markup=False)
+            else:
+                missing.append(name)
+    if missing:
+        raise ValueError(f"{', '.join(missing)} missing in {traces.DATA}: restore them (git checkout)")
 
 
 @timing_app.command()
@@ -391,13 +400,9 @@ def _bar(name: str, total: int | None = None) -> Iterator[Callable[..., None]]:
     """A progress bar; its function takes a count, and a loss to show beside it."""
     from rich import progress as bars
 
-    columns = [
-        bars.TextColumn("{task.description}"),
-        bars.BarColumn(),
-        bars.MofNCompleteColumn(),
-        bars.TimeElapsedColumn(),
-    ]
-    with bars.Progress(*columns, *([bars.TimeRemainingColumn()] if total else []), console=errors) as progress:
+    text, left = bars.TextColumn("{task.description}"), [bars.TimeRemainingColumn()] if total else []
+    columns = (text, bars.BarColumn(), bars.MofNCompleteColumn(), bars.TimeElapsedColumn(), *left)
+    with bars.Progress(*columns, console=errors) as progress:
         task = progress.add_task(name, total=total)
 
         def advance(count: int, loss: float | None = None) -> None:

@@ -46,9 +46,9 @@ def save_figure(notebook: str, name: str, figure: Figure) -> None:
     write_atomically(folder(notebook) / f"{name}.svg", as_svg(figure))
 
 
-def read_values(notebook: str) -> dict[str, Value] | None:
-    """Single numbers of a notebook; None if it has not run."""
-    path = folder(notebook) / "values.json"
+def read_values(notebook: str, below: Path | None = None) -> dict[str, Value] | None:
+    """Single numbers of a notebook, from a folder of results if not the usual one; None if it has not run."""
+    path = (below / notebook if below else folder(notebook)) / "values.json"
     if not path.is_file():
         return None
     try:

@@ -164,14 +164,9 @@ def learners(table: pd.DataFrame) -> Figure:
             rows = table[(table["title"] == title) & (table["batch_size"] == size)].groupby("learner")["regret"]
             mean, deviation = rows.mean(), rows.std()
             for place, name in enumerate(names):
-                colour = LEARNER_COLOURS[name]
-                look: dict[str, Any] = {
-                    "fmt": "o",
-                    "ms": 4,
-                    "color": colour,
-                    "mfc": colour if size == sizes[0] else "white",
-                }
-                axis.errorbar(place + shift, mean[name], 2 * deviation[name], **look)
+                colour, spread = LEARNER_COLOURS[name], 2 * deviation[name]
+                face = colour if size == sizes[0] else "white"
+                axis.errorbar(place + shift, mean[name], spread, fmt="o", ms=4, color=colour, mfc=face)
         axis.set(title=title, xticks=range(len(names)), yscale="log", ylim=(limits[0] / 1.4, limits[1] * 1.4))
         plain_ticks(axis, [10, 20, 50, 100, 200, 500, 1000])
         axis.set_xticklabels(names, rotation=60, ha="right", rotation_mode="anchor", fontsize=7.5)

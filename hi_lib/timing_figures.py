@@ -89,19 +89,14 @@ def objective(panels: Mapping[str, tuple[TimingModel, float]], alphas: Sequence[
         batch_size_axis(axis, [2**k for k in range(int(np.log2(largest)) + 1)])
         plain_ticks(axis, [1, 2, 5, 10, 20, 50, 100, 200, 500])
     marks = {
-        "M†, real minimiser": ("o", 8, "none"),
+        "M†, real minimiser": ("o", 8, ""),
         "M*, best integer": ("o", 4, "#333333"),
-        "vanilla HI, exact": ("s", 9, "none"),
+        "vanilla HI, exact": ("s", 9, ""),
     }
-    look: dict[str, Any] = {"color": "#333333", "ls": ""}
-    legend_below(
-        figure,
-        3,
-        [
-            Line2D([], [], marker=mark, ms=ms, mfc=fill, label=label, **look)
-            for label, (mark, ms, fill) in marks.items()
-        ],
-    )
+    keys = []
+    for label, (mark, size, fill) in marks.items():
+        keys += axes[0, 0].plot([], [], mark, ms=size, mfc=fill or "none", color="#333333", label=label)
+    legend_below(figure, 3, keys)
     return figure
 
 

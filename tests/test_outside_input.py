@@ -250,6 +250,6 @@ def test_notebooks_read_data_through_the_registry():
         code = [
             "".join(cell["source"]) for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"
         ]
-        for call in re.findall(r"(?:read_csv|read_text|read_bytes|open|loadtxt)\(.*", "\n".join(code)):
-            assert "data_file(" in call or "StringIO" in call or call.startswith("read_text"), (path.name, call)
+        for call in re.findall(r"(?:\.read_text|read_csv|read_bytes|\bopen|loadtxt)\(.*", "\n".join(code)):
+            assert "data_file(" in call or call == 'read_text(encoding="utf-8")', (path.name, call)
         assert not re.search(r"(?:TRACES|DATA) /", "\n".join(code)), path.name

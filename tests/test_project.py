@@ -1,5 +1,6 @@
 """What the files beside the code promise: packages, names, commands, prose without hand-written numbers."""
 
+import ast
 import inspect
 import json
 import re
@@ -184,10 +185,11 @@ def test_printed_commands_exist():
 
     from hi_lib.cli import app
 
-    text = (ROOT / "README.md").read_text() + (ROOT / "book" / "rerun.md").read_text()
+    pages = ("README.md", "CONTRIBUTING.md", "book/rerun.md", "book/appendix.md")
+    text = "".join((ROOT / page).read_text() for page in pages)
     code = "\n".join(re.findall(r"```bash\n.*?```|`[^`\n]+`", text, flags=re.DOTALL))
-    targets = set(re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-    assert set(re.findall(r"(?:^|`)make ([a-z]+)", code, flags=re.MULTILINE)) - targets == set()
+    targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make ([a-z-]+)", code, flags=re.MULTILINE)) - targets == set()
     commands = set(get_command(app).commands)
     assert set(re.findall(r"\bhi ([a-z]+)\b", code)) - commands == set()
 
@@ -215,3 +217,32 @@ def test_every_figure_is_pointed_to():
         for cell in json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text())["cells"]:
             if "mystnb" in cell["metadata"]:
                 assert f"{{numref}}`{cell['metadata']['mystnb']['figure']['name']}`" in text
+
+
+def test_modules_import_only_from_those_before_them():
+    listed = re.search(r"imports only from those before it:(.*?);", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)[
+        1
+    ]
+    order = re.findall(r"\w+", listed)
+    assert set(order) == {path.stem for path in (ROOT / "hi_lib").glob("*.py")} - {"__init__", "preload"}
+    for name in order:
+        tree = ast.parse((ROOT / "hi_lib" / f"{name}.py").read_text())
+        # Types do not count, nor does what a function imports when it needs it.
+        for node in tree.body:
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "hi_lib":
+                parts = node.module.split(".")[1:] or [alias.name for alias in node.names]
+                for imported in parts:
+                    assert order.index(imported) < order.index(name), (name, imported)
+
+
+def test_every_claim_is_tested_by_an_experiment_of_the_appendix():
+    text = (ROOT / "book" / "appendix.md").read_text()
+    rows = dict(re.findall(r"^\| ([CT][^|]*) \|[^|]*\| (E\d+) \|$", text, re.MULTILINE))
+    assigned = {}
+    for names, experiment in rows.items():
+        for kind, first, _, last in re.findall(r"([CT])(\d+)( to [CT](\d+))?", re.sub(r"( to )", r"\1", names)):
+            for number in range(int(first), int(last or first) + 1):
+                assigned[f"{kind}{number}"] = experiment
+    sections = dict(re.findall(r"^### (E\d+):.*?\n(.*?)(?=^##)", text, re.DOTALL | re.MULTILINE))
+    for claim in yaml.safe_load((ROOT / "book" / "claims.yml").read_text()):
+        assert f"hi run {claim['notebook']}\n" in sections[assigned[claim["id"]]], claim["id"]

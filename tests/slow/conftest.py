@@ -26,6 +26,10 @@ def checkout(tmp_path):
     for folder in (book.RESULTS, book.EXECUTED, book.HTML, book.BUILD / "stamps"):
         shutil.copytree(folder, root / folder.relative_to(book.ROOT))
     shutil.copy2(book.REPORT, root / "_build")
+    if (book.ROOT / ".git").exists():
+        (root / ".git").touch()  # git itself is told where to look, below
+    else:
+        shutil.copy2(book.ROOT / "MANIFEST.txt", root)
     (root / ".venv").mkdir()
     for part in ENVIRONMENT.iterdir():
         if part.suffix != ".installed":
@@ -38,7 +42,10 @@ def checkout(tmp_path):
 @pytest.fixture
 def environment(checkout):
     """Variables with which the copy's own library is imported, whatever is installed."""
-    return os.environ | {"PYTHONPATH": str(checkout), "PATH": f"{checkout}/.venv/bin:{os.environ['PATH']}"}
+    variables = {"PYTHONPATH": str(checkout), "PATH": f"{checkout}/.venv/bin:{os.environ['PATH']}"}
+    if (book.ROOT / ".git").exists():
+        variables |= {"GIT_DIR": str(book.ROOT / ".git"), "GIT_WORK_TREE": str(checkout)}
+    return os.environ | variables
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Builds that are killed, and builds at the same time: what is there in the end is always the same book.
 
-HI_KILLS says how often a build is killed (default: 4).
+HI_KILLS says how often a build is killed (default: 2).
 """
 
 import os
@@ -15,7 +15,7 @@ import pytest
 
 from hi_lib import book
 
-KILLS = int(os.environ.get("HI_KILLS", "4"))
+KILLS = int(os.environ.get("HI_KILLS", "2"))
 QUICKEST = ("fig5_network_time", "fig6_processing_ratio", "speed")
 
 
@@ -47,10 +47,10 @@ def test_a_killed_build_goes_on_to_the_same_bytes(number, checkout, environment,
     forget(checkout)
     rng = random.Random(number)
     killed = start(checkout, environment)
-    time.sleep(rng.uniform(0.2, 30))
+    time.sleep(rng.uniform(0.2, 12))  # notebooks take about a third of that, and rendering goes on beyond
     # Every other time only the build itself dies, and what it started lives on for a moment.
     (os.killpg if number % 2 else os.kill)(killed.pid, signal.SIGKILL)
-    killed.wait()
+    assert killed.wait() == -signal.SIGKILL
     again = hi("book")
     killed.stdout.close()
     assert again.returncode == 0, again.stdout + again.stderr
@@ -67,7 +67,7 @@ def test_a_build_killed_again_and_again_from_the_start(checkout, environment, hi
         killed = start(checkout, environment)
         time.sleep(rng.uniform(1, 15))
         (os.killpg if number % 2 else os.kill)(killed.pid, signal.SIGKILL)
-        killed.wait()
+        assert killed.wait() == -signal.SIGKILL
         killed.stdout.close()
     done = hi("book")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -92,7 +92,7 @@ def test_installations_wait_for_each_other_and_an_unfinished_one_is_thrown_away(
     (tmp_path / ".ci").mkdir()
     shutil.copy(book.ROOT / ".ci" / "install.py", tmp_path / ".ci")
     (tmp_path / "requirements.lock").touch()
-    nothing = '[project]\nname = "nothing"\nversion = "0"\noptional-dependencies = {book = []}\n'
+    nothing = '[project]\nname = "nothing"\nversion = "0"\noptional-dependencies = {book = [], other = []}\n'
     (tmp_path / "pyproject.toml").write_text(nothing + "[tool.setuptools]\npackages = []\n")
     command = [sys.executable, ".ci/install.py", "book"]
 
@@ -104,11 +104,11 @@ def test_installations_wait_for_each_other_and_an_unfinished_one_is_thrown_away(
     assert [each.returncode for each in both] == [0, 0], said
     assert said[0] == ""
     assert "installing what 'make book' needs" in said[1]
-    pip = tmp_path / ".venv" / "bin" / "pip"
-    pip.write_text("#!/bin/sh\nexit 1\n")
-    for stamp, file in ((".venv/unfinished", "touch"), (".venv/book.installed", "unlink")):
-        getattr(tmp_path / stamp, file)()
+    # Killed in the middle of a second extra: the first one must come back with it.
+    (tmp_path / ".venv" / "bin" / "pip").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / ".venv.unfinished").write_text("other")
     third = install()
     assert "Successfully installed" in third.communicate()[0]
     assert third.returncode == 0
-    assert not (tmp_path / ".venv" / "unfinished").exists()
+    assert {path.stem for path in (tmp_path / ".venv").glob("*.installed")} == {"book", "other"}
+    assert not (tmp_path / ".venv.unfinished").exists()
