@@ -85,7 +85,8 @@ def test_finished_runs_survive_an_interruption(tmp_path, monkeypatch):
         file.write('5\n["x", [1]]\n["half a li')  # as a power failure may leave it
     journal.write_bytes(journal.read_bytes() + b"\xff\xfe")
     made = []
-    monkeypatch.setattr(sweeps, "_replay", lambda *point, replay=sweeps._replay: made.append(point) or replay(*point))
+    measure = sweeps._measure
+    monkeypatch.setattr(sweeps, "_measure", lambda *point: made.append(point) or measure(*point))
     table = sweeps.sweep_to(out, *arguments, advance=lambda _: None)
     assert len(made) == 24
     pd.testing.assert_frame_equal(table, whole)
