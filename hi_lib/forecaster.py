@@ -81,6 +81,11 @@ class StreamingForecaster:
         self._edges, self._loss, self._weight = self._table
         self._edges[1] = self._weight[0] = 1.0
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Let the rows of a copy be those of its own table again."""
+        self.__dict__ |= state
+        self._edges, self._loss, self._weight = self._table
+
     def update(self, confidence: Floats, step: Floats) -> None:
         """Add a batch to the past: `step` (m,) is the loss for θ > p minus the loss for θ <= p of each sample."""
         for p, change in zip(confidence.tolist(), step.tolist(), strict=True):

@@ -1,3 +1,6 @@
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from conftest import batch_sizes, costs, traces
@@ -129,3 +132,14 @@ def test_draws_follow_the_density():
     inside = draws[(draws > 0.25) & (draws <= 0.75)]
     # Uniform within a cell: mean 1/2, standard deviation of a draw 1/(2 √12).
     assert inside.mean() == pytest.approx(0.5, abs=4 / (2 * np.sqrt(12 * inside.size)))
+
+
+def test_a_copied_learner_goes_on_as_the_original():
+    rng = np.random.default_rng(0)
+    learner = hi.HILF(0.5, 0.3, seed=0)
+    learner.update(rng.random(50), rng.random(50) < 0.5)
+    copies = copy.deepcopy(learner), pickle.loads(pickle.dumps(learner))
+    more, right = rng.random(100), rng.random(100) < 0.5
+    for each in (learner, *copies):
+        each.update(more, right)
+    assert len({each.threshold() for each in (learner, *copies)}) == 1
