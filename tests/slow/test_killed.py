@@ -48,6 +48,8 @@ def test_a_killed_build_goes_on_to_the_same_bytes(number, checkout, environment,
     rng = random.Random(number)
     killed = start(checkout, environment)
     time.sleep(rng.uniform(0.2, 12))  # notebooks take about a third of that, and rendering goes on beyond
+    if killed.poll() == 0:
+        pytest.skip("the build had ended before it was to be killed")
     # Every other time only the build itself dies, and what it started lives on for a moment.
     (os.killpg if number % 2 else os.kill)(killed.pid, signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL

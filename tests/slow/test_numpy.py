@@ -33,4 +33,12 @@ def test_the_oldest_numpy_gives_the_same_results(checkout, tmp_path):
         if path.suffix == ".csv":
             pd.testing.assert_frame_equal(pd.read_csv(again), pd.read_csv(path), rtol=RELATIVE, atol=1e-12)
         elif path.suffix == ".json":
-            assert json.loads(again.read_text()) == pytest.approx(json.loads(path.read_text()), rel=RELATIVE, abs=1e-12)
+            found, expected = (json.loads(each.read_text()) for each in (again, path))
+            assert split(found)[0] == split(expected)[0]
+            assert split(found)[1] == pytest.approx(split(expected)[1], rel=RELATIVE, abs=1e-12)
+
+
+def split(values):
+    """Texts, yes and no; numbers."""
+    other = {key: value for key, value in values.items() if isinstance(value, str | bool)}
+    return other, {key: value for key, value in values.items() if key not in other}
