@@ -29,6 +29,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from hi_lib import checks, claims, provenance
 from hi_lib.traces import DATA, ROOT, write_atomically
 
@@ -42,6 +44,7 @@ HTML = BUILD / "html"
 REPORT = BUILD / "build.json"
 LOCK = ROOT / "requirements.lock"
 PROFILES = ("quick", "full")
+_CHANGED = "Built with other parameters than the text describes: the notes under the figures concerned say which."
 
 Progress = Callable[[str], None]
 
@@ -305,13 +308,15 @@ def _render(builder: str = "html") -> Path:
     for folder in (PAGES, ROOT / "hi_lib", RESULTS):
         shutil.copytree(folder, source / folder.name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(EXECUTED, source / "notebooks")
-    shutil.copy(ROOT / "_config.yml", source)
     table = claims.markdown_table(claims.evaluate(claims.load_claims()), pages="../notebooks")
     (source / "book" / "claims_table.md").write_text(table, encoding="utf-8")
     (source / "provenance").mkdir()
+    changed = False
     for name in notebook_names():
-        note = provenance.add(source / "notebooks" / f"{name}.ipynb", source / "results" / name)
+        note, other = provenance.add(source / "notebooks" / f"{name}.ipynb", source / "results" / name)
         (source / "provenance" / f"{name}.md").write_text(note, encoding="utf-8")
+        changed |= bool(other)
+    _configure(source / "_config.yml", changed)
     _copy_mathjax(source / "extra" / "mathjax")
     _copy_explorer(source / "extra" / "explorer")
     command: list[str | Path] = [Path(sys.executable).with_name("jupyter-book"), "build", source, "--builder", builder]
@@ -327,6 +332,14 @@ def _render(builder: str = "html") -> Path:
     html = output / "_build" / builder
     (html / ".buildinfo").unlink(missing_ok=True)  # Sphinx's own note for next time; it holds a hash of this folder
     return html
+
+
+def _configure(target: Path, changed: bool) -> None:
+    """Jupyter Book's configuration; on every page a banner, where a notebook ran with other parameters than its own."""
+    config = checks.yaml_file(ROOT / "_config.yml")
+    if changed:
+        config["sphinx"]["config"]["html_theme_options"]["announcement"] = _CHANGED
+    target.write_text(yaml.safe_dump(config, allow_unicode=True, sort_keys=False), encoding="utf-8")
 
 
 def _copy_mathjax(target: Path) -> None:

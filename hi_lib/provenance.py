@@ -12,14 +12,16 @@ from typing import Any
 _SHOWN = 12  # digits of a hash
 
 
-def add(notebook: Path, results: Path) -> str:
-    """Put a note below every figure of an executed notebook, and its data at the end, in place; return the note.
+def add(notebook: Path, results: Path) -> tuple[str, str]:
+    """Put a note below every figure of an executed notebook, and its data at the end, in place.
 
-    `results` is the folder that `results.publish` filled, next to the one that holds the notebook.
+    Returns the note, and what `changed` says. `results` is the folder that `results.publish` filled, next to the one
+    that holds the notebook.
     """
     content = json.loads(notebook.read_text(encoding="utf-8"))
     inputs = json.loads((results / "inputs.json").read_text(encoding="utf-8"))
-    note = _note(notebook.stem, content["cells"], inputs)
+    other = changed(content["cells"])
+    note = _note(notebook.stem, content["cells"], inputs, other)
     cells = []
     for cell in content["cells"]:
         cells.append(cell)
@@ -29,7 +31,7 @@ def add(notebook: Path, results: Path) -> str:
     links = ", ".join(f"{{download}}`{name} <../{results.parent.name}/{results.name}/{name}>`" for name in tables)
     content["cells"] = [*cells, _markdown(f"The data behind this page: {links}.", len(cells))]
     notebook.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return note
+    return note, other
 
 
 def parameters(cells: list[dict[str, Any]], tag: str = "parameters") -> dict[str, Any]:
@@ -44,7 +46,15 @@ def parameters(cells: list[dict[str, Any]], tag: str = "parameters") -> dict[str
     }
 
 
-def _note(name: str, cells: list[dict[str, Any]], inputs: dict[str, str]) -> str:
+def changed(cells: list[dict[str, Any]]) -> str:
+    """What the notebook ran with instead of its own parameters, which text and captions describe; "" if nothing."""
+    own = parameters(cells)
+    injected = parameters(cells, "injected-parameters").items()
+    differing = [(name, value) for name, value in injected if value != own[name]]
+    return "; ".join(f"{name} = {json.dumps(value)} instead of {json.dumps(own[name])}" for name, value in differing)
+
+
+def _note(name: str, cells: list[dict[str, Any]], inputs: dict[str, str], other: str) -> str:
     injected = parameters(cells, "injected-parameters")
     settings = "; ".join(f"{each} = {json.dumps(value)}" for each, value in (parameters(cells) | injected).items())
     given = [f"{each}={json.dumps(value)}" for each, value in injected.items()]
@@ -57,7 +67,9 @@ def _note(name: str, cells: list[dict[str, Any]], inputs: dict[str, str]) -> str
         "Again": f"<code>{html.escape(command, quote=False)}</code>",
     }
     body = "".join(f"<dt>{title}</dt><dd>{text}</dd>" for title, text in rows.items())
-    return f'<details class="hi-provenance"><summary>How this figure was made</summary><dl>{body}</dl></details>'
+    folded = f'<details class="hi-provenance"><summary>How this figure was made</summary><dl>{body}</dl></details>'
+    other = html.escape(other, quote=False)
+    return f'<p class="hi-changed">Not as text and caption say, but with {other}.</p>\n{folded}' if other else folded
 
 
 def _markdown(text: str, number: int) -> dict[str, Any]:
