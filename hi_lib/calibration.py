@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from hi_lib import checks
 from hi_lib.traces import Trace, checked
@@ -20,9 +21,7 @@ BINS = 15
 
 def softmax(logits: Floats, temperature: float = 1.0) -> NDArray[np.float64]:
     """Probabilities (n, classes) of logits (n, classes) divided by a temperature > 0."""
-    scaled = np.asarray(logits, np.float64) / checks.positive("temperature", temperature)
-    exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
+    return special.softmax(np.asarray(logits, np.float64) / checks.positive("temperature", temperature), axis=1)
 
 
 def reliability(trace: Trace, bins: int = BINS) -> pd.DataFrame:

@@ -305,16 +305,10 @@ def make(
             raise ValueError(f"{each} comes with the project, made from registered images: --images would replace it")
     for each in dict.fromkeys(itertools.chain.from_iterable(shipped if each == "all" else [each] for each in name)):
         for path in _make_one(each, images, download, epochs, threads, bfloat16):
-            digest, entry = traces.file_sha256(path), f"{path.relative_to(traces.DATA)}"
-            known = traces.registry().get(entry)
-            same = "as registered" if known and known.sha256 == digest else "new content, registered"
-            traces.register(entry, digest, f"hi traces make {each}")
-            about = path.with_suffix(".json")
-            if about.is_file():
-                traces.register(
-                    str(about.relative_to(traces.DATA)), traces.file_sha256(about), f"hi traces make {each}"
-                )
-            console.print(f"{path}: {same}", markup=False)
+            same = traces.register_file(path, f"hi traces make {each}")
+            if path.with_suffix(".json").is_file():
+                traces.register_file(path.with_suffix(".json"), f"hi traces make {each}")
+            console.print(f"{path}: {'as registered' if same else 'new content, registered'}", markup=False)
 
 
 def _make_one(name: str, images: Path | None, download: bool, epochs: int, threads: int, bfloat16: bool) -> list[Path]:

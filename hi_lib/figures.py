@@ -10,6 +10,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -27,7 +28,7 @@ DATASET_COLOURS = {"Imagenette": "#7B3294", "CIFAR-10": "#8C6D00"}
 TIME_COLOURS = {"system_time": "#444444", "response_time": "#CC79A7"}
 PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
 
-_TRACE_TITLES = {
+TRACE_TITLES = {
     "imagenette-mobilenet_v1_0.25_128": "Imagenette, MobileNet v1 0.25-128",
     "imagenette-mobilenet_v1_0.5_160": "Imagenette, MobileNet v1 0.5-160",
     "imagenette-mobilenet_v1_0.75_192": "Imagenette, MobileNet v1 0.75-192",
@@ -65,11 +66,6 @@ def use_style() -> None:
     )
 
 
-def trace_titles() -> list[str]:
-    """Titles of all shipped traces."""
-    return list(_TRACE_TITLES.values())
-
-
 def table(name: str, frame: pd.DataFrame) -> Styler:
     """A table to show; its HTML ids come from `name` instead of chance, so that the page's bytes do not change."""
     return frame.style.set_uuid(name)
@@ -82,7 +78,7 @@ def scientific(value: float) -> str:
 
 def trace_title(name: str) -> str:
     """Data set and S-ML of a shipped trace as they stand in figures; any other name stays as it is."""
-    return _TRACE_TITLES.get(name, name)
+    return TRACE_TITLES.get(name, name)
 
 
 def transmissions_per_sample(batch_sizes: Sequence[int], curves: Mapping[str, Any], runs: pd.DataFrame) -> Figure:
@@ -158,7 +154,7 @@ def trade_off(
             _quantity(axis, table, quantity, _dataset_colour(title))
             if {f"{quantity}_exact", f"{quantity}_bound"} & set(table):
                 axis.set_yscale("log")
-                plain_ticks(axis, [1, 2, 3, 5, 7, 10, 15, 20, 50, 100, 200, 500, 1000, 2000, 5000])
+                plain_ticks(axis.yaxis, [1, 2, 3, 5, 7, 10, 15, 20, 50, 100, 200, 500, 1000, 2000, 5000])
             else:
                 axis.set_ylim(0, 1.12 * axis.get_ylim()[1])
             _mark_optima(axis, optima[title], "bottom" if axis is axes[0, column] else "")
@@ -258,7 +254,7 @@ def confidence_histograms(traces: Mapping[str, Trace]) -> Figure:
         axis.set(title=title, xlabel="confidence p", ylim=(0, 95))
         # Most of a ResNet's answers share the last bin; linear to 5 %, logarithmic above, shows the rest as well.
         axis.set_yscale("symlog", linthresh=5)
-        plain_ticks(axis, [0, 1, 2, 5, 10, 20, 50, 90])
+        plain_ticks(axis.yaxis, [0, 1, 2, 5, 10, 20, 50, 90])
     outer_labels(axes, "samples (%)")
     handles = [Patch(color="#56B4E9", label="S-ML right"), Patch(color="#D55E00", label="S-ML wrong")]
     legend_below(figure, 2, handles)
@@ -292,25 +288,23 @@ def _label_ends(axis: Axes, x: float, ends: Mapping[str, tuple[float, Any]]) -> 
 
 
 def legend_below(figure: Figure, columns: int, handles: Sequence[Any] | None = None) -> None:
-    """One legend for the whole figure, below it: of these handles, or of the labelled ones of the first panel."""
-    shown = figure.axes[0].get_legend_handles_labels()[0] if handles is None else handles
-    figure.legend(handles=shown, loc="outside lower center", ncols=columns)
+    """One legend for the whole figure, below it: of these handles, or of all that is labelled, each label once."""
+    labelled = (pair for axis in figure.axes for pair in zip(*axis.get_legend_handles_labels(), strict=True))
+    shown = {label: handle for handle, label in labelled}
+    figure.legend(handles=handles or list(shown.values()), loc="outside lower center", ncols=columns)
 
 
-def plain_ticks(axis: Axes, ticks: Sequence[float]) -> None:
-    """Show these ticks on the vertical axis, as plain numbers."""
-    axis.yaxis.set_major_locator(FixedLocator(ticks))
-    axis.yaxis.set_minor_locator(NullLocator())
-    axis.yaxis.set_major_formatter(PLAIN)
+def plain_ticks(axis: Axis, ticks: Sequence[float]) -> None:
+    """Show these ticks on an axis, e.g. `axes.yaxis`, and no others, as plain numbers."""
+    axis.set_major_locator(FixedLocator(ticks))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(PLAIN)
 
 
 def batch_size_axis(axis: Axes, sizes: Iterable[float], label: bool = True) -> None:
     """Make the horizontal axis one of batch sizes: by powers of two."""
     axis.set_xscale("log", base=2)
-    ticks = [size for size in sizes if float(np.log2(size)).is_integer()]
-    axis.xaxis.set_major_locator(FixedLocator(ticks))
-    axis.xaxis.set_minor_locator(NullLocator())
-    axis.xaxis.set_major_formatter(PLAIN)
+    plain_ticks(axis.xaxis, [size for size in sizes if float(np.log2(size)).is_integer()])
     if label:
         axis.set_xlabel("batch size M")
 

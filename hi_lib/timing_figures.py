@@ -11,7 +11,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, NullLocator
 
 from hi_lib.figures import DATASET_COLOURS, PLAIN, band, batch_size_axis, legend_below, name_beside, plain_ticks
 from hi_lib.timing import MODEL_NAMES
@@ -87,7 +86,7 @@ def objective(panels: Mapping[str, tuple[TimingModel, float]], alphas: Sequence[
         axis.set_title(f"{title}, ρ = {ratio:.3f}")
         axis.set(yscale="log", ylabel="f(M) (ms)")
         batch_size_axis(axis, [2**k for k in range(int(np.log2(largest)) + 1)])
-        plain_ticks(axis, [1, 2, 5, 10, 20, 50, 100, 200, 500])
+        plain_ticks(axis.yaxis, [1, 2, 5, 10, 20, 50, 100, 200, 500])
     marks = {
         "M†, real minimiser": ("o", 8, ""),
         "M*, best integer": ("o", 4, "#333333"),
@@ -120,7 +119,7 @@ def optimal_batch_size(
         if log:
             axis.set_xscale("log")
             axis.xaxis.set_major_formatter(PLAIN)
-        plain_ticks(axis, [1, 2, 3, 5, 10, 20, 50])
+        plain_ticks(axis.yaxis, [1, 2, 3, 5, 10, 20, 50])
     axes[0][0].set_ylabel("batch size")
     widths = {"M*, best integer": 1.6, "M†, real minimiser": 0.7}
     legend_below(figure, 2, [Line2D([], [], color="#333333", lw=lw, label=label) for label, lw in widths.items()])
@@ -170,7 +169,7 @@ def wrong_optimum(
             mesh = axis.pcolormesh(ratios, network_times, values[row], cmap=colours, norm=norm, rasterized=True)
             axis.plot(*here, "x", color="#D55E00", ms=7, mew=2)
             axis.set(yscale="log", title=title if row == 0 else "", xlabel="offload ratio ρ" if row else "")
-            plain_ticks(axis, [1, 2, 5, 10, 20, 50, 100, 200])
+            plain_ticks(axis.yaxis, [1, 2, 5, 10, 20, 50, 100, 200])
             axis.grid(visible=False)
         axes[row, 0].set_ylabel("network time τ_nw (ms)")
         bar = figure.colorbar(
@@ -194,7 +193,7 @@ def queue(table: pd.DataFrame, capacity: Mapping[int, float], exact: pd.DataFram
         axis.axvline(limit, color=colour, linestyle=":", lw=1)
     axis.plot(exact["rate"], exact["mean"], "o", ms=4, mfc="none", mec="#D55E00", label="Pollaczek–Khinchine, M = 1")
     axis.set(yscale="log", xlabel="arrivals a second", ylabel="mean response (ms)", ylim=(10, 1000))
-    plain_ticks(axis, [10, 20, 50, 100, 200, 500, 1000])
+    plain_ticks(axis.yaxis, [10, 20, 50, 100, 200, 500, 1000])
     legend_below(figure, 4)
     return figure
 
@@ -235,7 +234,7 @@ def response_laws(laws: Mapping[int, ResponseLaw], found: Mapping[int, Any], tai
         axis.plot(times[[0, -1]], [tail, tail], color="#777777", lw=0.8, ls=":")
         name_beside(axis, f"{tail:.0%} late", (times[-1], tail), "#555555")
     axis.set(yscale="log", xlabel="deadline (ms)", ylabel="P(response > deadline)", ylim=(1e-3, 0.7))
-    plain_ticks(axis, [0.001, 0.01, 0.1, 0.5])
+    plain_ticks(axis.yaxis, [0.001, 0.01, 0.1, 0.5])
     _logarithmic(axis, [20, 30, 50, 100, 200])
     legend_below(figure, len(laws))
     return figure
@@ -334,7 +333,7 @@ def deadline_over_time(means: Any, late: Mapping[str, Any], target: float, windo
         )
     axes[1].axhline(100 * target, color="#333333", lw=0.9, ls="--")
     axes[1].set(xlabel="samples", ylabel="late answers (%)", ylim=(0, None))
-    legend_below(figure, 3, axes[1].lines)
+    legend_below(figure, 3)
     return figure
 
 
@@ -367,6 +366,4 @@ def _alpha_colours(alphas: Sequence[float]) -> list[Any]:
 def _logarithmic(axis: Axes, ticks: Sequence[float]) -> None:
     """Make the horizontal axis logarithmic, with these ticks as plain numbers."""
     axis.set_xscale("log")
-    axis.xaxis.set_major_locator(FixedLocator(ticks))
-    axis.xaxis.set_minor_locator(NullLocator())
-    axis.xaxis.set_major_formatter(PLAIN)
+    plain_ticks(axis.xaxis, ticks)

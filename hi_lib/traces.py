@@ -198,10 +198,18 @@ def register(name: str, sha256: str, origin: str) -> None:
     write_atomically(REGISTRY, "\n".join(lines) + "\n")
 
 
+def register_file(path: Path, origin: str) -> bool:
+    """Register a file of data/ as it is; return whether it already was, with this very content."""
+    name, sha256 = path.relative_to(DATA).as_posix(), file_sha256(path)
+    known = registry().get(name)
+    register(name, sha256, origin)
+    return known is not None and known.sha256 == sha256
+
+
 def write_data(name: str, text: str, origin: str) -> Path:
     """Write a file of data/ and register it."""
     path = write_atomically(DATA / name, text)
-    register(name, file_sha256(path), origin)
+    register_file(path, origin)
     return path
 
 

@@ -1,6 +1,6 @@
 """Train the CIFAR-10 AlexNet: small enough for a laptop's processor, the same weights every time.
 
-Needs the extra `torch`. With the same versions, processor and number of threads, two trainings give the same bytes;
+Needs the extra `models`. With the same versions, processor and number of threads, two trainings give the same bytes;
 with another number of threads sums are taken in another order, and they do not.
 """
 

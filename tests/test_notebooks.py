@@ -1,6 +1,8 @@
-"""Every executed notebook runs again in a fresh kernel and shows the same."""
+"""Every executed notebook runs again in a fresh kernel and shows the same; its figures are whole."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,3 +25,12 @@ def test_a_second_run_shows_the_same(name, tmp_path):
     assert {p.name for p in again.iterdir()} == {p.name for p in before.iterdir()}
     for path in again.iterdir():
         assert path.read_bytes() == (before / path.name).read_bytes(), path.name
+
+
+@pytest.mark.parametrize("name", book.notebook_names())
+def test_no_legend_is_empty(name):
+    cells = json.loads((book.EXECUTED / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
+    outputs = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
+    for svg in ["".join(data["image/svg+xml"]) for data in outputs if "image/svg+xml" in data]:
+        for legend in re.split(r'id="legend_', svg)[1:]:
+            assert 'id="text_' in legend

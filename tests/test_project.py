@@ -121,7 +121,7 @@ NOT_PROSE = [
 def decimals(text):
     for pattern in NOT_PROSE:
         text = re.sub(pattern, " ", text, flags=re.DOTALL)
-    for title in figures.trace_titles():
+    for title in figures.TRACE_TITLES.values():
         text = text.replace(title.split(", ")[1], " ")
     return re.findall(r"\d+\.\d+", text)
 
