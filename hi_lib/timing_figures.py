@@ -265,16 +265,14 @@ def pareto(table: pd.DataFrame, columns: Mapping[str, str], labelled: Sequence[i
     the front.
     """
     figure, axis = plt.subplots(figsize=(6.4, 3.6))
+    # A batch size has the same height on all lines; numbers on the one in the middle would hide marks of the last.
     below: dict[str, Any] = {"xytext": (-4, -4), "va": "top", "ha": "right"}
-    above: dict[str, Any] = {"xytext": (3, 4), "va": "bottom"}
-    for (column, label), colour, place in zip(
-        columns.items(), ("#333333", "#0072B2", "#D55E00"), (below, above, above), strict=True
-    ):
-        front = table[f"{column}_front"]
-        axis.plot(table[column][front], table["system_time"][front], "-", lw=1, color=colour)
-        axis.plot(table[column][front], table["system_time"][front], "o", ms=3.5, color=colour, label=label)
-        for _, row in table[table["batch_size"].isin(labelled)].iterrows():
-            name_beside(axis, f"{row['batch_size']:.0f}", (row[column], row["system_time"]), colour, **place)
+    places = (below, None, {"xytext": (3, 4), "va": "bottom"})
+    for (column, label), colour, place in zip(columns.items(), ("#333333", "#0072B2", "#D55E00"), places, strict=True):
+        front = table[table[f"{column}_front"]]
+        axis.plot(front[column], front["system_time"], "o-", lw=1, ms=3.5, color=colour, label=label)
+        for _, row in table[table["batch_size"].isin(labelled if place else [])].iterrows():
+            name_beside(axis, f"{row['batch_size']:.0f}", (row[column], row["system_time"]), colour, **(place or {}))
     axis.set(xlabel="response time (ms)", ylabel="system time t_s (ms)")
     _logarithmic(axis, [15, 20, 30, 50, 100, 200, 300])
     legend_below(figure, 3)
