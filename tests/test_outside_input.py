@@ -134,14 +134,20 @@ def test_any_claims_are_complete_or_refused(tmp_path, content):
         assert claim.checks
 
 
+words = st.sampled_from(["", "a1b2c3d4", "a1b2c3d", "A1B2C3D4", 64 * "0", 65 * "0", "#", "traces/x.csv", "GitHub x"])
+lines = st.lists(words, max_size=4).map("  ".join)
+
+
 @shared_folder
-@given(st.binary(max_size=80))
+@given(st.binary(max_size=80) | st.lists(lines, max_size=3).map("\n".join).map(str.encode))
 def test_a_damaged_registry_is_refused(tmp_path, content):
     path = tmp_path / "registry.txt"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(traces, "REGISTRY", path)
         found = understood_or_refused(lambda _: traces.registry(), path, content)
-    assert found is None or all(entry.sha256 for entry in found.values())
+    for entry in (found or {}).values():
+        assert re.fullmatch("[0-9a-f]{8,64}", entry.sha256)
+        assert entry.origin
 
 
 @shared_folder
@@ -154,12 +160,17 @@ def test_damaged_results_are_refused(tmp_path, content):
     assert found is None or isinstance(found, dict)
 
 
-@given(st.binary(max_size=80))
-def test_a_damaged_journal_is_not_believed(content):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Path, "exists", lambda _: True)
-        patch.setattr(Path, "read_text", lambda *_, **__: content.decode("utf-8", "replace"))
-        assert sweeps._read_journal(Path("any")) == {} or content.count(b"[") > 2
+rows = st.lists(st.floats(0, 1), min_size=len(sweeps.MEASURED) - 1, max_size=len(sweeps.MEASURED) + 2)
+notes = st.tuples(st.text(max_size=5), st.lists(rows | values, max_size=3)) | st.lists(values, max_size=3) | values
+
+
+@shared_folder
+@given(st.binary(max_size=80) | st.lists(notes.map(json.dumps), max_size=3).map("\n".join).map(str.encode))
+def test_a_damaged_journal_is_not_believed(tmp_path, content):
+    path = tmp_path / "journal"
+    path.write_bytes(content)
+    for found in sweeps._read_journal(path).values():
+        assert all(len(row) == len(sweeps.MEASURED) + 1 for row in found)
 
 
 def commands(command, path=()):

@@ -158,6 +158,20 @@ def test_registering_replaces_one_line(tmp_path, monkeypatch):
     assert after == {name: entry for name, entry in before.items() if name in after}
 
 
+def test_registering_a_file_says_whether_it_is_the_known_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(traces, "DATA", tmp_path)
+    monkeypatch.setattr(traces, "REGISTRY", tmp_path / "registry.txt")
+    traces.REGISTRY.touch()
+    path = tmp_path / "traces" / "one.csv"
+    path.parent.mkdir()
+    said = []
+    for content in ("a", "a", "bb"):
+        path.write_text(content)
+        said.append(traces.register_file(path, "me"))
+    assert said == [False, True, False]
+    assert traces.registry() == {"traces/one.csv": (traces.file_sha256(path), "me")}
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "file.txt"
     traces.write_atomically(path, "old")
