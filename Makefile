@@ -12,7 +12,7 @@ help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
 book: $(VENV)/book.installed ## run the notebooks, render the book into _build/html (PROFILE=quick|full, TRACE=mine.csv)
-	@$(BIN)/hi book --profile $(PROFILE) $(if $(TRACE),--trace '$(TRACE)')
+	@$(BIN)/hi book --profile $(PROFILE) $(if $(TRACE),--trace "$$TRACE")
 
 test: $(VENV)/test.installed book ## all tests: lint, types, units, theory, notebooks, the book in a browser
 	$(BIN)/ruff format --check .

@@ -52,4 +52,7 @@ def install(extras: list[str], lock: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    try:
+        main(sys.argv[1])
+    except KeyboardInterrupt:
+        sys.exit("interrupted; run the same command again to go on")

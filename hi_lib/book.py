@@ -117,7 +117,8 @@ def load_parameters(profile: str) -> dict[str, dict[str, Any]]:
     if not isinstance(chosen, dict):
         raise ValueError(f"{PARAMETERS.name} must hold a mapping {profile}: {{notebook: {{parameter: value}}}}")
     for name, parameters in chosen.items():
-        check_parameters(checks.choice(f"{PARAMETERS.name}, {profile}: notebook", name, notebook_names()), parameters)
+        where = f"{PARAMETERS.name}, {profile}: "
+        check_parameters(checks.choice(f"{where}notebook", name, notebook_names()), parameters, where)
     return {name: chosen.get(name, {}) for name in notebook_names()}
 
 
@@ -130,17 +131,17 @@ def default_parameters(name: str) -> dict[str, Any]:
     return provenance.parameters(cells)
 
 
-def check_parameters(name: str, parameters: Any) -> None:
+def check_parameters(name: str, parameters: Any, where: str = "") -> None:
     """Raise ValueError for a parameter that the notebook does not have (papermill itself would only warn)."""
     if not isinstance(parameters, Mapping):
-        raise ValueError(f"parameters of {name} must be a mapping, got {parameters!r}")
+        raise ValueError(f"{where}parameters of {name} must be a mapping, got {parameters!r}")
     known = default_parameters(name)
     for parameter, value in parameters.items():
-        checks.choice(f"parameter of {name}", parameter, known)
+        checks.choice(f"{where}parameter of {name}", parameter, known)
         try:
             json.dumps(value)
         except (TypeError, ValueError):
-            raise ValueError(f"parameter {parameter} of {name} must be a plain value, got {value!r}") from None
+            raise ValueError(f"{where}parameter {parameter} of {name} must be a plain value, got {value!r}") from None
 
 
 def run_notebooks(profile: str, progress: Progress = print) -> list[str]:
@@ -214,8 +215,11 @@ def _papermill(name: str, parameters: Mapping[str, Any], output: Path, environme
     try:
         papermill.execute_notebook(NOTEBOOKS / f"{name}.ipynb", output, dict(parameters), **options)
     except papermill.PapermillExecutionError as error:
+        said = f"{name} failed: {error.ename}: {error.evalue}"
+        if error.ename == "ValueError":  # how the library refuses: damaged data, parameters outside their range
+            raise BuildError(said) from None
         trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
-        raise BuildError(f"{name} failed: {error.ename}: {error.evalue}\n{trace[-3000:]}") from None
+        raise BuildError(f"{said}\n{trace[-3000:]}") from None
     except RuntimeError as error:  # among them nbclient's own for a kernel that is gone
         raise BuildError(f"{name} failed: {error}") from None
     finally:

@@ -17,7 +17,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from typer.core import TyperGroup
 
 from hi_lib import checks, traces
@@ -249,11 +249,9 @@ def doctor() -> None:
     """Test the environment in under a minute; missing optional parts are named, not counted as errors."""
     import hi_lib as hi
 
-    failed = not hi.list_traces()
-    if failed:
-        console.print(f"BROKEN   no traces in {traces.TRACES}", markup=False)
+    failed = False
     console.print(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
-    for name in hi.list_traces():
+    for name in sorted({*traces.shipped(), *hi.list_traces()}):
         try:
             run = hi.replay(hi.load_trace(name), beta=0.5, batch_size=8)
             console.print(f"ok       trace {name}: average cost {run.average_cost:.3f} at β = 0.5, M = 8", markup=False)
@@ -331,18 +329,18 @@ def _make_one(name: str, images: Path | None, download: bool, epochs: int, threa
 @traces_app.command()
 @one_line_errors
 def verify() -> None:
-    """Check every file of data/ against its registered hash; exit 2 at the first that differs or is missing."""
-    missing = []
+    """Check every file of data/ against its registered hash; exit 2 if any differs or is missing."""
+    failed = []
     for name, entry in traces.registry().items():
-        path = traces.DATA / name
         if entry.origin.startswith(("hi ", "make ")):  # the others are sources, in $HI_DATA
-            if path.is_file():
-                traces.verify_hash(path, entry.sha256)
+            try:
+                traces.data_file(name)
                 console.print(f"ok       {name}", markup=False)
-            else:
-                missing.append(name)
-    if missing:
-        raise ValueError(f"{', '.join(missing)} missing in {traces.DATA}: restore them (git checkout)")
+            except ValueError as error:
+                failed.append(name)
+                console.print(f"BROKEN   {error}", markup=False)
+    if failed:
+        raise ValueError(f"{', '.join(failed)} damaged or missing in {traces.DATA}: restore them (git checkout)")
 
 
 @timing_app.command()
@@ -374,7 +372,7 @@ def _number_or_name(text: str) -> str | float:
 
 
 def _claim_table(found: list[Any]) -> Table:
-    table = Table("", "claim", "we find", "tolerance", "verdict")
+    table = Table(*(Column(title, overflow="fold") for title in ("", "claim", "we find", "tolerance", "verdict")))
     for outcome in found:
         row = outcome.as_dict()
         table.add_row(row["id"], row["statement"], row["ours"], row["tolerance"], row["verdict"])

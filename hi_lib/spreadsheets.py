@@ -38,7 +38,8 @@ def read(path: str | os.PathLike[str], needed: Sequence[str], optional: Sequence
             f"{path} cannot be read: it is not text in UTF-8; unpack it, or save it as CSV UTF-8"
         ) from None
     except (OSError, TypeError, ValueError, csv.Error) as error:
-        raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+        reason = " ".join(str(error).split()).removeprefix("Error tokenizing data. C error: ")
+        raise ValueError(f"{path} cannot be read: {reason}") from None
     if not isinstance(frame.index, pd.RangeIndex):
         raise ValueError(f"{path} has rows with more values than its header has columns")
     twice = [name for name in (*needed, *optional) if header.count(name) > 1]
@@ -70,8 +71,10 @@ def _numbers(path: Path, column: str, values: pd.Series, separator: str) -> pd.S
     if wrong.any():
         first = int(wrong.to_numpy().argmax())
         value = "empty" if pd.isna(values.iloc[first]) else repr(str(values.iloc[first]))
+        hint = ", a percentage? divide by 100" if "%" in value else ""
+        hint = ", decimal commas need another separator between columns" if "," in value else hint
         raise ValueError(
-            f"{path}: {column}[{first}] must be numeric, got {value} ({int(wrong.sum())} such values): "
+            f"{path}: {column}[{first}] must be numeric, got {value}{hint} ({int(wrong.sum())} such values): "
             "mend these rows, or drop them"
         )
     return found

@@ -249,15 +249,15 @@ class TimingModel:
     ) -> float:
         """f(M̂) − min f, ms, where M̂ is the best M for one parameter taken for `factor` times its true value.
 
-        `parameter` is "offload_ratio" or a time, e.g. "tau_nw"; f is that of `model`: over real M for "paper", over
-        integers for the exact models.
+        `parameter` is "offload_ratio", which nobody takes for more than 1, or a time, e.g. "tau_nw"; f is that of
+        `model`: over real M for "paper", over integers for the exact models.
         """
         names = ("offload_ratio", *(parameter.name for parameter in fields(self)))
         checks.choice("parameter", parameter, names)
         factor = checks.positive("factor", factor)
         offload_ratio = checks.share("offload_ratio", offload_ratio)
         if parameter == "offload_ratio":
-            chosen = self._optimal(factor * offload_ratio, alpha, model)
+            chosen = self._optimal(min(factor * offload_ratio, 1.0), alpha, model)
         else:
             wrong = replace(self, **{parameter: factor * getattr(self, parameter)})
             chosen = wrong._optimal(offload_ratio, alpha, model)

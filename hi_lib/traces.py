@@ -105,9 +105,12 @@ class Trace:
         Raises
         ------
         ValueError
-            The file is missing, empty, lacks a column, or holds values that no trace may have.
+            The file is missing, empty, lacks a column, or holds values that no trace may have; or it is a damaged
+            one of data/.
         """
         frame = spreadsheets.read(path, ["confidence", "correct"], ["lml_correct"])
+        if (place := Path(path).resolve()).is_relative_to(DATA):
+            data_file(place.relative_to(DATA).as_posix())  # a shipped one, given by its path
         try:
             return cls(frame["confidence"], frame["correct"], frame.get("lml_correct"), name or Path(path).stem)
         except ValueError as error:
@@ -229,9 +232,14 @@ def _folders() -> list[Path]:
     return [TRACES, Path(own)] if own else [TRACES]
 
 
+def shipped() -> list[str]:
+    """Names of the traces that came with the project, with a registered hash and a record of their making."""
+    return [Path(name).stem for name in registry() if re.fullmatch(r"traces/[^/]*\.csv", name)]
+
+
 def is_shipped(name: str) -> bool:
-    """Whether the trace came with the project, with a registered hash and a record of its making."""
-    return f"traces/{name}.csv" in registry()
+    """Whether the trace is one of `shipped`."""
+    return name in shipped()
 
 
 def load_trace(name: str) -> Trace:
@@ -242,8 +250,11 @@ def load_trace(name: str) -> Trace:
     >>> load_trace("cifar10-resnet8").confidence.shape
     (10000,)
     """
-    checks.choice("trace", name, list_traces())
-    path = next(found for folder in _folders() if (found := folder / f"{name}.csv").is_file())
+    if is_shipped(name):
+        path = data_file(f"traces/{name}.csv")
+    else:
+        checks.choice("trace", name, list_traces())
+        path = next(found for folder in _folders() if (found := folder / f"{name}.csv").is_file())
     return _load(path, _noted(f"traces/{name}.csv", path))
 
 

@@ -102,6 +102,12 @@ def test_a_failing_notebook_leaves_the_last_good_one(project):
         run()
 
 
+def test_what_the_library_refuses_is_one_line(project):
+    write_notebook(project, "from hi_lib import checks\nchecks.share('a', a)", "a = 3")
+    with pytest.raises(book.BuildError, match=r"^sum failed: ValueError: a must be in \(0, 1\], got 3.*$"):
+        run()
+
+
 def test_a_notebook_must_publish(project):
     write_notebook(project, "pass")
     with pytest.raises(book.BuildError, match="published no results"):
@@ -120,7 +126,10 @@ def test_a_removed_notebook_leaves_nothing(project):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("full: {sum: {aa: 1}}", "parameter of sum must be one of a, b; got 'aa'; did you mean a"),
+        (
+            "full: {sum: {aa: 1}}",
+            "parameters.yml, full: parameter of sum must be one of a, b; got 'aa'; did you mean a",
+        ),
         ("full: {sun: {a: 1}}", "did you mean sum"),
         ("full: {sum: 3}", "must be a mapping"),
         ("quick: {}", "must hold a mapping full"),

@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 from typer.testing import CliRunner
@@ -51,12 +52,22 @@ def test_doctor_passes_without_the_optional_parts(monkeypatch, tmp_path):
     assert f"missing  {tmp_path}/imagenette/val.zip" in result.stdout
 
 
-def test_doctor_finds_a_damaged_trace(monkeypatch, tmp_path):
-    (tmp_path / "cifar10-resnet8.csv").write_text("confidence,correct\n0.5,1\n")
-    monkeypatch.setattr(traces, "TRACES", tmp_path)
+@pytest.fixture
+def broken_data(monkeypatch, tmp_path):
+    """One trace damaged, all other files of data/ missing."""
+    (tmp_path / "traces").mkdir()
+    (tmp_path / "traces" / "cifar10-resnet8.csv").write_text("confidence,correct\n0.5,1\n")
+    monkeypatch.setattr(traces, "DATA", tmp_path)
+    monkeypatch.setattr(traces, "TRACES", tmp_path / "traces")
+
+
+@pytest.mark.usefixtures("broken_data")
+def test_doctor_finds_damaged_and_missing_traces():
     result = hi("doctor")
     assert result.exit_code == 1
-    assert "BROKEN" in result.stdout
+    for name in traces.shipped():
+        fault = "damaged or was swapped" if name == "cifar10-resnet8" else "is missing"
+        assert re.search(f"^BROKEN .*{name}.csv .*{fault}", result.stdout, re.MULTILINE)
 
 
 def test_traces_are_listed_and_verified():
@@ -67,11 +78,13 @@ def test_traces_are_listed_and_verified():
     assert verified.stdout.count("ok  ") == len(here) >= 2 * len(traces.list_traces())  # each has its calibration
 
 
-def test_a_damaged_file_fails_verification(monkeypatch, tmp_path):
-    (tmp_path / "traces").mkdir()
-    (tmp_path / "traces" / "cifar10-resnet8.csv").write_text("confidence,correct\n0.5,1\n")
-    monkeypatch.setattr(traces, "DATA", tmp_path)
-    refused(hi("traces", "verify"), "damaged or was swapped")
+@pytest.mark.usefixtures("broken_data")
+def test_verification_names_every_file_that_fails():
+    result = hi("traces", "verify")
+    refused(result, "damaged or missing")
+    failed = [name for name, entry in traces.registry().items() if entry.origin.startswith(("hi ", "make "))]
+    assert result.stdout.count("BROKEN") == len(failed) > 20
+    assert all(name in result.stderr for name in failed)
 
 
 def test_bad_names_are_refused(monkeypatch):

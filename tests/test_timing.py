@@ -157,6 +157,11 @@ def test_misestimation_costs_nothing_without_an_error():
         assert TIMING.misestimation_cost(parameter, 1.3, RATIO, 0.5) > 0
 
 
+def test_nobody_takes_an_offload_ratio_for_more_than_one():
+    half_as_much_again = TIMING.misestimation_cost("offload_ratio", 1.5, 0.8, 0.5)
+    assert half_as_much_again == TIMING.misestimation_cost("offload_ratio", 1 / 0.8, 0.8, 0.5) > 0
+
+
 @pytest.mark.parametrize("model", ["worst", "average"])
 def test_the_map_of_the_papers_choice_agrees_with_the_optimum(model):
     ratios, network_times = np.array([0.05, 0.3, 0.421, 1]), np.array([0.0, 5, 20, 90])

@@ -64,6 +64,9 @@ def test_shuffling_permutes_samples_together():
         ("confidence,correct\n0.5,\n", r"correct\[0\] must be numeric, got empty"),
         ("confidence;correct\n0,5;1\n;0\nnan;1\n", r"confidence\[1\] must be numeric, got empty \(2 such"),
         ("confidence;correct\n93,5;1\n", "a percentage"),
+        ("confidence,correct\n93.5%,1\n", "a percentage"),
+        ('confidence,correct\n"0,9",1\n', "decimal commas need another separator"),
+        ("confidence,correct\n0.5,1\n0.5,1,2\n", "cannot be read: Expected 2 fields in line 3, saw 3"),
         ('confidence,correct\n"0,935",1\n', r"confidence\[0\] must be numeric, got '0,935'"),
         ("confidence,correct\nhigh,1\n", r"confidence\[0\] must be numeric, got 'high'"),
         ("confidence,correct\n0.5,1\n0.6,yes\n", r"correct\[1\] must be numeric, got 'yes' \(1 such"),
@@ -130,12 +133,14 @@ def test_a_path_is_no_name():
         hi.load_trace("data/traces/cifar10-resnet8.csv")
 
 
-def test_a_changed_file_is_refused(tmp_path, monkeypatch):
-    text = (traces.TRACES / "cifar10-resnet8.csv").read_text()
-    (tmp_path / "cifar10-resnet8.csv").write_text(re.sub(r",1\n", ",0\n", text, count=1))
-    monkeypatch.setattr(traces, "TRACES", tmp_path)
-    with pytest.raises(ValueError, match="damaged or was swapped"):
-        hi.load_trace("cifar10-resnet8")
+def test_a_changed_file_is_refused_by_name_and_by_path(tmp_path, monkeypatch):
+    path = tmp_path / "traces" / "cifar10-resnet8.csv"
+    path.parent.mkdir()
+    path.write_text(re.sub(r",1\n", ",0\n", (traces.TRACES / path.name).read_text(), count=1))
+    monkeypatch.setattr(traces, "DATA", tmp_path)
+    for read in (lambda: hi.load_trace(path.stem), lambda: hi.Trace.from_csv(path)):
+        with pytest.raises(ValueError, match="damaged or was swapped"):
+            read()
 
 
 def test_a_trace_of_the_users_own_needs_no_hash(tmp_path, monkeypatch):
