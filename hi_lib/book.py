@@ -215,10 +215,13 @@ def _papermill(name: str, parameters: Mapping[str, Any], output: Path, environme
     try:
         papermill.execute_notebook(NOTEBOOKS / f"{name}.ipynb", output, dict(parameters), **options)
     except papermill.PapermillExecutionError as error:
-        said = f"{name} failed: {error.ename}: {error.evalue}"
-        if error.ename == "ValueError":  # how the library refuses: damaged data, parameters outside their range
+        other = provenance.differing(default_parameters(name), parameters)
+        said = f"{name} failed{' with ' if other else ''}{other}: {error.ename}: {error.evalue}"
+        frames = [re.sub(r"\x1b\[[0-9;]*m", "", frame) for frame in error.traceback]
+        refused = re.match(r"File .*hi_lib/(?:checks|traces|spreadsheets)\.py", frames[-2]) if frames[1:] else None
+        if refused:  # bad input, e.g. damaged data: nobody needs to know the way to it
             raise BuildError(said) from None
-        trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
+        trace = "\n".join(frames)
         raise BuildError(f"{said}\n{trace[-3000:]}") from None
     except RuntimeError as error:  # among them nbclient's own for a kernel that is gone
         raise BuildError(f"{name} failed: {error}") from None

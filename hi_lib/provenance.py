@@ -6,6 +6,7 @@ import ast
 import html
 import json
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,13 @@ def parameters(cells: list[dict[str, Any]], tag: str = "parameters") -> dict[str
 
 def changed(cells: list[dict[str, Any]]) -> str:
     """What the notebook ran with instead of its own parameters, which text and captions describe; "" if nothing."""
-    own = parameters(cells)
-    injected = parameters(cells, "injected-parameters").items()
-    differing = [(name, value) for name, value in injected if value != own[name]]
-    return "; ".join(f"{name} = {json.dumps(value)} instead of {json.dumps(own[name])}" for name, value in differing)
+    return differing(parameters(cells), parameters(cells, "injected-parameters"))
+
+
+def differing(own: Mapping[str, Any], given: Mapping[str, Any]) -> str:
+    """Which of the given parameters are not a notebook's own, and what those are."""
+    others = [(name, value) for name, value in given.items() if value != own[name]]
+    return "; ".join(f"{name} = {json.dumps(value)} instead of {json.dumps(own[name])}" for name, value in others)
 
 
 def _note(name: str, cells: list[dict[str, Any]], inputs: dict[str, str], other: str) -> str:

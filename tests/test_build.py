@@ -90,6 +90,12 @@ def test_two_runs_leave_the_same_bytes(project):
     assert (project / "_build" / "executed" / "sum.ipynb").read_bytes() == first
 
 
+def test_a_mistake_in_a_notebook_comes_with_its_place_and_its_parameters(project):
+    write_notebook(project, "list(zip([a], [], strict=True))")
+    with pytest.raises(book.BuildError, match=r"(?s)^sum failed with a = 10 instead of 1: ValueError: .*zip\(\[a\]"):
+        run("quick")
+
+
 def test_a_failing_notebook_leaves_the_last_good_one(project):
     run()
     good = (project / "_build" / "executed" / "sum.ipynb").read_bytes()
