@@ -394,13 +394,15 @@ def _bar(name: str, total: int | None = None) -> Iterator[Callable[..., None]]:
 
     text, left = bars.TextColumn("{task.description}"), [bars.TimeRemainingColumn()] if total else []
     columns = (text, bars.BarColumn(), bars.MofNCompleteColumn(), bars.TimeElapsedColumn(), *left)
-    with bars.Progress(*columns, console=errors) as progress:
-        task = progress.add_task(name, total=total)
+    progress = bars.Progress(*columns, console=errors)
+    task, shown = progress.add_task(name, total=total), contextlib.ExitStack()
 
-        def advance(count: int, loss: float | None = None) -> None:
-            shown = name if loss is None else f"{name}, loss {loss:.3f}"
-            progress.update(task, advance=count, description=shown)
+    def advance(count: int, loss: float | None = None) -> None:
+        if not progress.live.is_started:  # not before there is progress: what is refused at once is one line
+            shown.enter_context(progress)
+        progress.update(task, advance=count, description=name if loss is None else f"{name}, loss {loss:.3f}")
 
+    with shown:
         yield advance
 
 
