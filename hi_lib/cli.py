@@ -296,16 +296,15 @@ def make(
             (path,) = models.make_own(name[0], onnx, images, side, advance)
         console.print(f"{path}: {len(traces.load_trace(name[0]))} samples", markup=False)
         return
-    shipped = [each for each in models.MAKERS if traces.is_shipped(each)]
+    shipped = [each for each in models.MAKERS if each in traces.shipped()]
     for each in name:
         checks.choice("trace", each, [*models.MAKERS, *models.LMLS, "preprocessing", "all"])
-        if images and (each in ("all", "preprocessing") or traces.is_shipped(each)):
+        if images and (each in ("all", "preprocessing") or each in traces.shipped()):
             raise ValueError(f"{each} comes with the project, made from registered images: --images would replace it")
     for each in dict.fromkeys(itertools.chain.from_iterable(shipped if each == "all" else [each] for each in name)):
         for path in _make_one(each, images, download, epochs, threads, bfloat16):
-            same = traces.register_file(path, f"hi traces make {each}")
-            if path.with_suffix(".json").is_file():
-                traces.register_file(path.with_suffix(".json"), f"hi traces make {each}")
+            for file in filter(Path.is_file, (path.with_suffix(".json"), path)):
+                same = traces.register_file(file, f"hi traces make {each}")
             console.print(f"{path}: {'as registered' if same else 'new content, registered'}", markup=False)
 
 

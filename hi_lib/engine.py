@@ -274,7 +274,8 @@ def _deal_wide(entries, mass, level, narrow, w, batch_size, factors, drift):  # 
                 end, next_unit = _common_unit(old_mass, old_block, begin, min(begin + stride, stop), unit)
                 jump = factors[old[begin] >> _WRONG, 1]
                 if next_unit != unit or jump != 0.0:
-                    _set_aside(lanes, state, unit, raised, aside)
+                    for lane in range(lanes):
+                        _set_aside(lane, state, unit, raised, aside)
                     unit = next_unit
                     raised[int((old[begin] & _TIME) >> np.uint32(level)) % lanes + 1 : lanes] += jump
                 before[:] = place
@@ -317,13 +318,7 @@ def _common_unit(mass, block, begin, end, unit):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _set_aside(lanes, state, unit, raised, aside):  # type: ignore[no-untyped-def]
-    for c in range(lanes):
-        _set_lane_aside(c, state, unit, raised, aside)
-
-
-@_compiled
-def _set_lane_aside(c, state, unit, raised, aside):  # type: ignore[no-untyped-def]
+def _set_aside(c, state, unit, raised, aside):  # type: ignore[no-untyped-def]
     if state[c] > 0.0:
         total, total_block = _normal(state[c], unit + raised[c])
         total, total_block = _normal(total, total_block)
@@ -337,7 +332,7 @@ def _rescale(lanes, state, unit, raised, aside):  # type: ignore[no-untyped-def]
     for c in range(lanes):
         weight, up = _normal(state[_WEIGHT + c], 0.0)
         if up != 0.0:
-            _set_lane_aside(c, state, unit, raised, aside)
+            _set_aside(c, state, unit, raised, aside)
             state[_WEIGHT + c] = weight
             raised[c] += up
 

@@ -268,8 +268,8 @@ def _one_rate(learning_rate: str | float, tuned: float, most: float) -> float:
 def _replay_hil_f(trace: Trace, beta: float, batch_size: int, learning_rate: str | float) -> Decided:
     rates, bound = _learning_rates(trace, batch_size, learning_rate)
     eta = float(rates[-1])
-    if rates[0] == eta <= ENGINE_LIMIT:
-        return Decided(_hil_f_compiled(trace, beta, batch_size, eta), eta, bound)
+    if rates[0] == eta <= ENGINE_LIMIT:  # a constant η: the same at O(log n) a sample
+        return Decided(_engine(trace, ~trace.correct, (beta, beta - 1), eta, batch_size), eta, bound)
     return Decided(_hil_f(trace, beta, batch_size, rates), eta, bound)
 
 
@@ -284,11 +284,6 @@ def _hil_f(trace: Trace, beta: float, batch_size: int | tuple[int, ...], rates: 
         offload[batch] = forecaster.offload_probability(trace.confidence[batch], rate)
         forecaster.update(trace.confidence[batch], step[batch])
     return offload
-
-
-def _hil_f_compiled(trace: Trace, beta: float, batch_size: int, learning_rate: float) -> Floats:
-    """The same for a constant η, at O(log n) a sample."""
-    return _engine(trace, ~trace.correct, (beta, beta - 1), learning_rate, batch_size)
 
 
 def _replay_hil_n(

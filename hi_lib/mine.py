@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hi_lib import book, checks, evaluate, figures
-from hi_lib.traces import Trace, is_shipped, write_atomically
+from hi_lib.traces import Trace, shipped, write_atomically
 
 # Notebooks whose figures are about one trace, and the parameter that names it.
 TAKES = {
@@ -36,7 +36,7 @@ def build(
     """
     trace = Trace.from_csv(path)
     name = str(trace.name)
-    if is_shipped(name):
+    if name in shipped():
         raise ValueError(f"{path} has the name of a trace that comes with the project: rename it")
     chosen = [checks.choice("notebook", notebook, TAKES) for notebook in notebooks]
     shutil.rmtree(folder, ignore_errors=True)

@@ -72,8 +72,8 @@ def real_cost(table: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
             rows = table[(table["title"] == title) & (table["way"] == way)]
             for axis, quantity in zip(axes[:, column], ("average_cost", "accuracy"), strict=True):
                 axis.plot(rows["batch_size"], rows[quantity], **_WAYS[way], label=label)
-        batch_size_axis(axes[0, column], sorted(table["batch_size"].unique()), label=False)
-        batch_size_axis(axes[1, column], sorted(table["batch_size"].unique()))
+        for axis in axes[:, column]:
+            batch_size_axis(axis, sorted(table["batch_size"].unique()), label=axis is axes[-1, column])
         axes[0, column].set(title=title)
     axes[0, 0].set_ylabel("average cost")
     axes[1, 0].set_ylabel("accuracy of the answers")

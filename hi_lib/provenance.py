@@ -16,13 +16,14 @@ _SHOWN = 12  # digits of a hash
 def add(notebook: Path, results: Path) -> tuple[str, str]:
     """Put a note below every figure of an executed notebook, and its data at the end, in place.
 
-    Returns the note, and what `changed` says. `results` is the folder that `results.publish` filled, next to the one
+    Returns the note, and what `differing` says. `results` is the folder that `results.publish` filled, next to the one
     that holds the notebook.
     """
     content = json.loads(notebook.read_text(encoding="utf-8"))
     inputs = json.loads((results / "inputs.json").read_text(encoding="utf-8"))
-    other = changed(content["cells"])
-    note = _note(notebook.stem, content["cells"], inputs, other)
+    own, injected = (parameters(content["cells"], tag) for tag in ("parameters", "injected-parameters"))
+    other = differing(own, injected)
+    note = _note(notebook.stem, own, injected, inputs, html.escape(other, quote=False))
     cells = []
     for cell in content["cells"]:
         cells.append(cell)
@@ -47,20 +48,14 @@ def parameters(cells: list[dict[str, Any]], tag: str = "parameters") -> dict[str
     }
 
 
-def changed(cells: list[dict[str, Any]]) -> str:
-    """What the notebook ran with instead of its own parameters, which text and captions describe; "" if nothing."""
-    return differing(parameters(cells), parameters(cells, "injected-parameters"))
-
-
 def differing(own: Mapping[str, Any], given: Mapping[str, Any]) -> str:
-    """Which of the given parameters are not a notebook's own, and what those are."""
+    """Which parameters a notebook ran with instead of its own, which its text describes; "" if none."""
     others = [(name, value) for name, value in given.items() if value != own[name]]
     return "; ".join(f"{name} = {json.dumps(value)} instead of {json.dumps(own[name])}" for name, value in others)
 
 
-def _note(name: str, cells: list[dict[str, Any]], inputs: dict[str, str], other: str) -> str:
-    injected = parameters(cells, "injected-parameters")
-    settings = "; ".join(f"{each} = {json.dumps(value)}" for each, value in (parameters(cells) | injected).items())
+def _note(name: str, own: dict[str, Any], injected: dict[str, Any], inputs: dict[str, str], other: str) -> str:
+    settings = "; ".join(f"{each} = {json.dumps(value)}" for each, value in (own | injected).items())
     given = [f"{each}={json.dumps(value)}" for each, value in injected.items()]
     command = shlex.join([".venv/bin/hi", "run", name, *(part for value in given for part in ("-p", value))])
     data = "; ".join(f"{file} <code title={sha256}>{sha256[:_SHOWN]}</code>" for file, sha256 in inputs.items())
@@ -72,7 +67,6 @@ def _note(name: str, cells: list[dict[str, Any]], inputs: dict[str, str], other:
     }
     body = "".join(f"<dt>{title}</dt><dd>{text}</dd>" for title, text in rows.items())
     folded = f'<details class="hi-provenance"><summary>How this figure was made</summary><dl>{body}</dl></details>'
-    other = html.escape(other, quote=False)
     return f'<p class="hi-changed">Not as text and caption say, but with {other}.</p>\n{folded}' if other else folded
 
 

@@ -237,11 +237,6 @@ def shipped() -> list[str]:
     return [Path(name).stem for name in registry() if re.fullmatch(r"traces/[^/]*\.csv", name)]
 
 
-def is_shipped(name: str) -> bool:
-    """Whether the trace is one of `shipped`."""
-    return name in shipped()
-
-
 def load_trace(name: str) -> Trace:
     """Load a trace by name (never a path), refusing a shipped file whose hash is not the registered one.
 
@@ -250,7 +245,7 @@ def load_trace(name: str) -> Trace:
     >>> load_trace("cifar10-resnet8").confidence.shape
     (10000,)
     """
-    if is_shipped(name):
+    if name in shipped():
         path = data_file(f"traces/{name}.csv")
     else:
         checks.choice("trace", name, list_traces())

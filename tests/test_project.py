@@ -207,7 +207,7 @@ def test_the_readme_states_the_reviewed_verdicts():
 
 def test_the_figure_of_costs_shows_every_shipped_trace():
     shown = book.default_parameters("fig3_cost_vs_batch_size")["traces"]
-    assert sorted(shown) == [name for name in hi.list_traces() if traces.is_shipped(name)]
+    assert sorted(shown) == [name for name in hi.list_traces() if name in traces.shipped()]
 
 
 def test_every_figure_is_pointed_to():

@@ -259,7 +259,7 @@ def test_any_onnx_classifier_makes_a_trace(sandbox, folder, shape, softmax):
     assert (frame["predicted"] == expected.argmax(axis=1)).all()
     assert "mine" in hi.list_traces()
     assert len(hi.load_trace("mine")) == 9
-    assert not traces.is_shipped("mine")
+    assert "mine" not in traces.shipped()
 
 
 @pytest.mark.parametrize(
@@ -341,7 +341,7 @@ class Few:
 
 
 @needs_sources
-@pytest.mark.parametrize("name", [name for name in models.MAKERS if traces.is_shipped(name) and "alexnet" not in name])
+@pytest.mark.parametrize("name", [name for name in models.MAKERS if name in traces.shipped() and "alexnet" not in name])
 def test_real_pictures_give_the_shipped_trace(name, monkeypatch):
     monkeypatch.setattr(images, "read_images", Few(SOME))
     maker = models.MAKERS[name]
