@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -212,8 +213,14 @@ def _papermill(name: str, parameters: Mapping[str, Any], output: Path, environme
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what goes wrong comes as an exception
     options: dict[str, Any] = {"progress_bar": False, "resources": {"metadata": {"path": str(NOTEBOOKS)}}}
     options |= {"kernel_manager_class": kernels.manager(environment), "shutdown_kernel": "immediate"}
+    execute = functools.partial(papermill.execute_notebook, NOTEBOOKS / f"{name}.ipynb", output, dict(parameters))
     try:
-        papermill.execute_notebook(NOTEBOOKS / f"{name}.ipynb", output, dict(parameters), **options)
+        try:
+            execute(**options)
+        except RuntimeError as error:
+            if "before replying" not in str(error):
+                raise
+            execute(**options)  # nothing has run yet: somebody took a port that Jupyter had chosen for the kernel
     except papermill.PapermillExecutionError as error:
         other = provenance.differing(default_parameters(name), parameters)
         said = f"{name} failed{' with ' if other else ''}{other}: {error.ename}: {error.evalue}"

@@ -132,11 +132,6 @@ class Log:
         """Time of the whole run a sample, ms."""
         return float(self.ended[-1] / self.arrived.size)
 
-    @property
-    def transmissions(self) -> int:
-        """Batches that sent anything."""
-        return int((self.offloads > 0).sum())
-
 
 def simulate(
     timing: TimingModel,

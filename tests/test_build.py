@@ -108,6 +108,27 @@ def test_a_failing_notebook_leaves_the_last_good_one(project):
         run()
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_kernel_that_never_answered_is_started_once_more(times, project, monkeypatch):
+    import papermill
+
+    execute, died = papermill.execute_notebook, []
+
+    def dies_at_first(*arguments, **options):
+        if len(died) < times:
+            died.append(True)
+            raise RuntimeError("Kernel died before replying to kernel_info")
+        return execute(*arguments, **options)
+
+    monkeypatch.setattr(papermill, "execute_notebook", dies_at_first)
+    if times == 1:
+        assert run() == ["sum"]
+        assert total(project) == 3
+    else:
+        with pytest.raises(book.BuildError, match="sum failed: Kernel died before replying"):
+            run()
+
+
 def test_what_the_library_refuses_is_one_line(project):
     write_notebook(project, "from hi_lib import checks\nchecks.share('a', a)", "a = 3")
     with pytest.raises(book.BuildError, match=r"^sum failed: ValueError: a must be in \(0, 1\], got 3.*$"):
