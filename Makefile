@@ -4,6 +4,10 @@ PROFILE ?= full
 PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
+# A Python that was asked for makes the environment anew if that is of another one.
+INSTALL := $(PYTHON) .ci/install.py $(if $(filter-out file,$(origin PYTHON)),--this-python)
+# Some programs want a home, which a user without an entry in the system's list has not.
+export HOME ?= $(CURDIR)/_build/home
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -11,22 +15,22 @@ BIN := $(VENV)/bin
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
-book: $(VENV)/book.installed ## run the notebooks, render the book into _build/html (PROFILE=quick|full, TRACE=mine.csv)
+book: for-book ## run the notebooks, render the book into _build/html (PROFILE=quick|full, TRACE=mine.csv)
 	@$(BIN)/hi book --profile $(PROFILE) $(if $(TRACE),--trace "$$TRACE")
 
-test: $(VENV)/test.installed book ## all tests: lint, types, units, theory, notebooks, the book in a browser
+test: for-test book ## all tests: lint, types, units, theory, notebooks, the book in a browser
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n auto --dist worksteal
 
-test-slow: $(VENV)/test.installed $(VENV)/pdf.installed book ## every printed command, killed builds, the oldest NumPy
+test-slow: for-test for-pdf book ## every printed command, killed builds, the oldest NumPy
 	$(BIN)/pytest -n auto --dist worksteal tests/slow --override-ini addopts="-ra"
 
-test-models: $(VENV)/models.installed $(VENV)/test-models.installed ## what makes traces, for real (torch: 5 GB); HI_DATA adds real images
+test-models: for-models for-test-models ## what makes traces, for real (torch: 5 GB); HI_DATA adds real images
 	$(BIN)/pytest -o addopts="" -o filterwarnings="" -ra tests/with_models
 
-pdf: $(VENV)/book.installed $(VENV)/pdf.installed ## print the whole book to _build/batch-hi.pdf; needs Chromium
+pdf: for-book for-pdf ## print the whole book to _build/batch-hi.pdf; needs Chromium
 	@$(BIN)/python .ci/pdf.py $(PROFILE)
 
 archive: book ## pack the source and the rendered book into one zip, for a deposit; with the PDF if make pdf made one
@@ -35,21 +39,28 @@ archive: book ## pack the source and the rendered book into one zip, for a depos
 serve: book ## serve the book on 127.0.0.1 (PORT=8000)
 	@$(BIN)/hi serve --port $(PORT)
 
-lab: $(VENV)/lab.installed ## open the notebooks in JupyterLab
+lab: for-lab ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab --ip=127.0.0.1 $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
 
-bench: $(VENV)/book.installed ## measure speed and memory here; writes data/benchmarks, which the book shows
+bench: for-book ## measure speed and memory here; writes data/benchmarks, which the book shows
 	@$(BIN)/python .ci/bench.py
 
-lock: $(VENV)/book.installed ## resolve all dependencies afresh and write requirements.lock
-	$(BIN)/python .ci/lock.py
+lock: for-book ## resolve all dependencies afresh and write requirements.lock
+	$(BIN)/uv pip compile -q --upgrade $(LOCKED) pyproject.toml -o requirements.lock
+# One version of everything for every system and Python from 3.11.0 on, each file by its hash, and no address.
+LOCKED := --universal --python-version 3.11.0 --fork-strategy fewest --generate-hashes --no-annotate \
+	--all-extras --group install --custom-compile-command "make lock"
+
+models: for-models ## install what makes traces and measures models (torch: 5 GB)
+
+cluster: for-cluster ## install what a Dask cluster needs
 
 clean: ## remove what was built; the environment in .venv stays
 	rm -rf _build results .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-# One environment; each extra is installed when first needed, and again when the pins change.
-$(VENV)/%.installed: pyproject.toml requirements.lock
-	@$(PYTHON) .ci/install.py $*
+# One environment, which each extra joins when it is first needed.
+EXTRAS := book pdf test lab cluster models test-models
+$(EXTRAS:%=for-%): for-%:
+	@$(INSTALL) $*
 
-.PHONY: help book pdf archive test test-slow test-models serve lab bench lock clean
-SHELL := bash
+.PHONY: help book pdf archive test test-slow test-models serve lab bench lock models cluster clean $(EXTRAS:%=for-%)

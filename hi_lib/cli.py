@@ -381,9 +381,7 @@ def _claim_table(found: list[Any]) -> Table:
 def _needs_models() -> None:
     missing = [name for name in ("ai_edge_litert", "onnxruntime", "PIL", "torch") if not importlib.util.find_spec(name)]
     if missing:
-        raise ValueError(
-            f"making traces needs {', '.join(missing)}: .venv/bin/pip install -c requirements.lock -e '.[models]'"
-        )
+        raise ValueError(f"making traces needs {', '.join(missing)}: run make models")
 
 
 @contextlib.contextmanager

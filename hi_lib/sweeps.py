@@ -189,7 +189,7 @@ def _finished(
 
         client = Client(scheduler, timeout=_PATIENCE)
     except ImportError:
-        raise ValueError("a scheduler needs the extra `cluster`: .venv/bin/pip install -e '.[cluster]'") from None
+        raise ValueError("a scheduler needs the extra `cluster`: run make cluster") from None
     except (OSError, ValueError) as error:
         raise ValueError(f"scheduler {scheduler} does not answer: {' '.join(str(error).split())}") from None
     try:

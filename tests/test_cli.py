@@ -99,7 +99,7 @@ def test_bad_names_are_refused(monkeypatch):
 
 def test_making_traces_without_the_extra_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
-    refused(hi("traces", "make", "all"), "pip install", "[models]")
+    refused(hi("traces", "make", "all"), "make models")
 
 
 def test_serving_needs_a_book(monkeypatch, tmp_path):

@@ -1,6 +1,7 @@
 """What the files beside the code promise: packages, names, commands, prose without hand-written numbers."""
 
 import ast
+import importlib.metadata
 import inspect
 import json
 import re
@@ -12,12 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from packaging.specifiers import SpecifierSet
 
 import hi_lib as hi
 from hi_lib import book, figures, traces
 
 ROOT = Path(__file__).resolve().parent.parent
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
 CONDA_NAMES = {"torch": "pytorch"}
 
 
@@ -36,12 +39,33 @@ def test_conda_and_pip_list_the_same_packages():
     assert found == pinned
 
 
-def test_the_lock_pins_every_package_once():
-    lines = [r for r in (ROOT / "requirements.lock").read_text().splitlines() if not r.startswith("#")]
-    pins = [re.fullmatch(r"([a-z0-9_.-]+)==\S+", line)[1].replace("_", "-") for line in lines]
+PIN = re.compile(
+    r"^([a-z0-9-]+)==(\S+)(?: ; .*?)? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", flags=re.MULTILINE
+)
+
+
+def test_the_lock_pins_every_package_once_by_hashes_and_names_no_address():
+    text = (ROOT / "requirements.lock").read_text()
+    pins = [pin[0] for pin in PIN.findall(text)]
     assert len(set(pins)) == len(pins)
-    wanted = PROJECT["dependencies"] + [r for extra in PROJECT["optional-dependencies"].values() for r in extra]
+    groups = [*PROJECT["optional-dependencies"].values(), *PYPROJECT["dependency-groups"].values()]
+    wanted = PROJECT["dependencies"] + [r for group in groups for r in group]
     assert {package_name(r).replace("_", "-") for r in wanted} <= set(pins)
+    assert re.sub(r"^#.*\n", "", PIN.sub("", text), flags=re.MULTILINE) == ""
+    assert "://" not in text
+
+
+def test_every_pin_that_is_installed_runs_on_the_oldest_python_that_is_promised():
+    floor = re.fullmatch(r">=([\d.]+)", PROJECT["requires-python"])[1] + ".0"
+    pins = {pin[0] for pin in PIN.findall((ROOT / "requirements.lock").read_text())}
+    refusing, tried = [], 0
+    for installed in importlib.metadata.distributions():
+        if installed.name.lower().replace("_", "-").replace(".", "-") in pins:
+            tried += 1
+            if not SpecifierSet(installed.metadata["Requires-Python"] or "").contains(floor):
+                refusing.append(f"{installed.name} {installed.version}: {installed.metadata['Requires-Python']}")
+    assert refusing == []
+    assert tried > 100
 
 
 def test_public_names_are_the_designed_ones():
@@ -246,3 +270,13 @@ def test_every_claim_is_tested_by_an_experiment_of_the_appendix():
     sections = dict(re.findall(r"^### (E\d+):.*?\n(.*?)(?=^##)", text, re.DOTALL | re.MULTILINE))
     for claim in yaml.safe_load((ROOT / "book" / "claims.yml").read_text()):
         assert f"hi run {claim['notebook']}\n" in sections[assigned[claim["id"]]], claim["id"]
+
+
+def test_the_workflow_that_runs_other_peoples_code_cannot_write():
+    for path in (ROOT / ".github" / "workflows").glob("*.yml"):
+        workflow = yaml.safe_load(path.read_text())
+        assert workflow["permissions"] == {}
+        for job in workflow["jobs"].values():
+            assert all(re.search(r"@[0-9a-f]{40}$", step["uses"]) for step in job["steps"] if "uses" in step)
+            if any("run" in step for step in job["steps"]):
+                assert set(job["permissions"].values()) == {"read"}

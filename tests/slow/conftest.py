@@ -1,6 +1,7 @@
 """A copy of the whole project, as built, for tests that change it: `make test-slow` runs them."""
 
 import hashlib
+import json
 import os
 import runpy
 import shutil
@@ -30,12 +31,11 @@ def checkout(tmp_path):
         (root / ".git").touch()  # git itself is told where to look, below
     else:
         shutil.copy2(book.ROOT / "MANIFEST.txt", root)
-    (root / ".venv").mkdir()
-    for part in ENVIRONMENT.iterdir():
-        if part.suffix != ".installed":
-            (root / ".venv" / part.name).symlink_to(part)
-    for extra in EXTRAS:  # nothing is installed from here: it would lead this environment to the copy
-        (root / ".venv" / f"{extra}.installed").touch()
+    (root / ".venv").symlink_to(ENVIRONMENT)
+    # Nothing is installed from here: it would lead this environment to the copy.
+    install = runpy.run_path(str(root / ".ci" / "install.py"))
+    state = {"for": install["fingerprint"](), "python": install["version"](), "extras": EXTRAS, "finished": True}
+    (root / ".venv.json").write_text(json.dumps(state))
     return root
 
 

@@ -5,10 +5,8 @@ HI_KILLS says how often a build is killed (default: 2).
 
 import os
 import random
-import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
@@ -94,29 +92,3 @@ def test_two_builds_at_once(checkout, environment, hi, outcome):
     assert sum("another build is running" in text for text in said) >= 1
     assert sum("up to date" in text for text in said) == 1
     assert outcome() == expected
-
-
-def test_installations_wait_for_each_other_and_an_unfinished_one_is_thrown_away(tmp_path):
-    (tmp_path / ".ci").mkdir()
-    shutil.copy(book.ROOT / ".ci" / "install.py", tmp_path / ".ci")
-    (tmp_path / "requirements.lock").touch()
-    nothing = '[project]\nname = "nothing"\nversion = "0"\noptional-dependencies = {book = [], other = []}\n'
-    (tmp_path / "pyproject.toml").write_text(nothing + "[tool.setuptools]\npackages = []\n")
-    command = [sys.executable, ".ci/install.py", "book"]
-
-    def install():
-        return subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-    both = [install(), install()]
-    said = sorted(each.communicate()[0] for each in both)
-    assert [each.returncode for each in both] == [0, 0], said
-    assert said[0] == ""
-    assert "installing what 'make book' needs" in said[1]
-    # Killed in the middle of a second extra: the first one must come back with it.
-    (tmp_path / ".venv" / "bin" / "pip").write_text("#!/bin/sh\nexit 1\n")
-    (tmp_path / ".venv.unfinished").write_text("other")
-    third = install()
-    assert "Successfully installed" in third.communicate()[0]
-    assert third.returncode == 0
-    assert {path.stem for path in (tmp_path / ".venv").glob("*.installed")} == {"book", "other"}
-    assert not (tmp_path / ".venv.unfinished").exists()
