@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # A Python that was asked for makes the environment anew if that is of another one.
 INSTALL := $(PYTHON) .ci/install.py $(if $(filter-out file,$(origin PYTHON)),--this-python)
+# Where Python may not keep what it compiled, every kernel would compile all packages again.
+unexport PYTHONDONTWRITEBYTECODE
 # Some programs want a home, which a user without an entry in the system's list has not.
 export HOME ?= $(CURDIR)/_build/home
 

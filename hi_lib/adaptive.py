@@ -99,7 +99,19 @@ class AdaptiveBatchSize:
         return self._size
 
     def observe(self, size: int, offloads: int, network_time: float | None) -> None:
-        """Learn from a batch that has ended; `network_time` (ms) is None if nothing was sent."""
+        """Learn from a batch that has ended; `network_time` (ms) is None if nothing was sent, or if it is not known.
+
+        Raises
+        ------
+        ValueError
+            A size below 1, more offloads than samples, a network time that is negative or not finite; the controller
+            is as it was.
+        """
+        size, offloads = checks.whole("size", size), checks.whole("offloads", offloads, low=0)
+        if offloads > size:
+            raise ValueError(f"offloads must be at most the batch's size, {size}, got {offloads}")
+        if network_time is not None:
+            network_time = checks.nonnegative("network_time", network_time)
         kept = self._keep**size
         self.offload_ratio = kept * self.offload_ratio + (1 - kept) * offloads / size
         self._since_plan += size

@@ -32,8 +32,9 @@ from typing import Any
 
 import yaml
 
-from hi_lib import checks, claims, provenance
-from hi_lib.traces import DATA, ROOT, write_atomically
+from hi_lib import checks, claims, files, provenance
+from hi_lib.files import ROOT, write_atomically
+from hi_lib.traces import DATA
 
 NOTEBOOKS = ROOT / "notebooks"
 PARAMETERS = NOTEBOOKS / "parameters.yml"
@@ -89,7 +90,7 @@ def one_page(folder: Path, profile: str = "full", progress: Progress = print) ->
     with _only_one_build(progress):
         run_notebooks(profile, progress)
         progress("rendering the book on one page …")
-        _render("singlehtml").replace(folder)
+        files.move(_render("singlehtml"), folder)
     # All links on the page are meant from above the folder that it is written to.
     return (folder / "book" / "intro.html").replace(folder / "index.html")
 
@@ -135,14 +136,16 @@ def default_parameters(name: str) -> dict[str, Any]:
 def check_parameters(name: str, parameters: Any, where: str = "") -> None:
     """Raise ValueError for a parameter that the notebook does not have (papermill itself would only warn)."""
     if not isinstance(parameters, Mapping):
-        raise ValueError(f"{where}parameters of {name} must be a mapping, got {parameters!r}")
+        raise ValueError(f"{where}parameters of {name} must be a mapping, got {checks.shown(parameters)}")
     known = default_parameters(name)
     for parameter, value in parameters.items():
         checks.choice(f"{where}parameter of {name}", parameter, known)
         try:
             json.dumps(value)
         except (TypeError, ValueError):
-            raise ValueError(f"{where}parameter {parameter} of {name} must be a plain value, got {value!r}") from None
+            raise ValueError(
+                f"{where}parameter {parameter} of {name} must be a plain value, got {checks.shown(value)}"
+            ) from None
 
 
 def run_notebooks(profile: str, progress: Progress = print) -> list[str]:
@@ -191,10 +194,7 @@ def run_notebook(
         The notebook failed; the message ends with its traceback.
     """
     check_parameters(checks.choice("notebook", name, notebook_names()), parameters)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"output folder {output} cannot be made: {error.strerror}") from None
+    files.writable(output / f"{name}.ipynb")
     part = output / f".{name}.{os.getpid()}.part.ipynb"
     try:
         _papermill(name, parameters, part, {"HI_RESULTS": str(output / "results"), **(environment or {})})
@@ -254,11 +254,10 @@ def _run_and_keep(name: str, parameters: Mapping[str, Any], stamp: str) -> float
     if not (found / "values.json").is_file():
         raise BuildError(f"{name} published no results: it must call results.publish({name!r}, …)")
     _stamp_file(name).unlink(missing_ok=True)
-    shutil.rmtree(RESULTS / name, ignore_errors=True)
     RESULTS.mkdir(exist_ok=True)
-    found.replace(RESULTS / name)
+    files.move(found, RESULTS / name)
     EXECUTED.mkdir(exist_ok=True)
-    (scratch / f"{name}.ipynb").replace(EXECUTED / f"{name}.ipynb")
+    files.move(scratch / f"{name}.ipynb", EXECUTED / f"{name}.ipynb")
     shutil.rmtree(scratch)
     seconds = time.perf_counter() - start
     report = {"stamp": stamp, "output": _output_digest(name), "seconds": round(seconds, 1)}
@@ -299,8 +298,8 @@ def _output_digest(name: str) -> str:
 
 def _forget_removed(known: Mapping[str, Any]) -> None:
     for path in [*EXECUTED.glob("*.ipynb"), *RESULTS.glob("*"), *(BUILD / "stamps").glob("*.json")]:
-        if path.stem not in known and not path.name.startswith("."):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if path.stem not in known:
+            files.remove(path)
 
 
 def _without_traces_of_the_run(text: str) -> str:
@@ -384,10 +383,9 @@ def _publish(rendered: Path) -> None:
     """Swap the new book in; `_recover` puts the old one back should we die between the two renames."""
     REPORT.unlink(missing_ok=True)
     old = BUILD / "previous"
-    shutil.rmtree(old, ignore_errors=True)
     if HTML.exists():
-        HTML.replace(old)
-    rendered.replace(HTML)
+        files.move(HTML, old)
+    files.move(rendered, HTML)
     for folder in (old, BUILD / "rendering", BUILD / "source"):
         shutil.rmtree(folder, ignore_errors=True)
 

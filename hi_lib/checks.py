@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import numbers
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 import numpy as np
 import yaml
 from numpy.typing import ArrayLike, NDArray
+
+_VALUE, _LIST = 80, 160  # characters of a message that a bad value, or the list of what is allowed, may take
 
 
 def real(where: str, value: Any, low: float, high: float, *, open_ends: str = "") -> float:
@@ -23,7 +26,7 @@ def real(where: str, value: Any, low: float, high: float, *, open_ends: str = ""
     if not inside or not np.isfinite(number):
         left, right = "(" if "(" in open_ends else "[", ")" if ")" in open_ends or high == np.inf else "]"
         hint = _percent_hint(number) if high == 1 else ""
-        raise ValueError(f"{where} must be in {left}{low:g}, {high:g}{right}, got {value!r}{hint}")
+        raise ValueError(f"{where} must be in {left}{low:g}, {high:g}{right}, got {shown(value)}{hint}")
     return number
 
 
@@ -46,7 +49,7 @@ def whole(where: str, value: Any, low: int = 1) -> int:
     """Return `value` as an int from `low` to 2^53; 8.0 is fine, 8.5 and True are not."""
     number = np.nan if isinstance(value, bool | np.bool_) else _float(where, value)
     if not np.isfinite(number) or number != int(number) or not low <= number <= 2**53:
-        raise ValueError(f"{where} must be an integer >= {low} (at most 2^53), got {value!r}")
+        raise ValueError(f"{where} must be an integer >= {low} (at most 2^53), got {shown(value)}")
     return int(number)
 
 
@@ -64,7 +67,7 @@ def reals(where: str, values: ArrayLike, low: float, high: float) -> NDArray[np.
         place = f"{where}[{', '.join(map(str, first))}]" if array.ndim else where
         value = float(array[tuple(first)])
         hint = _percent_hint(value) if high == 1 else ""
-        raise ValueError(f"{place} must be in [{low:g}, {high:g}], got {value!r}{hint}")
+        raise ValueError(f"{place} must be in [{low:g}, {high:g}], got {shown(value)}{hint}")
     return array
 
 
@@ -98,7 +101,7 @@ def partial_flags(where: str, values: ArrayLike, known: NDArray[np.bool_]) -> ND
     missing = np.array([item is None or item != item for item in array], dtype=bool)
     if (missing & known).any():
         first = int(np.flatnonzero(missing & known)[0])
-        raise ValueError(f"{where}[{first}] must be 0 or 1: that sample was offloaded, got {array[first]!r}")
+        raise ValueError(f"{where}[{first}] must be 0 or 1: that sample was offloaded, got {shown(array[first])}")
     return flags(where, np.where(missing, 0, array), array.size)
 
 
@@ -109,7 +112,7 @@ def choice(where: str, value: Any, options: Iterable[str]) -> str:
         return value
     close = difflib.get_close_matches(str(value), known, n=3)
     hint = f"; did you mean {' or '.join(close)}?" if close else ""
-    raise ValueError(f"{where} must be one of {', '.join(known)}; got {value!r}{hint}")
+    raise ValueError(f"{where} must be one of {one_line(', '.join(known), _LIST)}; got {shown(value)}{hint}")
 
 
 def text_file(path: Path) -> str:
@@ -126,18 +129,27 @@ def yaml_file(path: Path) -> Any:
 
 
 def yaml_value(where: str, text: str) -> Any:
-    """Parse YAML of plain values (what JSON knows); anything else is refused in one line."""
+    """Parse YAML of plain values (what JSON knows); anything else is refused in one line.
+
+    Numbers and words are read as JSON and Python read them: 1e-1 is a number, 010 is ten, yes and 1_000 are texts.
+    """
     try:
-        value = yaml.load(text, _UniqueKeys)  # noqa: S506 (a safe loader, made stricter)
+        value = yaml.load(text, _PlainValues)  # noqa: S506 (a safe loader, made stricter)
         json.dumps(value)
     except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{where} cannot be read as YAML of plain values: {reason}") from None
+        raise ValueError(f"{where} cannot be read as YAML of plain values: {one_line(str(error))}") from None
     return value
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML's safe loader, which would silently keep the last of two equal keys."""
+class _PlainValues(yaml.SafeLoader):
+    """YAML's safe loader without what surprises: old spellings of numbers, aliases, the last of two equal keys."""
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012 (filled below, as its parent's is)
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.composer.ComposerError(None, None, "an alias must be written out", self.peek_event().start_mark)
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -147,10 +159,42 @@ class _UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+for _tag, _pattern, _first in (
+    ("null", "~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", "true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?\d+", list("-+0123456789")),
+    ("float", r"[-+]?(\d+\.\d*|\.\d+|\d+)([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", list("-+.0123456789")),
+):
+    _PlainValues.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
+_PlainValues.add_constructor("tag:yaml.org,2002:int", lambda _, node: int(node.value))
+_PlainValues.add_constructor(
+    "tag:yaml.org,2002:float", lambda _, node: float(re.sub(r"\.(?=inf|nan)", "", node.value.lower()))
+)
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it: one line, not longer than a message may be."""
+    return one_line(repr(value), _VALUE)
+
+
+def printable(text: str) -> str:
+    """Text whose control characters are escaped: a file's name must not steer the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+def one_line(text: str, most: int = 240) -> str:
+    """Text in one line of printable characters, others escaped; what is too long loses its middle."""
+    if len(text) > 2 * most:  # before any work on megabytes
+        text = f"{text[:most]}{text[-most:]}"
+    line = printable(" ".join(text.split()))
+    tail = most // 3
+    return line if len(line) <= most else f"{line[: most - tail - 3]} … {line[-tail:]}"
+
+
 def _float(where: str, value: Any) -> float:
     array = _array(where, value)
     if array.ndim:
-        raise ValueError(f"{where} must be a single number, got {value!r}")
+        raise ValueError(f"{where} must be a single number, got {shown(value)}")
     return float(array)
 
 
@@ -166,8 +210,7 @@ def _array(where: str, values: Any) -> NDArray[np.float64]:
             raise TypeError
         return array.astype(np.float64)
     except (TypeError, ValueError, OverflowError):
-        shown = " ".join(repr(values).split())
-        raise ValueError(f"{where} must be numeric, got {shown:.80}") from None
+        raise ValueError(f"{where} must be numeric, got {shown(values)}") from None
 
 
 def _percent_hint(value: float) -> str:

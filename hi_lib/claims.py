@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hi_lib import checks, results
-from hi_lib.traces import ROOT
+from hi_lib.files import ROOT
 
 CLAIMS = ROOT / "book" / "claims.yml"
 VERDICTS = ("holds", "holds in part", "does not hold", "not testable here")
@@ -190,7 +190,7 @@ def _claim(where: str, entry: Any) -> Claim:
         raise ValueError(f"{where} must have exactly the fields {', '.join(sorted(names))}")
     for name in names - {"checks"}:
         if not isinstance(entry[name], str) or not entry[name]:
-            raise ValueError(f"{where}: {name} must be text, got {entry[name]!r}")
+            raise ValueError(f"{where}: {name} must be text, got {checks.shown(entry[name])}")
     checks.choice(f"{where}: verdict", entry["verdict"], VERDICTS)
     if not isinstance(entry["checks"], list) or not entry["checks"]:
         raise ValueError(f"{where}: checks must be a list of at least one check")
@@ -204,7 +204,7 @@ def _check(where: str, entry: Any) -> Check:
         raise ValueError(f"{where} must have the fields value, says and one of {', '.join(BOUNDS)}")
     limit = entry[bounds[0]]
     if not isinstance(limit, bool | int | float) or not abs(limit) < 1e300:
-        raise ValueError(f"{where}: {bounds[0]} must be a number, true or false, got {limit!r}")
+        raise ValueError(f"{where}: {bounds[0]} must be a number, true or false, got {checks.shown(limit)}")
     if not isinstance(entry["value"], str) or not isinstance(entry["says"], str):
         raise ValueError(f"{where}: value and says must be text")
     return Check(entry["value"], entry["says"], bounds[0], limit)

@@ -9,6 +9,7 @@ import io
 import itertools
 import json
 import math
+import os
 import platform
 import sys
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from typer.core import TyperGroup
 
-from hi_lib import checks, traces
+from hi_lib import checks, files, traces
 from hi_lib.settings import IMAGENETTE
 
 # What typer raises for any command line that it cannot read.
@@ -33,14 +34,21 @@ class OneLineErrors(TyperGroup):
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run a command line; end with its exit code."""
         try:
-            sys.exit(super().main(*args, **extra | {"standalone_mode": False}))
+            code = super().main(*args, **extra | {"standalone_mode": False})
+            sys.stdout.flush()
+            sys.exit(code)
         except UsageError as error:
             message = error.format_message()  # type: ignore[attr-defined]
             if message:  # else there was no command at all, and typer has shown the help
-                errors.print(f"error: {' '.join(message.split())}", markup=False)
+                complain(f"error: {message}")
             sys.exit(2)
         except typer.Abort:
             sys.exit(130)
+        except OSError as error:  # nowhere to print to: who read has read enough, or the disk is full
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if not isinstance(error, BrokenPipeError):
+                complain(f"error: the output cannot be written: {error.strerror}")
+            sys.exit(2)
 
 
 app = typer.Typer(
@@ -56,8 +64,36 @@ app.add_typer(timing_app, name="timing")
 console = Console(soft_wrap=True, highlight=False)
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
 
+_LINE = 300  # characters of an error, more or less
 Command = TypeVar("Command", bound=Callable[..., Any])
 Profile = Annotated[str, typer.Option(help="quick: fewer shuffles; full: what the book prints.")]
+
+
+def say(text: str) -> None:
+    """Text on the terminal, whatever characters a file's name may hold."""
+    console.print(checks.printable(text), markup=False)
+
+
+def complain(text: str) -> None:
+    """One line of an error."""
+    errors.print(checks.one_line(text, _LINE), markup=False)
+
+
+def some_path(text: str) -> Path:
+    """A path as the command line gives it."""
+    if not text.strip() or "\0" in text:
+        raise typer.BadParameter(f"a path must not be empty, nor hold a zero byte, got {checks.shown(text)}")
+    return Path(text)
+
+
+def path_option(says: str, *names: str) -> Any:
+    """An option that takes a path."""
+    return typer.Option(*names, parser=some_path, metavar="PATH", help=says)
+
+
+def path_argument(says: str) -> Any:
+    """An argument that is a path."""
+    return typer.Argument(parser=some_path, metavar="PATH", help=says)
 
 
 def one_line_errors(command: Command) -> Command:
@@ -69,15 +105,25 @@ def one_line_errors(command: Command) -> Command:
 
         try:
             return command(*args, **kwargs)
+        except BrokenPipeError:
+            raise  # for the group's own main
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            complain(f"error: {where}{error.strerror or error}")
+        except MemoryError:
+            complain("error: this needs more memory than there is")
         except ValueError as error:
-            errors.print(f"error: {' '.join(str(error).split())}", markup=False)
-            raise typer.Exit(2) from None
+            complain(f"error: {error}")
         except BuildError as error:
-            errors.print(str(error), markup=False)
+            said, _, trace = str(error).partition("\n")
+            complain(said)
+            if trace:
+                errors.print(trace, markup=False)
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             errors.print("interrupted; run the same command again to go on")
             raise typer.Exit(130) from None
+        raise typer.Exit(2)
 
     return wrapped  # type: ignore[return-value]
 
@@ -86,7 +132,7 @@ def one_line_errors(command: Command) -> Command:
 @one_line_errors
 def build_book(
     profile: Profile = "full",
-    trace: Annotated[Path | None, typer.Option(help="A CSV: its figures go to _build/mine, the book stays.")] = None,
+    trace: Annotated[Path | None, path_option("A CSV: its figures go to _build/mine, the book stays.")] = None,
 ) -> None:
     """Run the notebooks that changed, render the book, publish it to _build/html; or the figures of your own trace."""
     from hi_lib import book
@@ -94,10 +140,10 @@ def build_book(
     if trace:
         from hi_lib import mine
 
-        console.print(f"open {mine.build(trace, progress=_say)}", markup=False)
+        say(f"open {mine.build(trace, progress=say)}")
         return
-    page = book.build(profile, _say)
-    console.print(f"open {page}  (or: make serve)", markup=False)
+    page = book.build(profile, say)
+    say(f"open {page}  (or: make serve)")
 
 
 @app.command()
@@ -105,14 +151,18 @@ def build_book(
 def run(
     notebook: str,
     parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE, YAML values.")] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: _build/runs/NOTEBOOK.")] = None,
+    output: Annotated[Path | None, path_option("Default: _build/runs/NOTEBOOK.", "--output", "-o")] = None,
 ) -> None:
     """Run one notebook, with your own values if any, and show its claims; the book and its results stay as they are."""
     from hi_lib import book, claims
 
-    folder = output or book.BUILD / "runs" / notebook
+    folder = files.output("--output", output) if output else book.BUILD / "runs" / notebook
+    values = [_assignment(text) for text in parameter or []]
+    names = [name for name, _ in values]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"--parameter {twice[0]} is given more than once")
     try:
-        book.run_notebook(notebook, dict(map(_assignment, parameter or [])), folder.resolve())
+        book.run_notebook(notebook, dict(values), folder.resolve())
     except book.BuildError as error:
         with contextlib.suppress(OSError):
             folder.rmdir()  # unless it holds an earlier run
@@ -120,7 +170,7 @@ def run(
     found = claims.evaluate([claim for claim in claims.load_claims() if claim.notebook == notebook], folder / "results")
     if found:
         console.print(_claim_table(found))
-    console.print(f"{folder / notebook}.ipynb, data in {folder / 'results' / notebook}", markup=False)
+    say(f"{folder / notebook}.ipynb, data in {folder / 'results' / notebook}")
 
 
 @app.command()
@@ -133,13 +183,21 @@ def serve(port: Annotated[int, typer.Option(min=0, max=65535)] = 8000) -> None:
 
     if not book.HTML.is_dir():
         raise ValueError("there is no book yet: run make book")
-    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(book.HTML))
+
+    class Handler(SimpleHTTPRequestHandler):
+        def send_head(self) -> Any:
+            try:
+                return super().send_head()
+            except ValueError:  # a path with a zero byte
+                self.send_error(404)
+
+    handler = functools.partial(Handler, directory=str(book.HTML))
     try:
         server = ThreadingHTTPServer(("127.0.0.1", port), handler)
     except OSError as error:
         raise ValueError(f"port {port} cannot be used: {error.strerror}; try --port 0") from None
     with server, contextlib.suppress(KeyboardInterrupt):
-        console.print(f"the book is at http://127.0.0.1:{server.server_address[1]}/ (Ctrl-C ends)", markup=False)
+        say(f"the book is at http://127.0.0.1:{server.server_address[1]}/ (Ctrl-C ends)")
         server.serve_forever()
 
 
@@ -152,36 +210,34 @@ def check(
     """Compare every claim with our results; exit 1 when a verdict differs from the reviewed one."""
     from hi_lib import book
 
-    found = book.outcomes(profile, functools.partial(_say, console=errors))
+    found = book.outcomes(profile, complain)
     if as_json:
         print(json.dumps([outcome.as_dict() for outcome in found], indent=2, ensure_ascii=False))
     else:
         console.print(_claim_table(found))
     changed = [outcome for outcome in found if not outcome.as_reviewed]
     for outcome in changed:
-        errors.print(
-            f"{outcome.claim.id}: {outcome.verdict}, but claims.yml says {outcome.claim.verdict}", markup=False
-        )
+        complain(f"{outcome.claim.id}: {outcome.verdict}, but claims.yml says {outcome.claim.verdict}")
     raise typer.Exit(1 if changed else 0)
 
 
 @app.command()
 @one_line_errors
 def evaluate(
-    csv: Annotated[Path, typer.Argument(help="Your trace: a CSV with the columns confidence and correct.")],
+    csv: Annotated[Path, path_argument("Your trace: a CSV with the columns confidence and correct.")],
     beta: Annotated[float, typer.Option(help="Cost of an offload; a wrong answer costs 1.")] = 0.5,
     alpha: Annotated[float, typer.Option(help="Weight of the system time.")] = 0.5,
     tau_ed: Annotated[float | None, typer.Option(help="S-ML time a sample, ms; by default the paper's.")] = None,
     tau_es: Annotated[float | None, typer.Option(help="L-ML time a sample, ms; by default the paper's.")] = None,
     tau_tx: Annotated[float, typer.Option(help="Sending time a sample, ms.")] = IMAGENETTE.timing.tau_tx,
     tau_nw: Annotated[float, typer.Option(help="Network time a transmission, ms.")] = IMAGENETTE.timing.tau_nw,
-    device_times: Annotated[Path | None, typer.Option(help="CSV of batch_size, milliseconds: replaces tau_ed.")] = None,
+    device_times: Annotated[Path | None, path_option("CSV of batch_size, milliseconds: replaces tau_ed.")] = None,
     server_times: Annotated[
         Path | None, typer.Option(help="CSV of batch_size, milliseconds: replaces tau_es, adds to tau_nw.")
     ] = None,
     shuffle: Annotated[int | None, typer.Option(help="Shuffle the trace with this seed first.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
-    as_html: Annotated[Path | None, typer.Option("--html", help="Write a page with figures to this file, too.")] = None,
+    as_html: Annotated[Path | None, path_option("Write a page with figures to this file, too.", "--html")] = None,
 ) -> None:
     """Your trace on your device: learned threshold, cost, regret, and the best batch size."""
     from hi_lib import evaluate as evaluating
@@ -190,8 +246,8 @@ def evaluate(
     for flag, value, measured in (("tau-ed", tau_ed, device_times), ("tau-es", tau_es, server_times)):
         if value is not None and measured:
             raise ValueError(f"--{flag} must be left out where {measured} gives the measured times")
-    if as_html and as_html.resolve() == csv.resolve():
-        raise ValueError(f"--html {as_html} would replace the trace")
+    if as_html:
+        files.output("--html", as_html, inputs=filter(None, (csv, device_times, server_times)))
     paper = IMAGENETTE.timing
     given = TimingModel(
         paper.tau_ed if tau_ed is None else tau_ed, paper.tau_es if tau_es is None else tau_es, tau_tx, tau_nw
@@ -202,15 +258,15 @@ def evaluate(
         trace = trace.shuffled(checks.whole("--shuffle", shuffle, low=0))
     found = evaluating.evaluate(trace, beta, alpha, timing)
     if as_html:
-        traces.write_atomically(as_html, found.as_html())
-        errors.print(f"written: {as_html}", markup=False)
-    print(json.dumps(found.as_dict(), indent=2, ensure_ascii=False) if as_json else found.as_text())
+        files.write_atomically(as_html, found.as_html())
+        complain(f"written: {as_html}")
+    print(json.dumps(found.as_dict(), indent=2) if as_json else checks.printable(found.as_text()))
 
 
 @app.command()
 @one_line_errors
 def sweep(
-    out: Annotated[Path, typer.Option(help="The CSV to write; finished runs survive an interruption beside it.")],
+    out: Annotated[Path, path_option("The CSV to write; finished runs survive an interruption beside it.")],
     trace: Annotated[list[str], typer.Option(help="Name of a trace, or a CSV of your own; may be repeated.")],
     beta: Annotated[str, typer.Option(help="Costs of an offload: 0.3,0.5,0.7")] = "0.5",
     batch_size: Annotated[str, typer.Option(help="Batch sizes: 1,2,4 or 1:9")] = "1",
@@ -223,8 +279,9 @@ def sweep(
     """A grid of runs, on all cores or on a cluster, into one table: a row for each combination."""
     from hi_lib import sweeps
 
-    if any(Path(name).resolve() == out.resolve() for name in trace):
-        raise ValueError(f"--out {out} would replace a trace")
+    files.output(
+        "--out", out, inputs=[place for name in trace for place in (Path(name), traces.file_of(name)) if place]
+    )
     own = [traces.Trace.from_csv(name) if name.lower().endswith(".csv") else traces.load_trace(name) for name in trace]
     rates = [_number_or_name(part) for part in learning_rate.split(",")]
     grid = (
@@ -238,9 +295,7 @@ def sweep(
     with _bar("runs", math.prod(map(len, grid))) as advance:
         table = sweeps.sweep_to(out, *grid, scheduler=scheduler, jobs=jobs, advance=advance)
     refused = int((table["error"] != "").sum())
-    console.print(
-        f"{out}: {len(table)} runs" + (f", {refused} refused, see column error" if refused else ""), markup=False
-    )
+    say(f"{out}: {len(table)} runs" + (f", {refused} refused, see column error" if refused else ""))
 
 
 @app.command()
@@ -254,12 +309,12 @@ def doctor() -> None:
     for name in sorted({*traces.shipped(), *hi.list_traces()}):
         try:
             run = hi.replay(hi.load_trace(name), beta=0.5, batch_size=8)
-            console.print(f"ok       trace {name}: average cost {run.average_cost:.3f} at β = 0.5, M = 8", markup=False)
+            say(f"ok       trace {name}: average cost {run.average_cost:.3f} at β = 0.5, M = 8")
         except ValueError as error:
             failed = True
-            console.print(f"BROKEN   {error}", markup=False)
+            say(f"BROKEN   {error}")
     for present, name, adds in _optional_parts():
-        console.print(f"{'ok      ' if present else 'missing '} {name}: {adds}", markup=False)
+        say(f"{'ok      ' if present else 'missing '} {name}: {adds}")
     raise typer.Exit(1 if failed else 0)
 
 
@@ -275,8 +330,8 @@ def list_all() -> None:
 @one_line_errors
 def make(
     name: Annotated[list[str], typer.Argument(help="Trace names, `all` shipped ones, or `preprocessing`.")],
-    onnx: Annotated[Path | None, typer.Option(help="A classifier of your own, for a trace of your own.")] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder or zip of pictures, a folder for each class.")] = None,
+    onnx: Annotated[Path | None, path_option("A classifier of your own, for a trace of your own.")] = None,
+    images: Annotated[Path | None, path_option("Folder or zip of pictures, a folder for each class.")] = None,
     side: Annotated[int | None, typer.Option(help="Side of the pictures, if the ONNX model leaves it open.")] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch what is missing, as torchvision does.")] = False,
     epochs: Annotated[int, typer.Option(help="For cifar10-alexnet: passes over the training images.")] = 10,
@@ -294,7 +349,7 @@ def make(
             raise ValueError("a trace from --onnx needs one name, and --images with the folder of its pictures")
         with _bar(name[0]) as advance:
             (path,) = models.make_own(name[0], onnx, images, side, advance)
-        console.print(f"{path}: {len(traces.load_trace(name[0]))} samples", markup=False)
+        say(f"{path}: {len(traces.load_trace(name[0]))} samples")
         return
     shipped = [each for each in models.MAKERS if each in traces.shipped()]
     for each in name:
@@ -305,7 +360,7 @@ def make(
         for path in _make_one(each, images, download, epochs, threads, bfloat16):
             for file in filter(Path.is_file, (path.with_suffix(".json"), path)):
                 same = traces.register_file(file, f"hi traces make {each}")
-            console.print(f"{path}: {'as registered' if same else 'new content, registered'}", markup=False)
+            say(f"{path}: {'as registered' if same else 'new content, registered'}")
 
 
 def _make_one(name: str, images: Path | None, download: bool, epochs: int, threads: int, bfloat16: bool) -> list[Path]:
@@ -314,7 +369,7 @@ def _make_one(name: str, images: Path | None, download: bool, epochs: int, threa
     with _bar(name) as advance:
         if name == "preprocessing":
             table = models.compare_preprocessings("imagenette-mobilenet_v1_0.25_128", advance)
-            return [traces.write_atomically(traces.DATA / "preprocessing.csv", table.to_csv(index=False))]
+            return [files.write_atomically(traces.DATA / "preprocessing.csv", table.to_csv(index=False))]
         if name != "cifar10-alexnet":
             return models.make(name, advance, images, download)
     from hi_lib.training import Recipe
@@ -334,12 +389,13 @@ def verify() -> None:
         if entry.origin.startswith(("hi ", "make ")):  # the others are sources, in $HI_DATA
             try:
                 traces.data_file(name)
-                console.print(f"ok       {name}", markup=False)
+                say(f"ok       {name}")
             except ValueError as error:
                 failed.append(name)
-                console.print(f"BROKEN   {error}", markup=False)
+                say(f"BROKEN   {error}")
     if failed:
-        raise ValueError(f"{', '.join(failed)} damaged or missing in {traces.DATA}: restore them (git checkout)")
+        more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+        raise ValueError(f"{failed[0]}{more} damaged or missing in {traces.DATA}: restore them (git checkout)")
 
 
 @timing_app.command()
@@ -349,17 +405,13 @@ def measure(repeats: Annotated[int, typer.Option(min=3, help="Times each batch s
     _needs_models()
     from hi_lib import measure as measuring
 
-    console.print(f"written: {measuring.run(repeats, _say)}", markup=False)
-
-
-def _say(text: str, console: Console = console) -> None:
-    console.print(text, markup=False)
+    say(f"written: {measuring.run(repeats, say)}")
 
 
 def _assignment(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
-        raise ValueError(f"--parameter must look like name=value, got {text!r}")
+        raise ValueError(f"--parameter must look like name=value, got {checks.shown(text)}")
     return name, checks.yaml_value(f"--parameter {name}", value)
 
 

@@ -113,9 +113,10 @@ class StreamingForecaster:
         before = passed[block - 1] if block else 0.0
         inside = (before + blocks[block].cumsum()).searchsorted(target, side="right")
         cell = min(block * _BLOCK + int(inside), self._cells - 1)
-        low, high = self._edges[cell : cell + 2]
-        # Cells are open below: 1 − U lies in (0, 1].
-        return float(low + (high - low) * (1.0 - rng.random()))
+        low, high = self._edges[cell : cell + 2].tolist()
+        # Cells are open below: 1 − U lies in (0, 1]. Where a cell is a few ulps wide, the sum may round out of it.
+        threshold = low + (high - low) * (1.0 - rng.random())
+        return min(max(threshold, math.nextafter(low, 1.0)), high)
 
     def _cut(self, p: float) -> int:
         """Cut the cell that holds p, unless p is an edge; both halves keep its loss. Return the first cell above p."""

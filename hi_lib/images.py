@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,10 @@ def read_images(path: Path) -> Iterator[tuple[str, str, bytes]]:
 def _read_folder(path: Path) -> Iterator[tuple[str, str, bytes]]:
     for file in sorted(path.rglob("*")):
         if file.suffix.lower() in _SUFFIXES and not file.name.startswith("."):
-            yield file.relative_to(path).as_posix(), file.parent.name, file.read_bytes()
+            try:
+                yield file.relative_to(path).as_posix(), file.parent.name, file.read_bytes()
+            except OSError as error:  # among them a link to nowhere
+                raise ValueError(f"{file} cannot be read: {error.strerror}") from None
 
 
 def _read_zip(path: Path) -> Iterator[tuple[str, str, bytes]]:
@@ -75,7 +79,8 @@ def _read_zip(path: Path) -> Iterator[tuple[str, str, bytes]]:
         with zipfile.ZipFile(path) as archive:
             for name in sorted(name for name in archive.namelist() if not name.endswith("/")):
                 yield name, Path(name).parent.name, archive.read(name)
-    except (OSError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+    # Encrypted archives are RuntimeErrors, unknown compressions NotImplementedErrors, broken streams errors of zlib.
+    except (OSError, RuntimeError, EOFError, zlib.error, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
         raise ValueError(f"{path} is neither a folder nor a readable zip of images: {error}") from None
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from hi_lib import book, checks, evaluate, figures
-from hi_lib.traces import Trace, shipped, write_atomically
+from hi_lib.files import write_atomically
+from hi_lib.traces import Trace, shipped
 
 # Notebooks whose figures are about one trace, and the parameter that names it.
 TAKES = {

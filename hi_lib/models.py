@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hi_lib import calibration, checks, classifiers, images, traces
+from hi_lib import calibration, checks, classifiers, files, images, traces
 from hi_lib.calibration import softmax
 from hi_lib.classifiers import CIFAR10_INDEX, Classifier
 from hi_lib.regret import best_threshold
@@ -155,7 +155,7 @@ def make(
         return [_write(traces.DATA / "lml", name, frame, about, start)]
     scaled, temperature = _calibrated(frame, logits, maker.first_class)
     about |= {"temperature": temperature.value, "loss": temperature.loss_before, "loss_scaled": temperature.loss_after}
-    calibrated = traces.write_atomically(traces.DATA / "calibration" / f"{name}.csv", scaled.to_csv(index=False))
+    calibrated = files.write_atomically(traces.DATA / "calibration" / f"{name}.csv", scaled.to_csv(index=False))
     return [calibrated, _write(traces.TRACES, name, frame, about, start)]
 
 
@@ -176,7 +176,7 @@ def make_own(
     if name in MAKERS or name in LMLS:
         raise ValueError(f"{name} is a trace that comes with the project; choose another name for yours")
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,80}", name):
-        raise ValueError(f"a trace's name must be letters, digits, dots, - and _, got {name!r}")
+        raise ValueError(f"a trace's name must be letters, digits, dots, - and _, got {checks.shown(name)}")
     start = time.perf_counter()
     classifier, side = classifiers.any_onnx(onnx, side)
     folders = sorted({folder for _, folder, _ in images.read_images(images_path)})
@@ -186,7 +186,7 @@ def make_own(
     if logits.shape[1] < len(folders):
         raise ValueError(f"{onnx} tells {logits.shape[1]} classes apart, but {images_path} has {len(folders)} folders")
     about = {"trace": name, "samples": len(frame), "accuracy": float(frame["correct"].mean()), "classes": folders}
-    about |= {"model": onnx.name, "model_sha256": traces.file_sha256(onnx), "images": images_path.name}
+    about |= {"model": onnx.name, "model_sha256": files.sha256(onnx), "images": images_path.name}
     about |= {"preprocessing": _preprocessing(side), "versions": _versions("onnxruntime")}
     return [_write(traces.TRACES, name, frame, about, start)]
 
@@ -337,8 +337,8 @@ def _versions(runtime: str) -> dict[str, str]:
 def _write(folder: Path, name: str, frame: pd.DataFrame, about: dict[str, Any], start: float) -> Path:
     """The record first: without its CSV it is no trace, so that an interruption leaves none behind."""
     about["seconds"] = round(time.perf_counter() - start, 1)
-    traces.write_atomically(folder / f"{name}.json", json.dumps(about, indent=2) + "\n")
-    return traces.write_atomically(folder / f"{name}.csv", frame.to_csv(index=False))
+    files.write_atomically(folder / f"{name}.json", json.dumps(about, indent=2) + "\n")
+    return files.write_atomically(folder / f"{name}.csv", frame.to_csv(index=False))
 
 
 def _parts(items: Iterable[Any], size: int) -> Iterator[list[Any]]:

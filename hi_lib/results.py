@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hi_lib import checks
-from hi_lib.traces import ROOT, files_read, write_atomically
+from hi_lib.files import ROOT, write_atomically
+from hi_lib.traces import files_read
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -190,7 +190,7 @@ def simulate(
     else:
         flags = checks.flags("offloaded", offloaded)
         if samples not in (None, flags.size):
-            raise ValueError(f"samples must be left out where offloaded is given, got {samples!r}")
+            raise ValueError(f"samples must be left out where offloaded is given, got {checks.shown(samples)}")
         policy, n = Given(flags), checks.whole("samples", flags.size)
     sizes = batch_size if hasattr(batch_size, "next_size") else Fixed(checks.whole("batch_size", batch_size))
     there = None if arrivals is None else _arrivals(arrivals, n)
@@ -267,7 +267,7 @@ class _Cell:
         while first < n:
             size = sizes.next_size()
             if size < 1:
-                raise ValueError(f"next_size must return an integer >= 1, got {size!r}")
+                raise ValueError(f"next_size must return an integer >= 1, got {checks.shown(size)}")
             last = min(first + size, n) - 1
             batch = slice(first, last + 1)
             self.offloaded[batch] = flags = policy.decide(batch)

@@ -8,6 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hi_lib import checks
+
+_LONGEST = 1_000_000  # characters of a header
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -28,17 +32,22 @@ def read(path: str | os.PathLike[str], needed: Sequence[str], optional: Sequence
     try:
         path = Path(path)
         with path.open(encoding="utf-8-sig", newline="") as file:
-            separator = max(",;\t", key=file.readline().count)
-            file.seek(0)
+            start, line = 0, file.readline(_LONGEST)
+            while line.isspace():  # as pandas passes over blank lines
+                start, line = file.tell(), file.readline(_LONGEST)
+            if len(line) == _LONGEST:  # a device such as /dev/zero would never end
+                raise ValueError(f"its first line has more than {_LONGEST:,} characters")
+            separator = max(",;\t", key=line.count)
+            file.seek(start)
             header = [_plain(name) for name in next(csv.reader(file, delimiter=separator), [])]
-            file.seek(0)
+            file.seek(start)
             frame = pd.read_csv(file, sep=separator, low_memory=False, skipinitialspace=True)
     except UnicodeDecodeError:
         raise ValueError(
             f"{path} cannot be read: it is not text in UTF-8; unpack it, or save it as CSV UTF-8"
         ) from None
     except (OSError, TypeError, ValueError, csv.Error) as error:
-        reason = " ".join(str(error).split()).removeprefix("Error tokenizing data. C error: ")
+        reason = checks.one_line(str(error)).removeprefix("Error tokenizing data. C error: ")
         raise ValueError(f"{path} cannot be read: {reason}") from None
     if not isinstance(frame.index, pd.RangeIndex):
         raise ValueError(f"{path} has rows with more values than its header has columns")
@@ -48,7 +57,7 @@ def read(path: str | os.PathLike[str], needed: Sequence[str], optional: Sequence
     frame.columns = pd.Index([_plain(name) for name in frame.columns])
     missing = [name for name in needed if name not in frame]
     if missing:
-        found = ", ".join(map(str, frame.columns))
+        found = checks.one_line(", ".join(map(str, frame.columns)), 160)
         raise ValueError(f"{path} has no column {' or '.join(missing)}; it needs {' and '.join(needed)}, found {found}")
     wanted = [name for name in (*needed, *optional) if name in frame]
     return pd.DataFrame({name: _numbers(path, name, frame[name], separator) for name in wanted})
@@ -70,7 +79,7 @@ def _numbers(path: Path, column: str, values: pd.Series, separator: str) -> pd.S
     wrong = found.isna()
     if wrong.any():
         first = int(wrong.to_numpy().argmax())
-        value = "empty" if pd.isna(values.iloc[first]) else repr(str(values.iloc[first]))
+        value = "empty" if pd.isna(values.iloc[first]) else checks.shown(str(values.iloc[first]))
         hint = ", a percentage? divide by 100" if "%" in value else ""
         hint = ", decimal commas need another separator between columns" if "," in value else hint
         raise ValueError(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import hashlib
 import os
 import re
 from dataclasses import dataclass
@@ -14,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hi_lib import checks, spreadsheets
+from hi_lib import checks, files, spreadsheets
+from hi_lib.files import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data"
 TRACES = DATA / "traces"
 REGISTRY = DATA / "registry.txt"
@@ -153,7 +151,7 @@ def _stable_order(values: NDArray[np.float64]) -> NDArray[np.intp]:
 def checked(trace: object) -> Trace:
     """Return `trace` if it is one."""
     if not isinstance(trace, Trace):
-        raise ValueError(f"trace must be a hi_lib.Trace (load_trace gives one), got {trace!r:.80}")
+        raise ValueError(f"trace must be a hi_lib.Trace (load_trace gives one), got {checks.shown(trace)}")
     return trace
 
 
@@ -184,7 +182,7 @@ def registry() -> dict[str, Entry]:
         if not parts or line.startswith("#"):
             continue
         if len(parts) != 3 or not re.fullmatch("[0-9a-f]{8,64}", parts[0]):
-            raise ValueError(f"{REGISTRY}, line {number}: must hold sha256, name and origin, got {line!r}")
+            raise ValueError(f"{REGISTRY}, line {number}: must hold sha256, name and origin, got {checks.shown(line)}")
         entries[parts[1]] = Entry(parts[0], parts[2])
     return entries
 
@@ -198,12 +196,12 @@ def register(name: str, sha256: str, origin: str) -> None:
         lines[places[0]] = entry
     else:
         lines.append(entry)
-    write_atomically(REGISTRY, "\n".join(lines) + "\n")
+    files.write_atomically(REGISTRY, "\n".join(lines) + "\n")
 
 
 def register_file(path: Path, origin: str) -> bool:
     """Register a file of data/ as it is; return whether it already was, with this very content."""
-    name, sha256 = path.relative_to(DATA).as_posix(), file_sha256(path)
+    name, sha256 = path.relative_to(DATA).as_posix(), files.sha256(path)
     known = registry().get(name)
     register(name, sha256, origin)
     return known is not None and known.sha256 == sha256
@@ -211,7 +209,7 @@ def register_file(path: Path, origin: str) -> bool:
 
 def write_data(name: str, text: str, origin: str) -> Path:
     """Write a file of data/ and register it."""
-    path = write_atomically(DATA / name, text)
+    path = files.write_atomically(DATA / name, text)
     register_file(path, origin)
     return path
 
@@ -224,12 +222,18 @@ def list_traces() -> list[str]:
     >>> "cifar10-resnet8" in list_traces()
     True
     """
-    return sorted({path.stem for folder in _folders() for path in folder.glob("*.csv")})
+    return sorted(_trace_files())
 
 
-def _folders() -> list[Path]:
+def file_of(name: str) -> Path | None:
+    """The file of a trace; None if there is no trace of that name."""
+    return _trace_files().get(name)
+
+
+def _trace_files() -> dict[str, Path]:
     own = os.environ.get("HI_TRACES")
-    return [TRACES, Path(own)] if own else [TRACES]
+    folders = [Path(own), TRACES] if own else [TRACES]  # of two of one name, the project's is meant
+    return {path.stem: path for folder in folders for path in folder.glob("*.csv") if path.is_file()}
 
 
 def shipped() -> list[str]:
@@ -249,7 +253,7 @@ def load_trace(name: str) -> Trace:
         path = data_file(f"traces/{name}.csv")
     else:
         checks.choice("trace", name, list_traces())
-        path = next(found for folder in _folders() if (found := folder / f"{name}.csv").is_file())
+        path = _trace_files()[name]
     return _load(path, _noted(f"traces/{name}.csv", path))
 
 
@@ -279,65 +283,20 @@ _files_read: dict[str, str] = {}
 def _noted(name: str, path: Path) -> str:
     """Hash of a file that is about to be read; refused if it is registered with another one."""
     entry = registry().get(name)
-    _files_read[name] = sha256 = file_sha256(path)
+    _files_read[name] = sha256 = files.sha256(path)
     if entry:
         verify_hash(path, entry.sha256)
     return sha256
 
 
-def file_sha256(path: Path) -> str:
-    """Hex digest of a file's content; counted anew when the file has changed."""
-    status = path.stat()
-    return _hash(path, status.st_mtime_ns, status.st_size)
-
-
-@functools.lru_cache(maxsize=64)
-def _hash(path: Path, _modified: int, _size: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def verify_hash(path: Path, sha256: str) -> None:
     """Raise ValueError unless the file has the given hash (or one that begins so, where only that is known)."""
-    found = file_sha256(path)
+    found = files.sha256(path)
     if not sha256 or not found.startswith(sha256):
         raise ValueError(
             f"{path} has sha256 {found[:12]}…, but {REGISTRY.name} says {sha256[:12]}…: "
             "the file is damaged or was swapped; restore it (git checkout, or fetch it again)"
         )
-
-
-def write_atomically(path: Path, text: str) -> Path:
-    """Write text so that a reader sees the old file or the whole new one, never a part.
-
-    Raises
-    ------
-    ValueError
-        There is something else than a file, or the folder cannot be written to.
-    """
-    target = writable(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(target)
-    except OSError as error:
-        raise ValueError(f"{path} cannot be written: {error.strerror}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-    return path
-
-
-def writable(path: Path) -> Path:
-    """The file that `path` means, links followed, its folder made; refused unless a plain file can be there."""
-    try:
-        target = path.resolve()
-        if target.exists() and not target.is_file():
-            raise ValueError(f"{path} cannot be written: it is there, and not a file")
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"{path} cannot be written: {error.strerror}") from None
-    return target
 
 
 def _frozen(array: NDArray) -> NDArray:  # type: ignore[type-arg]

@@ -1,4 +1,6 @@
+import copy
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -229,3 +231,25 @@ def test_an_adaptive_device_learns_within_the_bound():
 def test_bad_arguments_are_refused(call, says):
     with pytest.raises(ValueError, match=says):
         call()
+
+
+@pytest.mark.parametrize(
+    ("size", "offloads", "network_time"),
+    [
+        (10, 4, math.nan),
+        (10, 4, math.inf),
+        (10, 4, -5),
+        (10, 11, 5),
+        (0, 0, None),
+        (-1, 0, None),
+        (10, -1, None),
+        (2.5, 1, 5),
+    ],
+)
+def test_what_cannot_have_happened_changes_nothing(size, offloads, network_time):
+    controller = AdaptiveBatchSize(TIMING, offload_ratio=0.4, alpha=0.9)
+    controller.observe(10, 4, 30.0)
+    before = copy.deepcopy(vars(controller))
+    with pytest.raises(ValueError, match=r"size|offloads|network_time"):
+        controller.observe(size, offloads, network_time)
+    assert vars(controller) == before

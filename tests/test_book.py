@@ -15,7 +15,7 @@ import axe_playwright_python
 import pytest
 from bs4 import BeautifulSoup
 
-from hi_lib import book, traces
+from hi_lib import book, files, traces
 
 PAGES = sorted(str(path.relative_to(book.HTML)) for path in book.HTML.glob("*/*.html") if "_" not in path.parts[-2][:1])
 SIZES = {"desktop": (1280, 900, "light"), "phone": (390, 844, "dark")}
@@ -204,7 +204,7 @@ def test_every_figure_says_how_it_was_made(page):
         assert f"hi run {Path(page).stem}" in note.get_text()
         for code in note.select("code[title]"):
             name = code.previous_sibling.strip("; \n")
-            assert traces.file_sha256(traces.DATA / name) == code["title"]
+            assert files.sha256(traces.DATA / name) == code["title"]
 
 
 @pytest.mark.usefixtures("browser")

@@ -1,3 +1,4 @@
+import copy
 import json
 
 import pytest
@@ -80,7 +81,7 @@ def without(key):
         ([{**ENTRY, "checks": [{"value": "a", "says": "x"}]}], "one of most, least"),
         ([{**ENTRY, "checks": [{"value": "a", "says": "x", "most": 1, "least": 0}]}], "one of most, least"),
         ([{**ENTRY, "checks": [{"value": "a", "says": "x", "most": "1"}]}], "must be a number"),
-        ([ENTRY, ENTRY], "lists C1 more than once"),
+        ([ENTRY, copy.deepcopy(ENTRY)], "lists C1 more than once"),
     ],
 )
 def test_a_malformed_file_is_refused(tmp_path, entries, says):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from hi_lib import classifiers, cli, images, models, traces
+from hi_lib import classifiers, cli, files, images, models, traces
 
 SIDE = 8
 
@@ -48,7 +48,7 @@ def sources(tmp_path, monkeypatch):
     monkeypatch.setattr(traces, "DATA", tmp_path / "data")
     monkeypatch.setattr(traces, "TRACES", tmp_path / "data" / "traces")
     for name in ("images.zip", "model.bin"):
-        traces.register(name, traces.file_sha256(folder / name), "GitHub someone/something")
+        traces.register(name, files.sha256(folder / name), "GitHub someone/something")
     monkeypatch.setenv("HI_DATA", str(folder))
     maker = models.Maker("images.zip", "model.bin", {"dark": 0, "bright": 1}, load, SIDE, "numpy")
     monkeypatch.setitem(models.MAKERS, "tiny", maker)
@@ -61,7 +61,7 @@ def again(folder, name, data):
     """Add a picture to the archive, and register the archive as it is now."""
     with zipfile.ZipFile(folder / "images.zip", "a") as archive:
         archive.writestr(name, data)
-    traces.register("images.zip", traces.file_sha256(folder / "images.zip"), "GitHub someone/something")
+    traces.register("images.zip", files.sha256(folder / "images.zip"), "GitHub someone/something")
 
 
 @pytest.mark.usefixtures("sources")
@@ -148,6 +148,29 @@ def test_a_place_without_pictures_is_named(tmp_path, what):
         list(images.read_images(path))
 
 
+@pytest.mark.parametrize("what", ["encrypted", "odd compression", "damaged", "dangling link"])
+def test_an_odd_archive_is_one_line(what, tmp_path):
+    path = tmp_path / "pictures.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("cat/x.png", picture(51) * 20)
+    content = bytearray(path.read_bytes())
+    central = content.index(b"PK\x01\x02")
+    if what == "encrypted":
+        content[6] |= 1
+        content[central + 8] |= 1
+    elif what == "odd compression":
+        content[8:10] = content[central + 10 : central + 12] = (99).to_bytes(2, "little")
+    elif what == "damaged":
+        content[60:70] = bytes(10)
+    path.write_bytes(content)
+    if what == "dangling link":
+        path = tmp_path / "pictures"
+        (path / "cat").mkdir(parents=True)
+        (path / "cat" / "x.png").symlink_to("absent")
+    with pytest.raises(ValueError, match=r"pictures.*(is neither a folder nor a readable zip|cannot be read)"):
+        list(images.read_images(path))
+
+
 @pytest.mark.usefixtures("sources")
 def test_an_interrupted_run_leaves_no_trace(monkeypatch):
     def interrupted(*_):
@@ -156,14 +179,14 @@ def test_an_interrupted_run_leaves_no_trace(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         models.make("tiny", interrupted)
     assert not traces.DATA.exists()
-    write = traces.write_atomically
+    write = files.write_atomically
 
     def killed_before_the_trace(path, text):
         if path == traces.TRACES / "tiny.csv":
             raise KeyboardInterrupt
         return write(path, text)
 
-    monkeypatch.setattr(traces, "write_atomically", killed_before_the_trace)
+    monkeypatch.setattr(files, "write_atomically", killed_before_the_trace)
     with pytest.raises(KeyboardInterrupt):
         models.make("tiny")
     assert traces.list_traces() == []

@@ -1,4 +1,5 @@
 import json
+import signal
 import subprocess
 import sys
 
@@ -94,6 +95,80 @@ def test_finished_runs_survive_an_interruption(tmp_path, monkeypatch):
     assert out.read_text() == whole.to_csv(index=False)
 
 
+ARGUMENTS = ([SMALL], [0.3, 0.7], [1, 4, 16], ["tuned", 0.1], range(4))
+
+
+def test_killed_twice_no_finished_run_is_lost(tmp_path):
+    """Each time right after the first new run: what was there before must still be."""
+    out = tmp_path / "x.csv"
+    code = f"""
+import os, signal
+from pathlib import Path
+import hi_lib as hi
+from hi_lib import sweeps
+told = []
+def kill(count):
+    told.append(count)
+    if len(told) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+small = hi.synthetic_trace(300, seed=1)
+sweeps.sweep_to(Path({str(out)!r}), [small], [0.3, 0.7], [1, 4, 16], ["tuned", 0.1], range(4), jobs=1, advance=kill)
+"""
+    for times in (1, 2):
+        done = subprocess.run([sys.executable, "-c", code])
+        assert done.returncode == -signal.SIGKILL
+        (journal,) = tmp_path.iterdir()
+        assert len(sweeps._read_journal(journal)) == times
+    resumed = []
+    sweeps.sweep_to(out, *ARGUMENTS, advance=resumed.append)
+    assert resumed[0] == 2 * 12
+    assert out.read_text() == grid(keep_errors=True).to_csv(index=False)
+
+
+@pytest.mark.parametrize("changed", ["code", "rows", "row"])
+def test_rows_of_other_code_and_rows_that_do_not_fit_are_made_anew(changed, tmp_path, monkeypatch):
+    out, journal = tmp_path / "x.csv", tmp_path / "journal"
+    sweeps.sweep(*ARGUMENTS, keep_errors=True, journal=journal)
+    if changed == "code":
+        monkeypatch.setattr(sweeps, "_code", lambda: "another version")
+    else:
+        lines = [json.loads(line) for line in journal.read_text().split("\n") if line]
+        for _, rows in lines:
+            rows[:] = rows[:-1] if changed == "rows" else [[None] * 7] * 12
+        journal.write_text("\n".join(map(json.dumps, lines)))
+    journal.rename(tmp_path / ".x.csv.journal")
+    told = []
+    sweeps.sweep_to(out, *ARGUMENTS, advance=told.append)
+    assert told[0] == 0
+    assert out.read_text() == grid(keep_errors=True).to_csv(index=False)
+
+
+def test_a_journal_that_is_a_link_is_not_followed(tmp_path):
+    other = tmp_path / "other.txt"
+    other.write_text("precious")
+    (tmp_path / ".x.csv.journal").symlink_to(other)
+    with pytest.raises(ValueError, match="it is a link"):
+        sweeps.sweep_to(tmp_path / "x.csv", *ARGUMENTS, advance=lambda _: None)
+    assert other.read_text() == "precious"
+
+
+def test_a_worker_with_other_code_is_refused():
+    with pytest.raises(ValueError, match="has other code"):
+        sweeps._replay_all("other", "key", SMALL, 0, ())
+
+
+@pytest.mark.parametrize("seeds", ["0:100000000000", "5:100000000000000000000", ",".join(["0:9000000", "1"] * 2)])
+def test_absurd_grids_are_refused_before_they_take_memory(seeds, tmp_path):
+    result = sweep_command("--out", tmp_path / "x.csv", "--trace", "cifar10-resnet8", "--seeds", seeds)
+    assert result.exit_code == 2
+    assert "must name" in result.stderr
+
+
+def test_absurd_grids_in_python_are_refused_too():
+    with pytest.raises(ValueError, match="10,000,000 runs at most"):
+        sweeps.sweep([SMALL], [0.5], [1], ["tuned"], range(10**12))
+
+
 def test_a_journal_of_another_trace_does_not_count(tmp_path):
     journal = tmp_path / "journal"
     sweeps.sweep([SMALL], [0.5], [1], ["tuned"], [0], journal=journal)
@@ -154,7 +229,7 @@ def test_a_sweep_does_not_replace_its_trace(tmp_path):
     mine.write_text("confidence,correct\n0.5,1\n")
     result = sweep_command("--out", mine, "--trace", mine)
     assert result.exit_code == 2
-    assert "would replace a trace" in result.stderr
+    assert "would replace" in result.stderr
     assert mine.read_text() == "confidence,correct\n0.5,1\n"
 
 

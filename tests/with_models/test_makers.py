@@ -17,7 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import hi_lib as hi
-from hi_lib import cli, images, measure, models, traces
+from hi_lib import cli, files, images, measure, models, traces
 from hi_lib.training import Recipe
 
 REAL = os.environ.get("HI_DATA")
@@ -51,7 +51,7 @@ def source(sandbox, name, data):
     path = sandbox / "sources" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
-    traces.register(name, traces.file_sha256(path), "the test")
+    traces.register(name, files.sha256(path), "the test")
 
 
 def archive(names_and_seeds, kind="PNG", side=40):

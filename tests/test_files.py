@@ -1,0 +1,98 @@
+"""Files are written whole or not at all, and never over what is read."""
+
+import errno
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hi_lib import files
+
+
+def test_only_files_are_written_to(tmp_path):
+    target, link = tmp_path / "target.txt", tmp_path / "link.txt"
+    target.write_text("old")
+    link.symlink_to(target)
+    files.write_atomically(link, "new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+    for path in (tmp_path, Path("/dev/null"), Path()):
+        with pytest.raises(ValueError, match="cannot be written: it is there, and not a file"):
+            files.write_atomically(path, "text")
+    for path in (target / "below.txt", tmp_path / ("x" * 300)):
+        with pytest.raises(ValueError, match="cannot be written"):
+            files.write_atomically(path, "text")
+    assert Path("/dev/null").is_char_device()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.txt", "target.txt"]
+
+
+def test_a_circle_of_links_is_no_place_to_write(tmp_path):
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises(ValueError, match="cannot be written: its links lead in a circle"):
+        files.write_atomically(tmp_path / "a", "text")
+    assert files.output("--html", tmp_path / "a") == tmp_path / "a"
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path):
+    path = tmp_path / "x.txt"
+    path.write_text("old")
+    code = (
+        f"from pathlib import Path; from hi_lib import files; files.write_atomically(Path({str(path)!r}), 'x' * 9000)"
+    )
+    limit = (4096, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", code],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
+        capture_output=True,
+        text=True,
+    )
+    assert f"ValueError: {path} cannot be written: File too large" in done.stderr
+    assert [each.read_text() for each in tmp_path.iterdir()] == ["old"]
+
+
+@pytest.mark.parametrize("name", ["data/registry.txt", "data/traces/new.csv", "notebooks", "hi_lib/checks.py"])
+def test_what_belongs_to_the_project_is_no_output(name, tmp_path):
+    with pytest.raises(ValueError, match="belongs to the project"):
+        files.output("--out", files.ROOT / name)
+    (tmp_path / "link").symlink_to(files.ROOT / name)
+    with pytest.raises(ValueError, match="belongs to the project"):
+        files.output("--out", tmp_path / "link")
+
+
+def test_an_output_is_none_of_the_inputs_by_any_name(tmp_path):
+    given = tmp_path / "given.csv"
+    given.write_text("x")
+    (tmp_path / "soft").symlink_to(given)
+    os.link(given, tmp_path / "hard")
+    for name in ("given.csv", "soft", "hard", "../" + tmp_path.name + "/given.csv"):
+        with pytest.raises(ValueError, match="would replace"):
+            files.output("--out", tmp_path / name, [tmp_path / "other", given])
+    assert files.output("--out", tmp_path / "new", [given, tmp_path / "other"])
+
+
+@pytest.mark.parametrize("other_file_system", [False, True])
+def test_folders_and_files_move_across_file_systems(other_file_system, tmp_path, monkeypatch):
+    if other_file_system:
+        replace = Path.replace
+
+        def refuse(self, target):
+            if self.parent.name != Path(target).parent.name:
+                raise OSError(errno.EXDEV, "Invalid cross-device link")
+            return replace(self, target)
+
+        monkeypatch.setattr(Path, "replace", refuse)
+    for folder in ("here", "there/old"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "there/old/stale").touch()
+    (tmp_path / "here/new").mkdir()
+    (tmp_path / "here/new/x").write_text("content")
+    (tmp_path / "here/file").write_text("more")
+    files.move(tmp_path / "here/new", tmp_path / "there/old")
+    files.move(tmp_path / "here/file", tmp_path / "there/file")
+    assert not list((tmp_path / "here").iterdir())
+    assert sorted(path.name for path in (tmp_path / "there").iterdir()) == ["file", "old"]
+    assert [path.read_text() for path in (tmp_path / "there/old").iterdir()] == ["content"]
