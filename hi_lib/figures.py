@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from hi_lib import checks
 from hi_lib.traces import Trace
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def scientific(value: float) -> str:
 
 def trace_title(name: str) -> str:
     """Data set and S-ML of a shipped trace as they stand in figures; any other name stays as it is."""
-    return TRACE_TITLES.get(name, name)
+    return TRACE_TITLES.get(name) or checks.printable(" ".join(name.split())).replace("$", r"\$")
 
 
 def transmissions_per_sample(batch_sizes: Sequence[int], curves: Mapping[str, Any], runs: pd.DataFrame) -> Figure:

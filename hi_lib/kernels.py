@@ -1,14 +1,20 @@
 """Kernels that start at once: forked from one process that has already imported what every notebook needs.
 
 Importing the plotting and compiled parts takes a notebook longer than most of its work. Papermill and Jupyter do not
-notice the difference: a kernel is still a process of its own that starts with nothing defined.
+notice the difference: a kernel is still a process of its own that starts with nothing defined. The process in between
+is `preload`; it, and every kernel with it, ends when this one does, however that happens.
 """
 
 from __future__ import annotations
 
-import multiprocessing
+import atexit
+import contextlib
+import json
 import os
+import select
 import signal
+import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Mapping
@@ -20,17 +26,16 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
+from hi_lib.files import ROOT
+
 _NAME = "hi-forked"  # as registered in pyproject.toml
-_context = multiprocessing.get_context("forkserver")
-# A fork that already uses the system's graphics or maths libraries is not safe everywhere; there, kernels import.
-_context.set_forkserver_preload(["hi_lib.preload"] if sys.platform == "linux" else [])
+_asking = threading.Lock()
+_channel: socket.socket | None = None  # to the process that forks; it ends when this closes
 _running: set[ForkedProcess] = set()
 
 
 def manager(environment: Mapping[str, str]) -> type[AsyncKernelManager]:
     """What starts such a kernel, with these variables added to its environment."""
-    # For the process they are forked from: sets in the same order every time, and no warning about a debugger.
-    os.environ |= {"PYTHONHASHSEED": "0", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 
     class Manager(AsyncKernelManager):
         @property
@@ -51,38 +56,49 @@ def stop_all() -> None:
 
 
 class ForkedProcess:
-    """As much of `subprocess.Popen` as Jupyter uses."""
+    """As much of `subprocess.Popen` as Jupyter uses, for a process that another one has forked.
+
+    It holds one end of a pipe as long as it lives; how it ended cannot be told from here.
+    """
 
     stdin = stdout = stderr = None
 
     def __init__(self, connection_file: str, environment: Mapping[str, str], folder: str) -> None:
-        self._process = _context.Process(target=_serve, args=(connection_file, dict(environment), folder))
-        self._process.start()
-        self.pid = self._process.pid or 0
+        self._alive, held = os.pipe()
+        try:
+            self.pid = _fork(
+                {"connection_file": connection_file, "environment": dict(environment), "folder": folder}, held
+            )
+        finally:
+            os.close(held)
         _running.add(self)
 
     def poll(self) -> int | None:
-        """Exit code; None while it runs."""
-        return self._process.exitcode
+        """Return 0 once it has ended, None while it runs."""
+        return self.wait(0.0)
 
-    def wait(self) -> int | None:
-        """Wait for the end; return the exit code."""
-        self._process.join()
-        _running.discard(self)
-        return self._process.exitcode
+    def wait(self, seconds: float | None = None) -> int | None:
+        """Wait for the end, for so long at most."""
+        if self in _running:
+            if not select.select([self._alive], [], [], seconds)[0]:
+                return None
+            _running.discard(self)
+            os.close(self._alive)
+        return 0
 
     def send_signal(self, number: int) -> None:
         """Send a signal to the kernel alone."""
-        if self._process.is_alive():
-            os.kill(self.pid, number)
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         """End it at once."""
-        self._process.kill()
+        self.send_signal(signal.SIGKILL)
 
     def terminate(self) -> None:
         """Ask it to end."""
-        self._process.terminate()
+        self.send_signal(signal.SIGTERM)
 
 
 class ForkedProvisioner(LocalProvisioner):
@@ -96,26 +112,33 @@ class ForkedProvisioner(LocalProvisioner):
         return self.connection_info
 
 
-def _serve(connection_file: str, environment: dict[str, str], folder: str) -> None:
-    """Become a kernel: in a session of its own, silent, gone when the build is gone."""
-    from ipykernel.kernelapp import IPKernelApp
-
-    os.setsid()
-    multiprocessing.set_start_method(None, force=True)  # not this fork server again, but what is usual here
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    with Path(os.devnull).open("r+b") as nothing:
-        for stream in range(3):
-            os.dup2(nothing.fileno(), stream)
-    threading.Thread(target=_end_with_the_build, daemon=True).start()
-    os.environ.clear()
-    os.environ.update(environment, JPY_PARENT_PID=str(os.getppid()))
-    os.chdir(folder)
-    IPKernelApp.launch_instance(argv=["-f", connection_file])
+def _fork(request: dict[str, Any], held: int) -> int:
+    """Let the warm process fork a kernel that keeps the descriptor `held`; return its process id."""
+    global _channel
+    with _asking:
+        _channel = _channel or _start()
+        try:
+            text = json.dumps(request).encode() + b"\n"
+            sent = socket.send_fds(_channel, [text], [held])
+            _channel.sendall(text[sent:])
+            return int(_channel.recv(32))
+        except (OSError, ValueError):
+            _channel = None
+            raise RuntimeError("Kernel died before replying: the process that forks kernels has ended") from None
 
 
-def _end_with_the_build() -> None:
-    """Also when it was killed: the process between the two lives as long as its kernels do."""
-    build = multiprocessing.parent_process()
-    if build:
-        build.join()
-    os._exit(1)
+def _start() -> socket.socket:
+    ours, its = socket.socketpair()
+    # Sets in the same order every time, and no warning about a debugger.
+    variables = {"PYTHONHASHSEED": "0", "PYDEVD_DISABLE_FILE_VALIDATION": "1", "PYTHONPATH": str(ROOT)}
+    quiet: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    command = [sys.executable, "-P", "-m", "hi_lib.preload", str(its.fileno())]
+    warm = subprocess.Popen(command, env=os.environ | variables, pass_fds=[its.fileno()], **quiet)
+    its.close()
+
+    def end() -> None:
+        ours.close()
+        warm.wait()
+
+    atexit.register(end)
+    return ours

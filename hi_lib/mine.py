@@ -45,7 +45,7 @@ def build(
     sections = []
     for number, notebook in enumerate(chosen, 1):
         progress(f"[{number}/{len(chosen)}] {notebook}")
-        sections.append(_section(notebook, name, folder))
+        sections.append(_section(notebook, name, folder, progress))
     mine, summary = html.escape(name), html.escape(evaluate.evaluate(trace, beta=0.5).as_text())
     body = f"""<p>Your trace {mine} ({len(trace)} samples) in place of the small model that each figure names. Only
 figures that it changes are here. The captions are the book's: where they name a model, read {mine}.</p>
@@ -62,14 +62,15 @@ def _write(trace: Trace, path: Path) -> None:
     write_atomically(path, "confidence,correct\n" + "".join(f"{p!r},{right}\n" for p, right in rows))
 
 
-def _section(notebook: str, trace: str, folder: Path) -> str:
-    """A heading and the figures of one notebook; or why there are none."""
+def _section(notebook: str, trace: str, folder: Path, progress: book.Progress) -> str:
+    """A heading and the figures of one notebook; or why there are none, which is said as well."""
     parameter = TAKES[notebook]
     value = [trace] if isinstance(book.default_parameters(notebook)[parameter], list) else trace
     title = html.escape(_title(book.NOTEBOOKS / f"{notebook}.ipynb"))
     try:
         book.run_notebook(notebook, {parameter: value}, folder, {"HI_TRACES": str(folder / "traces")})
     except book.BuildError as error:
+        progress(f"not made: {str(error).splitlines()[0]}")
         reason = html.escape(str(error).splitlines()[0])
         return f"<h2>{title}</h2>\n<p>This page could not be made on your trace: {reason}</p>"
     published = _figures(book.EXECUTED / f"{notebook}.ipynb")

@@ -1,7 +1,9 @@
 """The build on a small project of its own: what runs again when, and what a failure leaves behind."""
 
 import json
+import os
 import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -255,6 +257,22 @@ def test_nothing_passes_from_one_notebook_to_the_next(project):
     run()
     values = json.loads((project / "results" / "sum" / "values.json").read_text())
     assert values == {"total": 0, "warm": sys.platform == "linux"}
+
+
+def test_a_script_without_a_main_guard_may_run_a_notebook(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(f"""
+from pathlib import Path
+from hi_lib import book
+book.run_notebook("fig5_network_time", {{}}, Path({str(tmp_path / "out")!r}))
+""")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environment = os.environ | {"TMPDIR": str(temporary)}
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "results" / "fig5_network_time" / "values.json").is_file()
+    assert list(temporary.iterdir()) == []
 
 
 def test_stopping_ends_a_running_kernel_at_once(project):

@@ -11,7 +11,7 @@ from hi_lib import book, mine, traces
 def csv(tmp_path):
     rng = np.random.default_rng(0)
     confidence = rng.random(400)
-    path = tmp_path / "my <model>.csv"
+    path = tmp_path / "my <$x_$ model>.csv"
     rows = zip(confidence, rng.random(400) < confidence, strict=True)
     path.write_text("confidence;correct\n" + "".join(f"{p:.4f};{int(right)}\n" for p, right in rows))
     return path
@@ -27,12 +27,12 @@ def test_the_figures_are_made_on_the_own_trace(csv, tmp_path):
     names, before = hi.list_traces(), {path: path.read_bytes() for path in book.RESULTS.rglob("*.json")}
     page = mine.build(csv, ["fig2_timing_diagram", "fig3_cost_vs_batch_size"], tmp_path / "mine", lambda _: None)
     text = page.read_text()
-    assert "<h1>The book&#x27;s figures on my &lt;model&gt;</h1>" in text
+    assert "<h1>The book&#x27;s figures on my &lt;$x_$ model&gt;</h1>" in text
     assert text.count("<figure>") == text.count("<svg") == 4  # not the time line, which no trace changes
     assert "could not be made" not in text
     assert not re.search(r"(src|href)=.http|<script", text)
     costs = (tmp_path / "mine" / "results" / "fig3_cost_vs_batch_size" / "costs.csv").read_text()
-    assert "my <model>" in costs
+    assert "my <$x_$ model>" in costs
     assert "mobilenet" not in costs
     assert hi.list_traces() == names
     assert before == {path: path.read_bytes() for path in book.RESULTS.rglob("*.json")}

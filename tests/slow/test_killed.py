@@ -31,12 +31,15 @@ def forget(checkout, notebooks=QUICKEST):
 
 def start(checkout, environment):
     command = [checkout / ".venv" / "bin" / "hi", "book"]
+    (checkout / "temporary").mkdir(exist_ok=True)
+    environment = environment | {"TMPDIR": str(checkout / "temporary")}
     options = {"cwd": checkout, "env": environment, "start_new_session": True, "text": True}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
 
 
 def left_over(checkout):
-    return [path.name for path in (checkout / "_build").rglob("*") if ".part" in path.name or path.name == "running"]
+    found = [path.name for path in (checkout / "_build").rglob("*") if ".part" in path.name or path.name == "running"]
+    return found + [path.name for path in (checkout / "temporary").iterdir()]
 
 
 @pytest.mark.parametrize("number", range(KILLS))
