@@ -474,8 +474,17 @@ def _optional_parts() -> Iterator[tuple[bool, str, str]]:
     yield book.chromium() is not None, "Chromium", "the browser tests, and the book as a PDF"
 
 
+def with_a_home() -> None:
+    """Give a user without an entry in the system's list a home: many libraries ask for one."""
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = str(files.ROOT / "_build" / "home")
+
+
 def main() -> None:
     """Entry point of `hi`."""
+    with_a_home()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # θ and ρ must not stop a terminal that lacks them

@@ -6,7 +6,7 @@ import threading
 import pytest
 from typer.testing import CliRunner
 
-from hi_lib import book, cli, traces
+from hi_lib import book, cli, images, traces
 
 runner = CliRunner()
 
@@ -156,3 +156,14 @@ def test_the_server_answers_odd_paths(path, status, tmp_path, monkeypatch):
     monkeypatch.setattr("http.server.ThreadingHTTPServer.serve_forever", serve_one)
     assert hi("serve", "--port", "0").exit_code == 0
     assert answers == [status]
+
+
+def test_a_user_without_name_and_home_is_given_one(monkeypatch):
+    monkeypatch.setattr("pwd.getpwuid", lambda _: {}["nobody of that number"])
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HI_DATA", raising=False)
+    with pytest.raises(RuntimeError):
+        images.source_folder()
+    cli.with_a_home()
+    assert images.source_folder() == book.ROOT / "_build" / "home" / ".cache" / "batch-hi"
