@@ -24,13 +24,14 @@ test: for-test book ## all tests: lint, types, units, theory, notebooks, the boo
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/pytest -n auto --dist worksteal
 
 test-slow: for-test for-pdf book ## every printed command, killed builds, the oldest NumPy
 	$(BIN)/pytest -n auto --dist worksteal tests/slow --override-ini addopts="-ra"
 
 test-models: for-models for-test-models ## what makes traces, for real (torch: 5 GB); HI_DATA adds real images
-	$(BIN)/pytest -o addopts="" -o filterwarnings="" -ra tests/with_models
+	$(BIN)/pytest -o addopts="" -o filterwarnings="" -ra tests/makers/with_models
 
 pdf: for-book for-pdf ## print the whole book to _build/batch-hi.pdf; needs Chromium
 	@$(BIN)/python .ci/pdf.py $(PROFILE)

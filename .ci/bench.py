@@ -17,8 +17,8 @@ import numpy as np
 
 from hi_lib import regret
 from hi_lib.forecaster import Forecaster
-from hi_lib.learners import _engine, replay
-from hi_lib.measure import machine
+from hi_lib.learners import _on_engine, replay
+from hi_lib.makers.timings import machine
 from hi_lib.streaming import HILF
 from hi_lib.traces import Trace, synthetic_trace, write_data
 
@@ -95,7 +95,7 @@ def _streaming(trace: Trace) -> Task:
 def _engine_only(trace: Trace) -> Task:
     """All rounds of vanilla HI, the confidences sorted before."""
     wrong, steps, eta = ~trace.correct, (BETA, BETA - 1), _learning_rate(trace)
-    return lambda: _timed(lambda: _engine(trace, wrong, steps, eta, 1)) / len(trace)
+    return lambda: _timed(lambda: _on_engine(trace, wrong, steps, eta, 1)) / len(trace)
 
 
 def _replay(trace: Trace) -> Task:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from hi_lib import book
+from hi_lib.press import book, notebooks, places
 
 # What paper needs: notes below figures unfolded, what stands in for scripts shown, formulas set, pictures there.
 PREPARE = """async () => {
@@ -29,17 +29,17 @@ FOOTER = '<div style="font-size:7px;width:100%;text-align:center"><span class="p
 
 def main(profile: str) -> None:
     """Render the book on one page, and print that."""
-    browser = book.chromium()
+    browser = places.chromium()
     if browser is None:
         sys.exit("error: printing needs Chromium, which was not found: install it (apt-get install chromium)")
-    book.BUILD.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=book.BUILD) as folder:
+    places.BUILD.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=places.BUILD) as folder:
         try:
             page = book.one_page(Path(folder) / "page", profile)
-        except (ValueError, book.BuildError) as error:
+        except (ValueError, notebooks.BuildError) as error:
             sys.exit(f"error: {error}")
         printed = to_pdf(page, Path(folder) / "book.pdf", browser)
-        print(f"written: {printed.replace(book.BUILD / 'batch-hi.pdf')}")
+        print(f"written: {printed.replace(places.BUILD / 'batch-hi.pdf')}")
 
 
 def to_pdf(page: Path, target: Path, browser: str) -> Path:

@@ -8,6 +8,7 @@ True
 """
 
 from hi_lib.learners import Run, replay
+from hi_lib.paper import CIFAR10, IMAGENETTE, Setting
 from hi_lib.regret import (
     BestThreshold,
     anytime_learning_rates,
@@ -25,7 +26,6 @@ from hi_lib.regret import (
     tuned_learning_rate,
     tuned_partial_feedback_rate,
 )
-from hi_lib.settings import CIFAR10, IMAGENETTE, Setting
 from hi_lib.streaming import HILF, HILN
 from hi_lib.timing import OptimalBatch, TimingModel
 from hi_lib.traces import Trace, list_traces, load_trace, synthetic_trace

@@ -271,7 +271,7 @@ def _replay_hil_f(trace: Trace, beta: float, batch_size: int, learning_rate: str
     rates, bound = _learning_rates(trace, batch_size, learning_rate)
     eta = float(rates[-1])
     if rates[0] == eta <= ENGINE_LIMIT:  # a constant η: the same at O(log n) a sample
-        return Decided(_engine(trace, ~trace.correct, (beta, beta - 1), eta, batch_size), eta, bound)
+        return Decided(_on_engine(trace, ~trace.correct, (beta, beta - 1), eta, batch_size), eta, bound)
     return Decided(_hil_f(trace, beta, batch_size, rates), eta, bound)
 
 
@@ -304,16 +304,17 @@ def _replay_hil_n(
     eta = _one_rate(learning_rate, tuned or 1.0, ENGINE_LIMIT)  # where there is nothing to learn, any η does
     bound = regret.partial_feedback_bound(n, batch_size, shortest, beta, eta, exploration)
     flagged = np.random.default_rng(seed).random(n) < exploration
-    offload = _engine(trace, flagged & ~trace.correct, (beta, beta - 1 / exploration), eta, batch_size)
+    offload = _on_engine(trace, flagged & ~trace.correct, (beta, beta - 1 / exploration), eta, batch_size)
     return Decided(offload + exploration * (1 - offload), eta, bound, exploration)
 
 
-def _engine(
+def _on_engine(
     trace: Trace, wrong: NDArray[np.bool_], steps: tuple[float, float], learning_rate: float, batch_size: int
 ) -> Floats:
-    from hi_lib import engine  # brings numba, which only replays need
+    from hi_lib import _engine  # brings numba, which only replays need
 
-    return engine.offload_probability(trace.gaps, trace.order, wrong, steps, learning_rate, min(batch_size, len(trace)))
+    size = min(batch_size, len(trace))
+    return _engine.offload_probability(trace.gaps, trace.order, wrong, steps, learning_rate, size)
 
 
 def _sizes(n: int, batch_size: int | tuple[int, ...]) -> NDArray[np.int64]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hi_lib import checks, files, spreadsheets
+from hi_lib import checks, files, tables
 from hi_lib.files import ROOT
 
 DATA = ROOT / "data"
@@ -106,7 +106,7 @@ class Trace:
             The file is missing, empty, lacks a column, or holds values that no trace may have; or it is a damaged
             one of data/.
         """
-        frame = spreadsheets.read(path, ["confidence", "correct"], ["lml_correct"])
+        frame = tables.read(path, ["confidence", "correct"], ["lml_correct"])
         if (place := Path(path).resolve()).is_relative_to(DATA):
             data_file(place.relative_to(DATA).as_posix())  # a shipped one, given by its path
         try:

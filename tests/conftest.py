@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 import hi_lib as hi
-from hi_lib import book
+from hi_lib.press import places
 
 settings.register_profile("batch-hi", deadline=None, derandomize=True, max_examples=100)
 settings.load_profile("batch-hi")
@@ -33,7 +33,7 @@ def traces(draw, max_size: int = 60) -> hi.Trace:
 costs = st.floats(0, 1)
 batch_sizes = st.integers(1, 70)
 
-CHROMIUM = book.chromium()
+CHROMIUM = places.chromium()
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 
 
@@ -54,15 +54,15 @@ def served(folder):
 
 @pytest.fixture(scope="module")
 def site():
-    assert book.HTML.is_dir(), "run make book first"
-    with served(book.HTML) as address:
+    assert places.HTML.is_dir(), "run make book first"
+    with served(places.HTML) as address:
         yield address
 
 
 @pytest.fixture(scope="module")
 def site_below():
     """The book below another path, as a project's pages are on most hosts."""
-    with served(book.BUILD) as address:
+    with served(places.BUILD) as address:
         yield f"{address}html/"
 
 

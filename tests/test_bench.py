@@ -4,9 +4,11 @@ from types import SimpleNamespace
 
 import pandas as pd
 
-from hi_lib import book, measure, traces
+from hi_lib import traces
+from hi_lib.makers import timings
+from hi_lib.press import places
 
-PATH = book.ROOT / ".ci" / "bench.py"
+PATH = places.ROOT / ".ci" / "bench.py"
 bench = SimpleNamespace(**runpy.run_path(str(PATH)))
 
 
@@ -20,7 +22,7 @@ def test_benchmarks_write_a_row_for_every_method_and_size(tmp_path, monkeypatch)
     assert len(said) == len(table) == 2 * len(bench.METHODS)
     assert (table[["seconds_a_round", "least_seconds_a_round", "sorts", "peak_megabytes"]] > 0).all(axis=None)
     assert (table["seconds_a_round"] >= table["least_seconds_a_round"]).all()
-    assert set(json.loads(traces.data_file(bench.MACHINE).read_text())) == set(measure.machine("numpy", "numba"))
+    assert set(json.loads(traces.data_file(bench.MACHINE).read_text())) == set(timings.machine("numpy", "numba"))
 
 
 def test_the_committed_benchmarks_are_complete():

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hi_lib as hi
-from hi_lib import engine, learners
+from hi_lib import _engine, learners
 from hi_lib.forecaster import Forecaster, StreamingForecaster
 
 EPSILON = np.finfo(float).eps
@@ -22,7 +22,7 @@ def plain(trace, beta, batch_size, eta):
 def fast(trace, beta, batch_size, eta):
     """The same on the engine."""
     wrong = ~trace.correct
-    return engine.offload_probability(trace.gaps, trace.order, wrong, (beta, beta - 1), eta, batch_size)
+    return _engine.offload_probability(trace.gaps, trace.order, wrong, (beta, beta - 1), eta, batch_size)
 
 
 def brute_force(trace, beta, batch_size, eta, grid):

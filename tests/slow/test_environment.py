@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from hi_lib import book
+from hi_lib.press import places
 
 KILLS = int(os.environ.get("HI_KILLS", "3"))
 PYPROJECT = """\
@@ -34,11 +34,11 @@ def project(tmp_path):
     """Something to install, with the real pins of the few packages that it needs."""
     root = tmp_path / "project"
     (root / ".ci").mkdir(parents=True)
-    shutil.copy(book.ROOT / ".ci" / "install.py", root / ".ci")
+    shutil.copy(places.ROOT / ".ci" / "install.py", root / ".ci")
     (root / "pyproject.toml").write_text(PYPROJECT)
     (root / "nothing.py").write_text("")
     pins = re.findall(
-        r"^(?:uv|setuptools|mpmath|wcwidth)==.*(?:\n +--hash.*)*\n", book.LOCK.read_text(), flags=re.MULTILINE
+        r"^(?:uv|setuptools|mpmath|wcwidth)==.*(?:\n +--hash.*)*\n", places.LOCK.read_text(), flags=re.MULTILINE
     )
     assert len(pins) == 4
     (root / "requirements.lock").write_text("".join(pins))

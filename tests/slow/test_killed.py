@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from hi_lib import book
+from hi_lib.press import notebooks
 
 KILLS = int(os.environ.get("HI_KILLS", "2"))
 QUICKEST = ("fig5_network_time", "fig6_processing_ratio", "speed")
@@ -64,14 +64,14 @@ def test_a_killed_build_goes_on_to_the_same_bytes(number, checkout, environment,
 
 def test_a_build_killed_again_and_again_from_the_start(checkout, environment, hi, outcome):
     expected = outcome()
-    forget(checkout, book.notebook_names())
+    forget(checkout, notebooks.notebook_names())
     rng = random.Random(0)
     times_killed = 0
     for number in range(KILLS):
         killed = start(checkout, environment)
         time.sleep(rng.uniform(1, 15))
         if killed.poll() == 0:  # so much was left of the builds before that it had time to end
-            forget(checkout, book.notebook_names())
+            forget(checkout, notebooks.notebook_names())
         else:
             (os.killpg if number % 2 else os.kill)(killed.pid, signal.SIGKILL)
             assert killed.wait() == -signal.SIGKILL

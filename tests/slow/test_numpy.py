@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from hi_lib import book
+from hi_lib.press import places
 
 # Sums are taken in another order; a deviation over seeds loses up to five digits more than a mean.
 RELATIVE = 1e-9
@@ -30,8 +30,8 @@ def test_the_oldest_numpy_gives_the_same_results(checkout, tmp_path):
     assert found.stdout.startswith(oldest)
     done = subprocess.run([python.with_name("hi"), "check"], cwd=checkout, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr  # every verdict is the reviewed one
-    for path in sorted(book.RESULTS.rglob("*.*")):
-        again = checkout / path.relative_to(book.ROOT)
+    for path in sorted(places.RESULTS.rglob("*.*")):
+        again = checkout / path.relative_to(places.ROOT)
         if path.suffix == ".csv":
             pd.testing.assert_frame_equal(pd.read_csv(again), pd.read_csv(path), rtol=RELATIVE, atol=1e-12)
         elif path.suffix == ".json":

@@ -1,0 +1,168 @@
+"""The book: build it, run one notebook, serve it, check its claims, test the environment."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.util
+import json
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Column, Table
+
+from hi_lib import checks, files, traces
+from hi_lib.commands.line import Profile, complain, console, one_line_errors, path_option, say
+
+app = typer.Typer()
+
+
+@app.command("book")
+@one_line_errors
+def build_book(
+    profile: Profile = "full",
+    trace: Annotated[Path | None, path_option("A CSV: its figures go to _build/mine, the book stays.")] = None,
+) -> None:
+    """Run the notebooks that changed, render the book, publish it to _build/html; or the figures of your own trace."""
+    from hi_lib.press import book
+
+    if trace:
+        from hi_lib.press import mine
+
+        say(f"open {mine.build(trace, progress=say)}")
+        return
+    page = book.build(profile, say)
+    say(f"open {page}  (or: make serve)")
+
+
+@app.command()
+@one_line_errors
+def run(
+    notebook: str,
+    parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE, YAML values.")] = None,
+    output: Annotated[Path | None, path_option("Default: _build/runs/NOTEBOOK.", "--output", "-o")] = None,
+) -> None:
+    """Run one notebook, with your own values if any, and show its claims; the book and its results stay as they are."""
+    from hi_lib.press import claims, notebooks, places
+
+    folder = files.output("--output", output) if output else places.BUILD / "runs" / notebook
+    values = [_assignment(text) for text in parameter or []]
+    names = [name for name, _ in values]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"--parameter {twice[0]} is given more than once")
+    try:
+        notebooks.run_notebook(notebook, dict(values), folder.resolve())
+    except notebooks.BuildError as error:
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # unless it holds an earlier run
+        raise ValueError(str(error).splitlines()[0]) from None
+    found = claims.evaluate([claim for claim in claims.load_claims() if claim.notebook == notebook], folder / "results")
+    if found:
+        console.print(_claim_table(found))
+    say(f"{folder / notebook}.ipynb, data in {folder / 'results' / notebook}")
+
+
+@app.command()
+@one_line_errors
+def serve(port: Annotated[int, typer.Option(min=0, max=65535)] = 8000) -> None:
+    """Serve the built book on this machine only."""
+    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+    from hi_lib.press import places
+
+    if not places.HTML.is_dir():
+        raise ValueError("there is no book yet: run make book")
+
+    class Handler(SimpleHTTPRequestHandler):
+        def send_head(self) -> Any:
+            try:
+                return super().send_head()
+            except ValueError:  # a path with a zero byte
+                self.send_error(404)
+
+    handler = functools.partial(Handler, directory=str(places.HTML))
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+    except OSError as error:
+        raise ValueError(f"port {port} cannot be used: {error.strerror}; try --port 0") from None
+    with server, contextlib.suppress(KeyboardInterrupt):
+        say(f"the book is at http://127.0.0.1:{server.server_address[1]}/ (Ctrl-C ends)")
+        server.serve_forever()
+
+
+@app.command()
+@one_line_errors
+def check(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    profile: Profile = "full",
+) -> None:
+    """Compare every claim with our results; exit 1 when a verdict differs from the reviewed one."""
+    from hi_lib.press import book
+
+    found = book.outcomes(profile, complain)
+    if as_json:
+        print(json.dumps([outcome.as_dict() for outcome in found], indent=2, ensure_ascii=False))
+    else:
+        console.print(_claim_table(found))
+    changed = [outcome for outcome in found if not outcome.as_reviewed]
+    for outcome in changed:
+        complain(f"{outcome.claim.id}: {outcome.verdict}, but claims.yml says {outcome.claim.verdict}")
+    raise typer.Exit(1 if changed else 0)
+
+
+@app.command()
+@one_line_errors
+def doctor() -> None:
+    """Test the environment in under a minute; missing optional parts are named, not counted as errors."""
+    import hi_lib as hi
+
+    failed = False
+    console.print(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
+    for name in sorted({*traces.shipped(), *hi.list_traces()}):
+        try:
+            run = hi.replay(hi.load_trace(name), beta=0.5, batch_size=8)
+            say(f"ok       trace {name}: average cost {run.average_cost:.3f} at β = 0.5, M = 8")
+        except ValueError as error:
+            failed = True
+            say(f"BROKEN   {error}")
+    for present, name, adds in _optional_parts():
+        say(f"{'ok      ' if present else 'missing '} {name}: {adds}")
+    raise typer.Exit(1 if failed else 0)
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise ValueError(f"--parameter must look like name=value, got {checks.shown(text)}")
+    return name, checks.yaml_value(f"--parameter {name}", value)
+
+
+def _claim_table(found: list[Any]) -> Table:
+    table = Table(*(Column(title, overflow="fold") for title in ("", "claim", "we find", "tolerance", "verdict")))
+    for outcome in found:
+        row = outcome.as_dict()
+        table.add_row(row["id"], row["statement"], row["ours"], row["tolerance"], row["verdict"])
+    return table
+
+
+def _optional_parts() -> Iterator[tuple[bool, str, str]]:
+    from hi_lib.makers import images
+    from hi_lib.press import places
+
+    modules = {
+        "jupyter_book": "renders the book (make book installs it)",
+        "jupyterlab": "edit notebooks in the browser (make lab installs it)",
+        "pytest": "the tests (make test installs it)",
+        "ai_edge_litert": "makes Imagenette traces again (extra `models`)",
+        "onnxruntime": "makes CIFAR-10 traces again, and yours (extra `models`)",
+        "torch": "trains the AlexNet, runs the L-ML of Imagenette (extra `models`)",
+    }
+    for name, adds in modules.items():
+        yield importlib.util.find_spec(name) is not None, name, adds
+    for name in ("imagenette/val.zip", "cifar10/test.zip"):
+        path = images.source_folder() / name
+        yield path.is_file(), str(path), "images, to make traces again (set HI_DATA to their folder)"
+    yield places.chromium() is not None, "Chromium", "the browser tests, and the book as a PDF"

@@ -1,0 +1,112 @@
+"""Traces and times: list, make again, verify, measure."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hi_lib import checks, files, traces
+from hi_lib.commands.line import one_line_errors, path_option, progress_bar, say
+
+traces_app = typer.Typer(no_args_is_help=True, help="The traces: list, make again, verify.")
+timing_app = typer.Typer(no_args_is_help=True, help="How long models take on this machine.")
+
+
+@traces_app.command("list")
+@one_line_errors
+def list_all() -> None:
+    """Names of the traces, one a line."""
+    for name in traces.list_traces():
+        print(name)
+
+
+@traces_app.command()
+@one_line_errors
+def make(
+    name: Annotated[list[str], typer.Argument(help="Trace names, `all` shipped ones, or `preprocessing`.")],
+    onnx: Annotated[Path | None, path_option("A classifier of your own, for a trace of your own.")] = None,
+    images: Annotated[Path | None, path_option("Folder or zip of pictures, a folder for each class.")] = None,
+    side: Annotated[int | None, typer.Option(help="Side of the pictures, if the ONNX model leaves it open.")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch what is missing, as torchvision does.")] = False,
+    epochs: Annotated[int, typer.Option(help="For cifar10-alexnet: passes over the training images.")] = 10,
+    threads: Annotated[int, typer.Option(help="For cifar10-alexnet: another number gives other weights.")] = 2,
+    bfloat16: Annotated[
+        bool, typer.Option("--bfloat16", help="For cifar10-alexnet: other weights; faster if the processor has it.")
+    ] = False,
+) -> None:
+    """Run models over images in $HI_DATA, write what they said to data/, and register it."""
+    _needs_models()
+    from hi_lib.makers import models
+
+    if onnx:
+        if len(name) != 1 or not images:
+            raise ValueError("a trace from --onnx needs one name, and --images with the folder of its pictures")
+        with progress_bar(name[0]) as advance:
+            (path,) = models.make_own(name[0], onnx, images, side, advance)
+        say(f"{path}: {len(traces.load_trace(name[0]))} samples")
+        return
+    shipped = [each for each in models.MAKERS if each in traces.shipped()]
+    for each in name:
+        checks.choice("trace", each, [*models.MAKERS, *models.LMLS, "preprocessing", "all"])
+        if images and (each in ("all", "preprocessing") or each in traces.shipped()):
+            raise ValueError(f"{each} comes with the project, made from registered images: --images would replace it")
+    for each in dict.fromkeys(itertools.chain.from_iterable(shipped if each == "all" else [each] for each in name)):
+        for path in _make_one(each, images, download, epochs, threads, bfloat16):
+            for file in filter(Path.is_file, (path.with_suffix(".json"), path)):
+                same = traces.register_file(file, f"hi traces make {each}")
+            say(f"{path}: {'as registered' if same else 'new content, registered'}")
+
+
+def _make_one(name: str, images: Path | None, download: bool, epochs: int, threads: int, bfloat16: bool) -> list[Path]:
+    from hi_lib.makers import models
+
+    with progress_bar(name) as advance:
+        if name == "preprocessing":
+            table = models.compare_preprocessings("imagenette-mobilenet_v1_0.25_128", advance)
+            return [files.write_atomically(traces.DATA / "preprocessing.csv", table.to_csv(index=False))]
+        if name != "cifar10-alexnet":
+            return models.make(name, advance, images, download)
+    from hi_lib.makers.training import Recipe
+
+    recipe = Recipe(epochs=epochs, threads=threads, bfloat16=bfloat16)
+    with progress_bar(name, recipe.epochs * -(-50_000 // recipe.batch)) as advance:
+        options = {"recipe": recipe, "progress": advance}
+        return models.make(name, None, images, download, options)
+
+
+@traces_app.command()
+@one_line_errors
+def verify() -> None:
+    """Check every file of data/ against its registered hash; exit 2 if any differs or is missing."""
+    failed = []
+    for name, entry in traces.registry().items():
+        if entry.origin.startswith(("hi ", "make ")):  # the others are sources, in $HI_DATA
+            try:
+                traces.data_file(name)
+                say(f"ok       {name}")
+            except ValueError as error:
+                failed.append(name)
+                say(f"BROKEN   {error}")
+    if failed:
+        more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+        raise ValueError(f"{failed[0]}{more} damaged or missing in {traces.DATA}: restore them (git checkout)")
+
+
+@timing_app.command()
+@one_line_errors
+def measure(repeats: Annotated[int, typer.Option(min=3, help="Times each batch size is measured.")] = 15) -> None:
+    """Time S-MLs and L-MLs here at batch 1 to 32, and write data/timings, which the book shows."""
+    _needs_models()
+    from hi_lib.makers import timings
+
+    say(f"written: {timings.run(repeats, say)}")
+
+
+def _needs_models() -> None:
+    missing = [name for name in ("ai_edge_litert", "onnxruntime", "PIL", "torch") if not importlib.util.find_spec(name)]
+    if missing:
+        raise ValueError(f"making traces needs {', '.join(missing)}: run make models")

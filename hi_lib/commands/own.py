@@ -1,0 +1,100 @@
+"""Your own trace: what HI reaches on it; and grids of runs."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hi_lib import checks, files, traces
+from hi_lib.commands.line import complain, one_line_errors, path_argument, path_option, progress_bar, say
+from hi_lib.paper import IMAGENETTE
+
+app = typer.Typer()
+
+
+@app.command()
+@one_line_errors
+def evaluate(
+    csv: Annotated[Path, path_argument("Your trace: a CSV with the columns confidence and correct.")],
+    beta: Annotated[float, typer.Option(help="Cost of an offload; a wrong answer costs 1.")] = 0.5,
+    alpha: Annotated[float, typer.Option(help="Weight of the system time.")] = 0.5,
+    tau_ed: Annotated[float | None, typer.Option(help="S-ML time a sample, ms; by default the paper's.")] = None,
+    tau_es: Annotated[float | None, typer.Option(help="L-ML time a sample, ms; by default the paper's.")] = None,
+    tau_tx: Annotated[float, typer.Option(help="Sending time a sample, ms.")] = IMAGENETTE.timing.tau_tx,
+    tau_nw: Annotated[float, typer.Option(help="Network time a transmission, ms.")] = IMAGENETTE.timing.tau_nw,
+    device_times: Annotated[Path | None, path_option("CSV of batch_size, milliseconds: replaces tau_ed.")] = None,
+    server_times: Annotated[
+        Path | None, typer.Option(help="CSV of batch_size, milliseconds: replaces tau_es, adds to tau_nw.")
+    ] = None,
+    shuffle: Annotated[int | None, typer.Option(help="Shuffle the trace with this seed first.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    as_html: Annotated[Path | None, path_option("Write a page with figures to this file, too.", "--html")] = None,
+) -> None:
+    """Your trace on your device: learned threshold, cost, regret, and the best batch size."""
+    from hi_lib.press import evaluation as evaluating
+    from hi_lib.timing import TimingModel
+
+    for flag, value, measured in (("tau-ed", tau_ed, device_times), ("tau-es", tau_es, server_times)):
+        if value is not None and measured:
+            raise ValueError(f"--{flag} must be left out where {measured} gives the measured times")
+    if as_html:
+        files.output("--html", as_html, inputs=filter(None, (csv, device_times, server_times)))
+    paper = IMAGENETTE.timing
+    given = TimingModel(
+        paper.tau_ed if tau_ed is None else tau_ed, paper.tau_es if tau_es is None else tau_es, tau_tx, tau_nw
+    )
+    timing = evaluating.device_timing(given, device_times, server_times)
+    trace = traces.Trace.from_csv(csv)
+    if shuffle is not None:
+        trace = trace.shuffled(checks.whole("--shuffle", shuffle, low=0))
+    found = evaluating.evaluate(trace, beta, alpha, timing)
+    if as_html:
+        files.write_atomically(as_html, found.as_html())
+        complain(f"written: {as_html}")
+    print(json.dumps(found.as_dict(), indent=2) if as_json else checks.printable(found.as_text()))
+
+
+@app.command()
+@one_line_errors
+def sweep(
+    out: Annotated[Path, path_option("The CSV to write; finished runs survive an interruption beside it.")],
+    trace: Annotated[list[str], typer.Option(help="Name of a trace, or a CSV of your own; may be repeated.")],
+    beta: Annotated[str, typer.Option(help="Costs of an offload: 0.3,0.5,0.7")] = "0.5",
+    batch_size: Annotated[str, typer.Option(help="Batch sizes: 1,2,4 or 1:9")] = "1",
+    learning_rate: Annotated[str, typer.Option(help="tuned, vanilla (tuned for M = 1), anytime, numbers")] = "tuned",
+    learner: Annotated[str, typer.Option(help="Learners: hil-f,hil-n,apple,…")] = "hil-f",
+    seeds: Annotated[str, typer.Option(help="Shuffles: 0:100 or 3,5")] = "0:20",
+    jobs: Annotated[int, typer.Option(help="Threads on this machine; -1: all cores.")] = -1,
+    scheduler: Annotated[str | None, typer.Option(help="tcp://host:port of a Dask scheduler to use instead.")] = None,
+) -> None:
+    """A grid of runs, on all cores or on a cluster, into one table: a row for each combination."""
+    from hi_lib import sweeps
+
+    files.output(
+        "--out", out, inputs=[place for name in trace for place in (Path(name), traces.file_of(name)) if place]
+    )
+    own = [traces.Trace.from_csv(name) if name.lower().endswith(".csv") else traces.load_trace(name) for name in trace]
+    rates = [_number_or_name(part) for part in learning_rate.split(",")]
+    grid = (
+        own,
+        sweeps.numbers(beta, "--beta"),
+        sweeps.numbers(batch_size, "--batch-size", int),
+        rates,
+        sweeps.numbers(seeds, "--seeds", int),
+        learner.split(","),
+    )
+    with progress_bar("runs", math.prod(map(len, grid))) as advance:
+        table = sweeps.sweep_to(out, *grid, scheduler=scheduler, jobs=jobs, advance=advance)
+    refused = int((table["error"] != "").sum())
+    say(f"{out}: {len(table)} runs" + (f", {refused} refused, see column error" if refused else ""))
+
+
+def _number_or_name(text: str) -> str | float:
+    try:
+        return float(text)
+    except ValueError:
+        return text

@@ -1,0 +1,1 @@
+"""What the book draws, and the numbers that its claims rest on."""

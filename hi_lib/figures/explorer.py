@@ -1,0 +1,122 @@
+"""The batch-size explorer: a page of the book that computes in the browser, without a kernel.
+
+Here are its form, its table and its presets; book/explorer/explorer.js holds the same timing model as `timing`, and a
+test in a real browser compares what it shows with `timing`.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from hi_lib.paper import Setting
+from hi_lib.timing import MODEL_NAMES
+
+
+class Field(NamedTuple):
+    """One number that can be set: allowed in [low, high], or (low, high) if open; the slider covers [start, end]."""
+
+    id: str
+    label: str
+    low: float
+    high: float
+    start: float
+    end: float
+    step: float
+    open: bool = False
+
+
+FIELDS = (
+    Field("rho", "offload ratio ρ", 0, 1, 0, 1, 0.001),
+    Field("alpha", "weight of the system time α", 0, 1, 0.01, 0.99, 0.01, open=True),
+    Field("tau_ed", "S-ML on the device, a sample (ms)", 0, 1e6, 0, 50, 0.01),
+    Field("tau_es", "L-ML on the server, a sample (ms)", 0, 1e6, 0, 50, 0.01),
+    Field("kilobytes", "image size (KB of 1024 bytes)", 0, 1e6, 0, 200, 0.01),
+    Field("rate", "uplink rate (Mbit/s)", 1e-3, 1e6, 1, 200, 0.1),
+    Field("tau_nw", "network time, a transmission (ms)", 0, 1e6, 0, 200, 0.1),
+)
+_COLUMNS = {
+    "real": "M†",
+    "size": "M*",
+    "system": "t_s (ms)",
+    "response": "t_r (ms)",
+    "objective": "f (ms)",
+    "true": "f, exact, anywhere (ms)",
+}
+
+
+def preset(title: str, setting: Setting, ratios: Mapping[float, float], beta: float, alpha: float) -> dict[str, Any]:
+    """A choice for the explorer: the times of a setting, and an offload ratio for each β; `beta` is chosen first."""
+    times = setting.timing
+    return {
+        "title": title,
+        "beta": f"{beta:g}",
+        "ratios": {f"{each:g}": round(ratio, 4) for each, ratio in ratios.items()},
+        "values": {
+            "alpha": alpha,
+            "tau_ed": times.tau_ed,
+            "tau_es": times.tau_es,
+            "kilobytes": setting.image_bytes / 1024,
+            "rate": setting.rate / 1e6,
+            "tau_nw": times.tau_nw,
+        },
+    }
+
+
+def page(presets: Mapping[str, dict[str, Any]]) -> str:
+    """HTML of the explorer, to be shown on a page one folder below the book's root."""
+    data = {"presets": presets, "fields": [field._asdict() for field in FIELDS], "models": MODEL_NAMES}
+    return _PAGE.format(
+        options="".join(
+            f'<option value="{html.escape(key)}">{html.escape(each["title"])}</option>' for key, each in presets.items()
+        ),
+        fields="\n".join(_field(field) for field in FIELDS),
+        head="".join(f'<th scope="col">{title}</th>' for title in _COLUMNS.values()),
+        rows="\n".join(_row(row, title) for row, title in (MODEL_NAMES | {"vanilla": "vanilla HI"}).items()),
+        # "<" would end the script if it began "</script".
+        data=json.dumps(data, ensure_ascii=False).replace("<", "\\u003c"),
+    )
+
+
+def _row(row: str, title: str) -> str:
+    cells = "".join(f'<td id="hi-{row}-{column}"></td>' for column in _COLUMNS)
+    return f'<tr><th scope="row">{title}</th>{cells}</tr>'
+
+
+def _field(field: Field) -> str:
+    slider = f'type="range" min="{field.start}" max="{field.end}" step="{field.step}"'
+    return (
+        f'<p class="hi-field"><label for="hi-{field.id}">{field.label}</label>\n'
+        f'<input id="hi-{field.id}-slider" {slider} aria-label="{field.label}, slider">\n'
+        f'<input id="hi-{field.id}" type="number" min="{field.low:g}" max="{field.high:g}" step="any"></p>'
+    )
+
+
+_PAGE = """
+<noscript><p>The explorer computes in the browser and needs JavaScript. Without it, the figures of the other pages and
+<code>hi evaluate</code> give the same numbers.</p></noscript>
+<div id="hi-explorer" hidden>
+<form onsubmit="return false">
+<p><label for="hi-preset">Start from</label>
+<select id="hi-preset"><option value="">your own numbers</option>{options}</select>
+<label for="hi-beta">at</label> <select id="hi-beta"></select></p>
+{fields}
+<p>Sending an image takes <output id="hi-tau_tx"></output> ms.</p>
+</form>
+<p id="hi-says" role="status" aria-live="polite"></p>
+<table>
+<caption>The best batch size, and the times with it</caption>
+<thead><tr><th scope="col">counted by</th>{head}</tr></thead>
+<tbody>
+{rows}
+</tbody>
+</table>
+<div id="hi-plot" role="img"
+aria-label="System time, response time and objective against the batch size; the table gives the best ones."></div>
+</div>
+<script type="application/json" id="hi-explorer-data">{data}</script>
+<script src="../explorer/plotly.min.js"></script>
+<script src="../explorer/explorer.js"></script>
+"""

@@ -1,0 +1,1 @@
+"""Images and models become traces, calibrations and times; needs the extra `models`."""

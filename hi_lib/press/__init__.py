@@ -1,0 +1,1 @@
+"""Notebooks become results, claims and the book."""

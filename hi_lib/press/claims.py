@@ -1,0 +1,211 @@
+"""The paper's claims: what it says, what we find, within which tolerance, and the verdict that follows.
+
+book/claims.yml lists them. Each names one notebook and checks on that notebook's values; the verdict is computed from
+the checks, and compared with the one a person reviewed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hi_lib import checks
+from hi_lib.files import ROOT
+from hi_lib.press import results
+
+CLAIMS = ROOT / "book" / "claims.yml"
+VERDICTS = ("holds", "holds in part", "does not hold", "not testable here")
+BOUNDS = ("most", "least", "above", "below", "equals")
+_SIGNS = {"most": "≤", "least": "≥", "above": ">", "below": "<", "equals": "="}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One measured value against one bound, e.g. value `cost_ratio` at `most` 1.05."""
+
+    value: str
+    says: str
+    bound: str
+    limit: float | bool
+
+    def passes(self, found: results.Value) -> bool:
+        """Whether the found value respects the bound; NaN never does."""
+        if isinstance(self.limit, bool) or self.bound == "equals":
+            return found == self.limit
+        number = float(found)
+        return {
+            "most": number <= self.limit,
+            "least": number >= self.limit,
+            "above": number > self.limit,
+            "below": number < self.limit,
+        }[self.bound]
+
+    @property
+    def tolerance(self) -> str:
+        """The bound in print, e.g. "≤ 1.05"."""
+        if isinstance(self.limit, bool):
+            return "yes" if self.limit else "no"
+        return f"{_SIGNS[self.bound]} {self.limit:g}"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim as listed in claims.yml."""
+
+    id: str
+    statement: str
+    paper: str
+    notebook: str
+    verdict: str
+    reason: str
+    checks: list[Check]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A claim with what this build found."""
+
+    claim: Claim
+    values: dict[str, results.Value] = field(repr=False)
+
+    @property
+    def passed(self) -> list[bool]:
+        """Whether each check passes."""
+        return [check.passes(self.values[check.value]) for check in self.claim.checks]
+
+    @property
+    def verdict(self) -> str:
+        """All checks pass: holds; some: holds in part; none: does not hold. Or not testable, as a person judged."""
+        if self.claim.verdict == "not testable here":
+            return self.claim.verdict
+        if all(self.passed):
+            return "holds"
+        return "holds in part" if any(self.passed) else "does not hold"
+
+    @property
+    def ours(self) -> str:
+        """What was found, check by check."""
+        return "; ".join(
+            f"{check.says}: {_print(self.values[check.value])}{'' if passed else ' (fails)'}"
+            for check, passed in zip(self.claim.checks, self.passed, strict=True)
+        )
+
+    @property
+    def as_reviewed(self) -> bool:
+        """Whether the computed verdict is the one a person reviewed."""
+        return self.verdict == self.claim.verdict
+
+    def as_dict(self) -> dict[str, str]:
+        """The row that `hi check --json` prints."""
+        return {
+            "id": self.claim.id,
+            "statement": self.claim.statement,
+            "paper": self.claim.paper,
+            "ours": self.ours,
+            "tolerance": "; ".join(check.tolerance for check in self.claim.checks),
+            "verdict": self.verdict,
+        }
+
+
+def load_claims(path: Path = CLAIMS) -> list[Claim]:
+    """Read claims.yml.
+
+    Raises
+    ------
+    ValueError
+        The file is missing or no list of claims, or a claim lacks a field, names an unknown one, or an unknown verdict.
+    """
+    entries = checks.yaml_file(path)
+    if not isinstance(entries, list):
+        raise ValueError(f"{path} must hold a list of claims")
+    claims = [_claim(f"{path.name}, entry {number}", entry) for number, entry in enumerate(entries, 1)]
+    repeated = {claim.id for claim in claims if sum(claim.id == other.id for other in claims) > 1}
+    if repeated:
+        raise ValueError(f"{path.name} lists {', '.join(sorted(repeated))} more than once")
+    return claims
+
+
+def evaluate(claims: list[Claim], folder: Path | None = None) -> list[Outcome]:
+    """Compare claims with what is in results/, or in another folder of results.
+
+    Raises
+    ------
+    ValueError
+        A notebook has not run, or did not publish a value that a check asks for.
+    """
+    outcomes = []
+    for claim in claims:
+        values = results.read_values(claim.notebook, folder)
+        if values is None:
+            raise ValueError(f"results of {claim.notebook} are missing (claim {claim.id}): run make book")
+        for check in claim.checks:
+            checks.choice(f"claim {claim.id}: value", check.value, values)
+        outcomes.append(Outcome(claim, values))
+    return outcomes
+
+
+def show(notebook: str) -> Any:
+    """Table of the claims that a notebook supports, from the values it has just published."""
+    from IPython.display import Markdown
+
+    return Markdown(markdown_table(evaluate([claim for claim in load_claims() if claim.notebook == notebook])))
+
+
+def markdown_table(outcomes: list[Outcome], pages: str | None = None) -> str:
+    """Claims as a Markdown table; `pages` is the relative folder of the notebooks' pages, linked where given."""
+    lines = ["| | Statement | Verdict | We find |", "|---|---|---|---|"]
+    for outcome in outcomes:
+        claim = outcome.claim
+        name = f"[{claim.id}]({pages}/{claim.notebook})" if pages else claim.id
+        found = "<br>".join([*_found(outcome), f"<em>{_escaped(claim.reason)}</em>"])
+        lines.append(f"| **{name}** | {_escaped(claim.statement)} | **{outcome.verdict}** | {found} |")
+    return "\n".join(lines)
+
+
+def _escaped(text: str) -> str:
+    """Text in which Markdown finds nothing to set: M* is a batch size, not the start of italics."""
+    return re.sub(r"([*_|`])", r"\\\1", text)
+
+
+def _found(outcome: Outcome) -> list[str]:
+    lines = []
+    for check, passed in zip(outcome.claim.checks, outcome.passed, strict=True):
+        found = _print(outcome.values[check.value])
+        lines.append(f"{'✓' if passed else '✗'} {_escaped(check.says)}: {found} (needs {check.tolerance})")
+    return lines
+
+
+def _print(value: results.Value) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str | int) or not value:
+        return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.4f}" if 1e-3 <= abs(value) < 1e4 else f"{value:.1e}"
+
+
+def _claim(where: str, entry: Any) -> Claim:
+    names = {"id", "statement", "paper", "notebook", "verdict", "reason", "checks"}
+    if not isinstance(entry, dict) or set(entry) != names:
+        raise ValueError(f"{where} must have exactly the fields {', '.join(sorted(names))}")
+    for name in names - {"checks"}:
+        if not isinstance(entry[name], str) or not entry[name]:
+            raise ValueError(f"{where}: {name} must be text, got {checks.shown(entry[name])}")
+    checks.choice(f"{where}: verdict", entry["verdict"], VERDICTS)
+    if not isinstance(entry["checks"], list) or not entry["checks"]:
+        raise ValueError(f"{where}: checks must be a list of at least one check")
+    parsed = [_check(f"{where}: check {number}", check) for number, check in enumerate(entry["checks"], 1)]
+    return Claim(**{**entry, "checks": parsed})
+
+
+def _check(where: str, entry: Any) -> Check:
+    bounds = [name for name in BOUNDS if isinstance(entry, dict) and name in entry]
+    if len(bounds) != 1 or set(entry) != {"value", "says", bounds[0]}:
+        raise ValueError(f"{where} must have the fields value, says and one of {', '.join(BOUNDS)}")
+    limit = entry[bounds[0]]
+    if not isinstance(limit, bool | int | float) or not abs(limit) < 1e300:
+        raise ValueError(f"{where}: {bounds[0]} must be a number, true or false, got {checks.shown(limit)}")
+    if not isinstance(entry["value"], str) or not isinstance(entry["says"], str):
+        raise ValueError(f"{where}: value and says must be text")
+    return Check(entry["value"], entry["says"], bounds[0], limit)

@@ -1,0 +1,296 @@
+"""Your trace on your device: what the learner reaches on it, and which batch size suits your times."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hi_lib import checks, regret
+from hi_lib.learners import replay, weight_density
+from hi_lib.paper import IMAGENETTE
+from hi_lib.regret import BestThreshold
+from hi_lib.timing import MODEL_NAMES, OptimalBatch, TimingModel
+from hi_lib.traces import Trace, checked
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from hi_lib.measured import Line
+
+BATCH_SIZES = (1, 4, 16, 64)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` found; `as_dict` is plain JSON, `as_text` and `as_html` are for reading.
+
+    Attributes
+    ----------
+    trace : str
+    samples : int
+    accuracy : float
+        Of the S-ML alone.
+    beta, alpha : float
+    timing : TimingModel
+    best : BestThreshold
+        In hindsight.
+    learned_threshold : tuple of three floats
+        Median of θ after the last sample at M = 1, and the middle 90 % of its weight.
+    runs : DataFrame
+        HIL-F with the tuned rate: batch_size, average_cost, offload_ratio, regret, regret_bound.
+    optima : dict of str to OptimalBatch
+        M† and M* for the offload ratio at M = 1, by "paper", "worst" and "average".
+    times : DataFrame
+        batch_size, system_time, response_time and objective, each by the paper and exactly (`_average`), ms.
+    """
+
+    trace: str
+    samples: int
+    accuracy: float
+    beta: float
+    alpha: float
+    timing: TimingModel
+    best: BestThreshold
+    learned_threshold: tuple[float, float, float]
+    runs: pd.DataFrame
+    optima: dict[str, OptimalBatch]
+    times: pd.DataFrame
+
+    @property
+    def offload_ratio(self) -> float:
+        """ρ at M = 1."""
+        return float(self.runs["offload_ratio"].iloc[0])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as plain values; an infinite batch size is None."""
+        return {
+            "trace": self.trace,
+            "samples": self.samples,
+            "accuracy": self.accuracy,
+            "beta": self.beta,
+            "alpha": self.alpha,
+            "timing": asdict(self.timing),
+            "best_threshold": self.best._asdict(),
+            "learned_threshold": dict(zip(("median", "low", "high"), self.learned_threshold, strict=True)),
+            "runs": self.runs.to_dict("records"),
+            "optimal_batch_size": {
+                model: {key: value if np.isfinite(value) else None for key, value in best._asdict().items()}
+                for model, best in self.optima.items()
+            },
+            "times": self.times.to_dict("records"),
+        }
+
+    def as_text(self) -> str:
+        """A page of text."""
+        low, high = self.learned_threshold[1:]
+        lines = [
+            f"{self.trace}: {self.samples} samples, the S-ML alone is right on {self.accuracy:.1%}; β = {self.beta:g}",
+            f"best threshold in hindsight   {self.best.threshold:.4f}: average cost {self.best.average_cost:.4f}, "
+            f"offloads {self.best.offload_ratio:.1%}",
+            f"learned threshold             {self.learned_threshold[0]:.4f} (90 % of its weight in "
+            f"{low:.4f} … {high:.4f})",
+            "",
+            "   M  average cost  offload ratio   regret    bound",
+        ]
+        lines += [
+            f"{row.batch_size:4d}  {row.average_cost:12.4f}  {row.offload_ratio:13.4f}  {row.regret:7.1f}  "
+            f"{row.regret_bound:7.0f}"
+            for row in self.runs.itertuples()
+        ]
+        tau = self.timing
+        lines += [
+            "",
+            f"times (ms): device {tau.tau_ed:g}, server {tau.tau_es:g}, sending {tau.tau_tx:g}, network {tau.tau_nw:g}"
+            f"; α = {self.alpha:g}, ρ = {self.offload_ratio:.4f}",
+        ]
+        lines += [
+            f"best batch size, {MODEL_NAMES[model]:26s} M* = {best.integer:g} (M† = {best.relaxed:.2f}), "
+            f"f = {best.objective:.2f} ms"
+            for model, best in self.optima.items()
+        ]
+        return "\n".join(lines)
+
+    def as_html(self) -> str:
+        """A page of its own: the text, both tables and two figures, with nothing to load from elsewhere."""
+        from hi_lib.figures import style
+
+        tables = [
+            table.to_html(index=False, float_format=lambda value: f"{value:.4g}", border=0)
+            for table in (self.runs, self.times)
+        ]
+        says = "Average cost against batch size, and the objective with its best batch size."
+        body = f"""<pre>{html.escape(self.as_text())}</pre>
+<div role="img" aria-label="{says}">{style.as_svg(_figure(self))}</div>
+<h2>The numbers</h2>
+<div>{"".join(tables)}</div>"""
+        return page(f"Batch HI on {self.trace}", body)
+
+
+def evaluate(trace: Trace, beta: float, alpha: float = 0.5, timing: TimingModel = IMAGENETTE.timing) -> Evaluation:
+    """Learn on a trace, in the order in which it comes, and find the batch size for these times.
+
+    Parameters
+    ----------
+    trace : Trace
+    beta : float
+        Cost of an offload, in [0, 1].
+    alpha : float
+        Weight of the system time in f, in (0, 1).
+    timing : TimingModel
+        ms; by default the paper's constants for Imagenette.
+
+    Examples
+    --------
+    >>> from hi_lib import load_trace
+    >>> found = evaluate(load_trace("cifar10-resnet8").shuffled(0), beta=0.5)
+    >>> found.optima["paper"].integer, found.optima["average"].integer
+    (13, 1)
+    """
+    import pandas as pd
+
+    alpha = checks.real("alpha", alpha, 0, 1, open_ends="()")
+    for tau, value in asdict(timing).items():
+        checks.real(tau, value, 0, 1e9)  # milliseconds; beyond it the products overflow
+    first = replay(checked(trace), beta)
+    rho = first.offload_ratio
+    optima = {model: timing.optimal_batch_size(rho, alpha, model) for model in MODEL_NAMES}
+    chosen = {int(best.integer) for best in optima.values() if best.integer <= len(trace)}
+    sizes = sorted(size for size in {*BATCH_SIZES, *chosen} if size <= len(trace))
+    runs = [(size, first if size == 1 else replay(trace, beta, size)) for size in sizes]
+    measured = ["average_cost", "offload_ratio", "regret", "regret_bound"]
+    table = pd.DataFrame(
+        [(size, *(getattr(run, name) for name in measured)) for size, run in runs], columns=["batch_size", *measured]
+    )
+    return Evaluation(
+        trace=trace.name or "trace",
+        samples=len(trace),
+        accuracy=trace.accuracy,
+        beta=float(beta),
+        alpha=alpha,
+        timing=timing,
+        best=regret.best_threshold(trace, beta),
+        learned_threshold=_learned(trace, beta, first.learning_rate or 1.0),
+        runs=table,
+        optima=optima,
+        times=_times(timing, rho, alpha, sizes),
+    )
+
+
+def device_timing(
+    timing: TimingModel, device: str | Path | None = None, server: str | Path | None = None
+) -> TimingModel:
+    """A timing model with τ's fitted to measured (batch_size, milliseconds) pairs, as CSV.
+
+    The device computes one picture after the other: its τ_ed is the fitted time of one. The server computes batches:
+    its fixed time is paid once a transmission, as the network is, and what a further picture takes is τ_es.
+    """
+    times = asdict(timing)
+    if device is not None:
+        line = _fitted(device)
+        times["tau_ed"] = _positive(device, line.fixed + line.per_sample)
+    if server is not None:
+        line = _fitted(server)
+        times["tau_es"] = _positive(server, line.per_sample)
+        times["tau_nw"] += max(line.fixed, 0.0)
+    return TimingModel(**times)
+
+
+def _fitted(path: str | Path) -> Line:
+    from hi_lib.measured import fit, read_times
+
+    table = read_times(path)
+    try:
+        return fit(table)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _positive(where: str | Path, value: float) -> float:
+    if value < 1e-9:  # a flat fit leaves rounding errors
+        raise ValueError(
+            f"{where}: the fitted time of a picture must be positive, got {value:.4g} ms: time larger batches"
+        )
+    return value
+
+
+def _learned(trace: Trace, beta: float, learning_rate: float) -> tuple[float, float, float]:
+    """Median and middle 90 % of θ's weight after the last sample."""
+    edges, density = weight_density(trace, beta, len(trace), learning_rate, after=[1])
+    below = np.concatenate([[0.0], np.cumsum(density[0] * np.diff(edges))])
+    median, low, high = np.interp([0.5, 0.05, 0.95], below / below[-1], edges)
+    return float(median), float(low), float(high)
+
+
+def _figure(found: Evaluation) -> Figure:
+    """Average cost, and the objective with its optima, against the batch size."""
+    import matplotlib.pyplot as plt
+
+    from hi_lib.figures.style import PLAIN, batch_size_axis
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7.6, 3.2), layout="constrained")
+    sizes = found.runs["batch_size"]
+    left.plot(sizes, found.runs["average_cost"], "o-", ms=4, color="#0072B2")
+    left.axhline(found.best.average_cost, color="#333333", lw=0.9, ls="--")
+    left.set(ylim=(0, None), title="average cost; dashed: best fixed threshold")
+    for model, colour in {"paper": "#333333", "average": "#D55E00"}.items():
+        best = found.optima[model]
+        grid = np.arange(1, min(4 * max(64, sizes.max()), 4096) + 1)
+        curve = found.timing.objective(grid, found.offload_ratio, found.alpha, model)
+        right.plot(grid, curve, color=colour, label=f"{MODEL_NAMES[model]}: M* = {best.integer:g}")
+        if best.integer <= grid[-1]:
+            right.plot(best.integer, best.objective, "o", ms=5, color=colour)
+    right.set(title=f"objective f (ms), α = {found.alpha:g}", yscale="log")
+    right.yaxis.set_major_formatter(PLAIN)
+    right.legend(fontsize=7, frameon=False)
+    for axis in (left, right):
+        batch_size_axis(axis, [4**k for k in range(7)])
+    return figure
+
+
+def _times(timing: TimingModel, rho: float, alpha: float, sizes: list[int]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            "batch_size": sizes,
+            "system_time": timing.system_time(sizes, rho),
+            "system_time_exact": timing.system_time(sizes, rho, "exact"),
+            "response_time": timing.response_time(sizes, rho),
+            "response_time_average": timing.response_time(sizes, rho, "average"),
+            "objective": timing.objective(sizes, rho, alpha),
+            "objective_average": timing.objective(sizes, rho, alpha, "average"),
+        }
+    )
+
+
+def page(title: str, body: str) -> str:
+    """A page of HTML that needs nothing else; `body` is HTML, `title` is not."""
+    return _PAGE.format(title=html.escape(title), body=body)
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto; padding: 0 1rem; }}
+pre, div {{ overflow-x: auto; }}
+figure {{ margin: 1.5rem 0; }}
+svg {{ max-width: 100%; height: auto; background: white; }}
+td, th {{ padding: 0.2rem 0.7rem; text-align: right; }}
+@media (prefers-color-scheme: dark) {{ body {{ background: #121212; color: #ddd; }} }}
+</style>
+</head>
+<body>
+<h1>{title}</h1>
+{body}
+</body>
+</html>
+"""

@@ -1,0 +1,109 @@
+"""The figures of the book again, on a trace of your own: _build/mine/index.html. The book itself stays as it is."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hi_lib import checks
+from hi_lib.figures import style
+from hi_lib.files import write_atomically
+from hi_lib.press import evaluation, notebooks, places
+from hi_lib.traces import Trace, shipped
+
+# Notebooks whose figures are about one trace, and the parameter that names it.
+TAKES = {
+    "fig2_timing_diagram": "trace",
+    "fig3_cost_vs_batch_size": "traces",
+    "batch_size_trade_off": "imagenette_trace",
+    "regret_bound": "trace_name",
+    "sqrt_m_loss": "trace_name",
+    "event_simulation": "imagenette_trace",
+}
+
+
+def build(
+    path: Path,
+    notebooks: Iterable[str] = TAKES,
+    folder: Path = places.BUILD / "mine",
+    progress: notebooks.Progress = print,
+) -> Path:
+    """Run notebooks on the trace in this CSV, and gather the figures that it changes on one page.
+
+    Raises
+    ------
+    ValueError
+        No such trace, or one with the name of a shipped trace; an unknown notebook.
+    """
+    trace = Trace.from_csv(path)
+    name = str(trace.name)
+    if name in shipped():
+        raise ValueError(f"{path} has the name of a trace that comes with the project: rename it")
+    chosen = [checks.choice("notebook", notebook, TAKES) for notebook in notebooks]
+    shutil.rmtree(folder, ignore_errors=True)
+    _write(trace, folder / "traces" / f"{name}.csv")
+    sections = []
+    for number, notebook in enumerate(chosen, 1):
+        progress(f"[{number}/{len(chosen)}] {notebook}")
+        sections.append(_section(notebook, name, folder, progress))
+    mine, summary = html.escape(name), html.escape(evaluation.evaluate(trace, beta=0.5).as_text())
+    body = f"""<p>Your trace {mine} ({len(trace)} samples) in place of the small model that each figure names. Only
+figures that it changes are here. The captions are the book's: where they name a model, read {mine}.</p>
+<h2>In short</h2>
+<pre>{summary}</pre>
+"""
+    page = evaluation.page(f"The book's figures on {name}", body + "\n".join(sections))
+    return write_atomically(folder / "index.html", page)
+
+
+def _write(trace: Trace, path: Path) -> None:
+    """The trace as the notebooks read it, whatever separators its file had."""
+    rows = zip(trace.confidence.tolist(), trace.correct.astype(int).tolist(), strict=True)
+    write_atomically(path, "confidence,correct\n" + "".join(f"{p!r},{right}\n" for p, right in rows))
+
+
+def _section(notebook: str, trace: str, folder: Path, progress: notebooks.Progress) -> str:
+    """A heading and the figures of one notebook; or why there are none, which is said as well."""
+    parameter = TAKES[notebook]
+    value = [trace] if isinstance(notebooks.default_parameters(notebook)[parameter], list) else trace
+    title = html.escape(_title(places.NOTEBOOKS / f"{notebook}.ipynb"))
+    try:
+        notebooks.run_notebook(notebook, {parameter: value}, folder, {"HI_TRACES": str(folder / "traces")})
+    except notebooks.BuildError as error:
+        progress(f"not made: {str(error).splitlines()[0]}")
+        reason = html.escape(str(error).splitlines()[0])
+        return f"<h2>{title}</h2>\n<p>This page could not be made on your trace: {reason}</p>"
+    published = _figures(places.EXECUTED / f"{notebook}.ipynb")
+    changed = [
+        f'<figure><div role="img" aria-label="{html.escape(alt)}">{svg}</div>\n'
+        f"<figcaption>Caption in the book: {html.escape(re.sub(r'[$*]', '', caption))}</figcaption></figure>"
+        for figure, (svg, caption, alt) in _figures(folder / f"{notebook}.ipynb").items()
+        if svg != published.get(figure, ("",))[0]
+    ]
+    return "\n".join([f"<h2>{title}</h2>", *changed])
+
+
+def _title(path: Path) -> str:
+    return "".join(_cells(path)[0]["source"]).splitlines()[0].lstrip("# ")
+
+
+def _figures(path: Path) -> Mapping[str, tuple[str, str, str]]:
+    """SVG, caption and alternative text of every figure of an executed notebook, by name; none if it is not there."""
+    found = {}
+    for cell in _cells(path) if path.is_file() else []:
+        figure = cell["metadata"].get("mystnb", {}).get("figure")
+        for output in cell.get("outputs", []) if figure else []:
+            svg = "".join(output.get("data", {}).get("image/svg+xml", ""))
+            if svg:
+                alt = cell["metadata"]["mystnb"]["image"]["alt"]
+                found[figure["name"]] = (style.svg_element(svg), figure["caption"], alt)
+    return found
+
+
+def _cells(path: Path) -> list[dict[str, Any]]:
+    return json.loads(path.read_text(encoding="utf-8"))["cells"]

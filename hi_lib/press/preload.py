@@ -1,0 +1,85 @@
+"""The process that notebooks' kernels are forked from: it imports once what takes each of them longest to import.
+
+No code of a notebook runs here, so nothing it defines, seeds or styles can pass from one to another. Started by
+`kernels`, as `python -m hi_lib.press.preload DESCRIPTOR`, with a socket to the build.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+from typing import Any
+
+# A fork that already uses the system's graphics or maths libraries is not safe everywhere; there, kernels import.
+_MODULES = [
+    *("ipykernel.kernelapp", "pandas.io.formats.style", "matplotlib.pyplot"),
+    *("hi_lib.press.claims", "hi_lib.press.results", "hi_lib.rivals", "hi_lib.sweeps", "hi_lib.figures.theory_figures"),
+]
+
+
+def main(channel: socket.socket) -> None:
+    """Fork a kernel for every request that comes, until the build is gone; then end them all."""
+    if sys.platform == "linux":
+        _preload()
+    kernels: list[int] = []
+    while request := _request(channel):
+        message, held = request
+        pid = os.fork()
+        if not pid:
+            channel.close()
+            _serve(**message)
+        os.close(held)
+        channel.sendall(f"{pid}".encode())
+        # Those that have ended are let go; the numbers of the others cannot be given to strangers.
+        kernels = [each for each in [*kernels, pid] if os.waitpid(each, os.WNOHANG) == (0, 0)]
+    for pid in kernels:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _preload() -> None:
+    # As a kernel would choose; the backend itself must not be imported outside one.
+    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
+    for name in _MODULES:
+        importlib.import_module(name)
+    import hi_lib as hi
+
+    # The compiled parts load when first called.
+    trace = hi.synthetic_trace(64, seed=0)
+    hi.replay(trace, 0.5, 4)
+    hi.replay(trace, 0.5, 4, learner="naive", seed=0)
+
+
+def _request(channel: socket.socket) -> tuple[dict[str, Any], int] | None:
+    """The next request, and the descriptor that came with it; None when the build is gone."""
+    text, descriptors, *_ = socket.recv_fds(channel, 65536, 1)
+    while text and not text.endswith(b"\n"):
+        more = channel.recv(65536)
+        if not more:
+            return None
+        text += more
+    return (json.loads(text), descriptors[0]) if text else None
+
+
+def _serve(connection_file: str, environment: dict[str, str], folder: str) -> None:
+    """Become a kernel, in a session of its own."""
+    from ipykernel.kernelapp import IPKernelApp
+
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.clear()
+    os.environ.update(environment, JPY_PARENT_PID=str(os.getppid()))  # ipykernel ends when its parent does
+    os.chdir(folder)
+    IPKernelApp.launch_instance(argv=["-f", connection_file])
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    # An interruption is for the build to handle; this process ends with it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    main(socket.socket(fileno=int(sys.argv[1])))

@@ -1,0 +1,173 @@
+import http.client
+import json
+import re
+import threading
+
+import pytest
+from typer.testing import CliRunner
+
+from hi_lib import traces
+from hi_lib.commands import main as cli
+from hi_lib.commands import making
+from hi_lib.makers import images
+from hi_lib.press import book, notebooks, places
+
+runner = CliRunner()
+
+
+def hi(*arguments):
+    return runner.invoke(cli.app, [str(argument) for argument in arguments])
+
+
+def refused(result, *says):
+    """Exit 2, one line on standard error, no traceback."""
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert "Traceback" not in result.output
+    for text in says:
+        assert text in result.stderr
+
+
+def test_check_prints_every_claim_as_json():
+    result = hi("check", "--json")
+    assert result.exit_code == 0, result.stderr
+    rows = json.loads(result.stdout)
+    assert {row["id"] for row in rows} >= {"C3", "C17"}
+    assert all(set(row) == {"id", "statement", "paper", "ours", "tolerance", "verdict"} for row in rows)
+
+
+def test_check_fails_when_a_verdict_differs(tmp_path, monkeypatch):
+    from hi_lib.press import claims
+
+    changed = tmp_path / "claims.yml"
+    changed.write_text(claims.CLAIMS.read_text().replace("verdict: holds in part", "verdict: holds", 1))
+    outcomes = claims.evaluate(claims.load_claims(changed))
+    monkeypatch.setattr(book, "outcomes", lambda *_: outcomes)
+    result = hi("check")
+    assert result.exit_code == 1
+    assert "C6: holds in part, but claims.yml says holds" in result.stderr
+
+
+def test_doctor_passes_without_the_optional_parts(monkeypatch, tmp_path):
+    monkeypatch.setenv("HI_DATA", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    result = hi("doctor")
+    assert result.exit_code == 0
+    assert "ok       trace cifar10-resnet8" in result.stdout
+    assert "missing  Chromium" in result.stdout
+    assert f"missing  {tmp_path}/imagenette/val.zip" in result.stdout
+
+
+@pytest.fixture
+def broken_data(monkeypatch, tmp_path):
+    """One trace damaged, all other files of data/ missing."""
+    (tmp_path / "traces").mkdir()
+    (tmp_path / "traces" / "cifar10-resnet8.csv").write_text("confidence,correct\n0.5,1\n")
+    monkeypatch.setattr(traces, "DATA", tmp_path)
+    monkeypatch.setattr(traces, "TRACES", tmp_path / "traces")
+
+
+@pytest.mark.usefixtures("broken_data")
+def test_doctor_finds_damaged_and_missing_traces():
+    result = hi("doctor")
+    assert result.exit_code == 1
+    for name in traces.shipped():
+        fault = "damaged or was swapped" if name == "cifar10-resnet8" else "is missing"
+        assert re.search(f"^BROKEN .*{name}.csv .*{fault}", result.stdout, re.MULTILINE)
+
+
+def test_traces_are_listed_and_verified():
+    assert hi("traces", "list").stdout.split() == traces.list_traces()
+    verified = hi("traces", "verify")
+    assert verified.exit_code == 0
+    here = [name for name in traces.registry() if (traces.DATA / name).is_file()]
+    assert verified.stdout.count("ok  ") == len(here) >= 2 * len(traces.list_traces())  # each has its calibration
+
+
+@pytest.mark.usefixtures("broken_data")
+def test_verification_names_every_file_that_fails():
+    result = hi("traces", "verify")
+    refused(result, "damaged or missing")
+    failed = [name for name, entry in traces.registry().items() if entry.origin.startswith(("hi ", "make "))]
+    assert result.stdout.count("BROKEN") == len(failed) > 20
+    assert f"and {len(failed) - 1} more" in result.stderr
+
+
+def test_bad_names_are_refused(monkeypatch):
+    monkeypatch.setattr(making, "_needs_models", lambda: None)
+    refused(hi("traces", "make", "cifar10-resnet9"), "did you mean cifar10-resnet8")
+    refused(hi("book", "--profile", "ful"), "did you mean full")
+    refused(hi("run", "fig5_network_tim"), "did you mean fig5_network_time")
+    refused(hi("run", "fig5_network_time", "-p", "alpha=[0.5]"), "did you mean alphas")
+    refused(hi("run", "fig5_network_time", "-p", "alphas"), "must look like name=value")
+    refused(hi("run", "fig5_network_time", "-p", "alphas=[0.5"), "cannot be read as YAML")
+
+
+def test_making_traces_without_the_extra_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    refused(hi("traces", "make", "all"), "make models")
+
+
+def test_serving_needs_a_book(monkeypatch, tmp_path):
+    monkeypatch.setattr(places, "HTML", tmp_path / "none")
+    refused(hi("serve"), "run make book")
+
+
+def test_a_failed_build_says_why(monkeypatch):
+    def fail(*_):
+        raise notebooks.BuildError("fig9 failed:\nNameError")
+
+    monkeypatch.setattr(book, "build", fail)
+    result = hi("book")
+    assert result.exit_code == 1
+    assert "NameError" in result.stderr
+
+
+def test_an_interruption_says_how_to_go_on(monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(book, "build", interrupt)
+    result = hi("book")
+    assert result.exit_code == 130
+    assert "run the same command again" in result.stderr
+
+
+@pytest.mark.parametrize("flag", ["--port=-1", "--port=many"])
+def test_bad_flags_are_refused(flag):
+    result = hi("serve", flag)
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(("path", "status"), [("/", 200), ("/%00", 404), ("/a%00b/c", 404), ("/%2e%2e/secret", 404)])
+def test_the_server_answers_odd_paths(path, status, tmp_path, monkeypatch):
+    html = tmp_path / "html"
+    html.mkdir()
+    (html / "index.html").write_text("book")
+    (tmp_path / "secret").write_text("no")
+    monkeypatch.setattr(places, "HTML", html)
+    answers = []
+
+    def serve_one(server):
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        connection = http.client.HTTPConnection(*server.server_address, timeout=10)
+        connection.request("GET", path)
+        answers.append(connection.getresponse().status)
+        thread.join()
+
+    monkeypatch.setattr("http.server.ThreadingHTTPServer.serve_forever", serve_one)
+    assert hi("serve", "--port", "0").exit_code == 0
+    assert answers == [status]
+
+
+def test_a_user_without_name_and_home_is_given_one(monkeypatch):
+    monkeypatch.setattr("pwd.getpwuid", lambda _: {}["nobody of that number"])
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HI_DATA", raising=False)
+    with pytest.raises(RuntimeError):
+        images.source_folder()
+    cli.with_a_home()
+    assert images.source_folder() == places.ROOT / "_build" / "home" / ".cache" / "batch-hi"

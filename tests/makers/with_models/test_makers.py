@@ -1,0 +1,398 @@
+"""Every maker for real: on pictures made here, and on real ones where $HI_DATA has them. No network."""
+
+import hashlib
+import io
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pandas as pd
+import pytest
+import torch
+from onnx import TensorProto, helper
+from PIL import Image
+from typer.testing import CliRunner
+
+import hi_lib as hi
+from hi_lib import files, traces
+from hi_lib import measured as measured_times
+from hi_lib.commands import main as cli
+from hi_lib.makers import images, models, timings
+from hi_lib.makers.training import Recipe
+
+REAL = os.environ.get("HI_DATA")
+needs_sources = pytest.mark.skipif(not REAL, reason="HI_DATA names no folder of images and models")
+SOME = 300
+
+
+def encoded(pixels, kind="PNG"):
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def noise(seed, side=40):
+    return np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def sandbox(tmp_path, monkeypatch):
+    """Data, registry, cache and sources in a folder of their own."""
+    (tmp_path / "registry.txt").write_text("# comment\n")
+    (tmp_path / "sources").mkdir()
+    for name, value in {"DATA": "data", "TRACES": "data/traces", "REGISTRY": "registry.txt"}.items():
+        monkeypatch.setattr(traces, name, tmp_path / value)
+    monkeypatch.setenv("HI_DATA", str(tmp_path / "sources"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def source(sandbox, name, data):
+    path = sandbox / "sources" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    traces.register(name, files.sha256(path), "the test")
+
+
+def archive(names_and_seeds, kind="PNG", side=40):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for name, seed in names_and_seeds.items():
+            file.writestr(name, encoded(noise(seed, side), kind))
+    return buffer.getvalue()
+
+
+def without_lml(name, **changes):
+    known = models.MAKERS | models.LMLS
+    return models.Maker(**vars(known[name]) | {"lml": None} | changes)
+
+
+# --- the paper's own pair, without its weights ---
+
+
+def tiny_imagenette(folder):
+    for number, wnid in enumerate(["n01440764", "n02102040", "n03888257"]):
+        path = folder / wnid / f"{wnid}_{number}.JPEG"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded(noise(number), "JPEG"))
+
+
+def random_alexnet():
+    from torchvision.models import alexnet
+
+    torch.manual_seed(0)
+    buffer = io.BytesIO()
+    torch.save(alexnet().state_dict(), buffer)
+    return buffer.getvalue()
+
+
+def test_the_papers_imagenette_pair_by_way_of_torchvision(sandbox, monkeypatch):
+    """torchvision finds its folder already there, as after a download, and hands it on; the weights are random."""
+    from torchvision import datasets
+
+    monkeypatch.setitem(models.MAKERS, "imagenette-alexnet", without_lml("imagenette-alexnet"))
+    root = sandbox / "cache" / "batch-hi" / "imagenette"
+    for part in ("train", "val"):
+        tiny_imagenette(root / "imagenette2" / part)
+    source(sandbox, models.MAKERS["imagenette-alexnet"].model, random_alexnet())
+    traces.register("imagenette/val.zip", "0" * 64, "torchvision")
+    path = models.make("imagenette-alexnet", download=True)[-1]
+    frame = pd.read_csv(path)
+    assert frame["label"].tolist() == [0, 217, 701]
+    assert frame["image"].iloc[0] == "n01440764/n01440764_0.JPEG"
+    assert frame["predicted"].between(0, 999).all()
+    # The same pictures through the local path, without torchvision's data set.
+    local = pd.read_csv(models.make("imagenette-alexnet", images_path=root / "imagenette2" / "val")[-1])
+    pd.testing.assert_frame_equal(frame, local)
+    assert datasets.Imagenette(root, split="val", size="full").wnids == sorted(
+        wnid for wnid in models.IMAGENETTE_INDEX if (root / "imagenette2" / "val" / wnid).is_dir()
+    )
+
+
+def test_cifar10_by_way_of_torchvision(sandbox, monkeypatch):
+    """A CIFAR-10 of ten pictures in the original's format; torchvision checks its hashes and reads it."""
+    from torchvision import datasets
+
+    folder = sandbox / "cache" / "batch-hi" / "cifar10" / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    pixels = np.stack([noise(seed, 32) for seed in range(10)])
+    batch = {"data": pixels.transpose(0, 3, 1, 2).reshape(10, -1), "labels": list(range(10))}
+    names = {"label_names": images.CIFAR10_CLASSES}
+    hashes = {}
+    for name, content in {"test_batch": batch, "data_batch_1": batch, "batches.meta": names}.items():
+        (folder / name).write_bytes(pickle.dumps(content))
+        hashes[name] = hashlib.md5((folder / name).read_bytes()).hexdigest()
+    monkeypatch.setattr(datasets.CIFAR10, "test_list", [["test_batch", hashes["test_batch"]]])
+    monkeypatch.setattr(datasets.CIFAR10, "train_list", [["data_batch_1", hashes["data_batch_1"]]])
+    meta = {"filename": "batches.meta", "key": "label_names", "md5": hashes["batches.meta"]}
+    monkeypatch.setattr(datasets.CIFAR10, "meta", meta)
+    found = list(images.download("cifar10/test.zip"))
+    assert [folder for _, folder, _ in found] == images.CIFAR10_CLASSES
+    assert (images.preprocess("x", found[3][2], 32) == pixels[3]).all()
+
+
+@pytest.mark.usefixtures("sandbox")
+@pytest.mark.parametrize("name", ["imagenette/val.zip", "cifar10/test.zip"])
+def test_without_network_one_line_says_what_to_fetch_and_where_to_put_it(monkeypatch, name):
+    from torchvision import datasets
+
+    def offline(*_, **__):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(datasets, "Imagenette", offline)
+    monkeypatch.setattr(datasets, "CIFAR10", offline)
+    with pytest.raises(ValueError, match=f"no route to host. Put {name} into a folder and set HI_DATA"):
+        images.download(name)
+
+
+def test_weights_are_fetched_by_torchvisions_address_and_checked(sandbox, monkeypatch):
+    asked = []
+
+    def fetch(url, target, hash_prefix):
+        asked.append((url.rsplit("/", 1)[1], hash_prefix))
+        Path(target).write_bytes(b"weights")
+
+    name = models.MAKERS["imagenette-alexnet"].model
+    traces.register(name, "7be5be79", "torchvision")
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
+    with pytest.raises(ValueError, match="damaged or was swapped"):
+        models.model_file(name, download=True)
+    assert asked == [("alexnet-owt-7be5be79.pth", "7be5be79")]
+
+    def offline(*_, **__):
+        raise OSError("no route to host")
+
+    (sandbox / "cache" / "batch-hi" / name).unlink()
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    with pytest.raises(ValueError, match=r"could not be fetched: no route to host\. Put it at"):
+        models.model_file(name, download=True)
+
+
+def test_weights_of_another_network_are_refused(sandbox, monkeypatch):
+    source(sandbox, "models/alexnet-owt-7be5be79.pth", b"no weights")
+    source(sandbox, "imagenette/val.zip", archive({"val/n01440764/a.png": 0}))
+    monkeypatch.setitem(models.MAKERS, "imagenette-alexnet", without_lml("imagenette-alexnet"))
+    with pytest.raises(ValueError, match=r"alexnet-owt-7be5be79\.pth does not hold the weights"):
+        models.make("imagenette-alexnet")
+
+
+# --- makers on pictures made here ---
+
+
+def test_the_alexnet_is_trained_and_makes_a_trace(sandbox, monkeypatch):
+    monkeypatch.setitem(models.MAKERS, "cifar10-alexnet", without_lml("cifar10-alexnet"))
+    names = {f"train/{name}/{number}.png": number for number, name in enumerate(images.CIFAR10_CLASSES)}
+    source(sandbox, "cifar10/train.zip", archive(names, side=32))
+    source(sandbox, "cifar10/test.zip", archive({n.replace("train", "test"): s for n, s in names.items()}, side=32))
+    steps = []
+    options = {"recipe": Recipe(epochs=2, batch=4), "progress": lambda count, _loss: steps.append(count)}
+    first = models.make("cifar10-alexnet", load_options=options)[-1].read_bytes()
+    assert sum(steps) == 6
+    (sandbox / "cache" / "batch-hi" / "training" / "cifar10-alexnet.pt").unlink()
+    assert models.make("cifar10-alexnet", load_options=options)[-1].read_bytes() == first
+
+
+def test_the_efficientnet_of_its_package_answers():
+    maker = models.LMLS["imagenette-efficientnet_lite2"]
+    outputs = maker.load(models.model_file(maker.model))([noise(seed, maker.side) for seed in range(12)])
+    assert outputs.logits.shape == (12, 1000)
+    np.testing.assert_allclose(outputs.probabilities.sum(axis=1), 1, rtol=1e-9)
+
+
+# --- any model ---
+
+
+def network(path, shape, classes=3, softmax=False):
+    """An ONNX file: mean of each channel, then a dense layer."""
+    axes = [1, 2] if shape[-1] == 3 else [2, 3]
+    channels = shape[1] if axes == [2, 3] or len(shape) == 2 else 3
+    weight = np.random.default_rng(0).normal(0, 5, (channels, classes)).astype(np.float32)
+    mean = helper.make_node("ReduceMean", ["x", "axes"], ["mean"], keepdims=0)
+    nodes = [
+        mean if len(shape) == 4 else helper.make_node("Identity", ["x"], ["mean"]),
+        helper.make_node("MatMul", ["mean", "weight"], ["logits"]),
+        helper.make_node("Softmax" if softmax else "Identity", ["logits"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", classes])],
+        [
+            helper.make_tensor("axes", TensorProto.INT64, [2], axes),
+            helper.make_tensor("weight", TensorProto.FLOAT, weight.shape, weight.ravel()),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.save(model, path)
+    return weight
+
+
+@pytest.fixture
+def folder(sandbox):
+    path = sandbox / "pictures"
+    for number in range(9):
+        file = path / "abc"[number % 3] / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shade = np.zeros((20, 30, 3), np.uint8)
+        shade[..., number % 3] = 20 * number + 50
+        file.write_bytes(encoded(shade))
+    return path
+
+
+@pytest.mark.parametrize("shape", [["n", 3, 16, 16], ["n", 16, 16, 3], [1, 3, 16, 16], [1, 3, "h", "w"]])
+@pytest.mark.parametrize("softmax", [False, True])
+def test_any_onnx_classifier_makes_a_trace(sandbox, folder, shape, softmax):
+    weight = network(sandbox / "m.onnx", shape, softmax=softmax)
+    arguments = ["traces", "make", "mine", "--onnx", str(sandbox / "m.onnx"), "--images", str(folder)]
+    done = CliRunner().invoke(cli.app, [*arguments, *(["--side", "16"] if "h" in shape else [])])
+    assert done.exit_code == 0, done.output
+    assert "9 samples" in done.output
+    frame = pd.read_csv(traces.TRACES / "mine.csv")
+    assert frame["label"].tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    shades = np.zeros((9, 3))
+    for row, number in enumerate([0, 3, 6, 1, 4, 7, 2, 5, 8]):
+        shades[row, number % 3] = (20 * number + 50) / 255
+    logits = shades @ weight
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(frame["confidence"], expected.max(axis=1), rtol=1e-5)
+    assert (frame["predicted"] == expected.argmax(axis=1)).all()
+    assert "mine" in hi.list_traces()
+    assert len(hi.load_trace("mine")) == 9
+    assert "mine" not in traces.shipped()
+
+
+@pytest.mark.parametrize(
+    ("shape", "classes", "options", "problem"),
+    [
+        (["n", 3, "h", "w"], 3, [], "leaves the size of its pictures open"),
+        (["n", 3, 16, 8], 3, [], "both sides equal"),
+        (["n", 3, 16, 16], 3, ["--side", "20"], "takes pictures of 16 x 16"),
+        (["n", 5, 16, 16], 3, [], "it must take float pictures"),
+        (["n", 3], 3, [], "it must take float pictures"),
+        (["n", 3, 16, 16], 2, [], "tells 2 classes apart, but .* has 3 folders"),
+    ],
+)
+def test_a_model_that_does_not_fit_is_named(sandbox, folder, shape, classes, options, problem):
+    network(sandbox / "m.onnx", shape, classes)
+    arguments = ["traces", "make", "mine", "--onnx", str(sandbox / "m.onnx"), "--images", str(folder), *options]
+    done = CliRunner().invoke(cli.app, arguments)
+    assert done.exit_code == 2
+    assert "m.onnx" in done.output
+    assert pd.Series([done.output]).str.contains(problem).all(), done.output
+    assert len(done.output.splitlines()) <= 2
+    assert traces.list_traces() == []
+
+
+def test_bad_files_are_named(sandbox, folder):
+    (sandbox / "m.onnx").write_bytes(b"no model")
+    make = ["traces", "make", "mine", "--onnx", str(sandbox / "m.onnx"), "--images", str(folder)]
+    assert "m.onnx is not a readable ONNX model" in CliRunner().invoke(cli.app, make).output
+    network(sandbox / "m.onnx", ["n", 3, 16, 16])
+    (folder / "a" / "bad.png").write_bytes(b"no picture")
+    assert "a/bad.png is not a readable image" in CliRunner().invoke(cli.app, make).output
+    assert "--images" in CliRunner().invoke(cli.app, make[:5]).output
+    assert traces.list_traces() == []
+
+
+# --- recipes on the page "Run it yourself" ---
+
+
+def recipe(kind):
+    page = (traces.ROOT / "book" / "rerun.md").read_text(encoding="utf-8")
+    (found,) = (block.partition("```")[0] for block in page.split("```python\n")[1:] if f"# {kind}" in block)
+    return found
+
+
+def test_the_recipe_for_a_scikit_learn_classifier():
+    from sklearn.datasets import load_digits
+    from sklearn.linear_model import LogisticRegression
+
+    digits, labels = load_digits(return_X_y=True)
+    classifier = LogisticRegression(max_iter=200, C=0.01).fit(digits[:900] / 16, labels[:900])
+    scope = {"classifier": classifier, "X": digits[900:] / 16, "y": labels[900:], "hi": hi}
+    exec(recipe("scikit-learn"), scope)
+    assert scope["trace"].accuracy == pytest.approx(classifier.score(digits[900:] / 16, labels[900:]))
+    assert scope["run"].average_cost < 0.5
+
+
+def test_the_recipe_for_a_torch_module():
+    torch.manual_seed(0)
+    scope = {"model": torch.nn.Linear(5, 3), "X": torch.randn(50, 5), "y": np.arange(50) % 3, "hi": hi}
+    exec(recipe("torch"), scope)
+    assert len(scope["trace"]) == 50
+    assert (scope["trace"].confidence >= 1 / 3 - 1e-6).all()
+
+
+# --- real sources ---
+
+
+class Few:
+    """The first pictures of an archive, so that a test takes seconds."""
+
+    def __init__(self, count):
+        self.count, self.read = count, images.read_images
+
+    def __call__(self, path):
+        for number, found in enumerate(self.read(path)):
+            if number == self.count:
+                return
+            yield found
+
+
+@needs_sources
+@pytest.mark.parametrize("name", [name for name in models.MAKERS if name in traces.shipped() and "alexnet" not in name])
+def test_real_pictures_give_the_shipped_trace(name, monkeypatch):
+    monkeypatch.setattr(images, "read_images", Few(SOME))
+    maker = models.MAKERS[name]
+    classifier = maker.load(models.model_file(maker.model))
+    frame, _ = models.classify(maker, classifier, images.read_images(images.source_file(maker.images)))
+    shipped = pd.read_csv(traces.TRACES / f"{name}.csv").head(SOME)
+    assert (frame["image"] == shipped["image"]).all()
+    # Whole numbers agree exactly; floating-point models to the last digits of a float32.
+    tolerance = 0 if "mobilenet" in name else 1e-4
+    np.testing.assert_allclose(frame["confidence"], shipped["confidence"], atol=tolerance, rtol=0)
+    assert (frame["predicted"] == shipped["predicted"]).mean() >= 1 - tolerance * 100
+
+
+@needs_sources
+def test_real_pictures_give_the_shipped_answers_of_the_lml(monkeypatch):
+    monkeypatch.setattr(images, "read_images", Few(40))
+    maker = models.LMLS["imagenette-efficientnet_lite2"]
+    classifier = maker.load(models.model_file(maker.model))
+    frame, _ = models.classify(maker, classifier, images.read_images(images.source_file(maker.images)))
+    shipped = pd.read_csv(models.lml_file("imagenette-efficientnet_lite2")).head(40)
+    np.testing.assert_allclose(frame["confidence"], shipped["confidence"], atol=1e-3)
+    assert (frame["predicted"] == shipped["predicted"]).all()
+
+
+@needs_sources
+def test_twenty_steps_on_real_pictures_give_the_same_trace_twice(sandbox, monkeypatch):
+    monkeypatch.setenv("HI_DATA", REAL)
+    registry = (traces.ROOT / "data" / "registry.txt").read_text(encoding="utf-8")
+    traces.REGISTRY.write_text(registry, encoding="utf-8")
+    monkeypatch.setattr(images, "read_images", Few(SOME))
+    monkeypatch.setitem(models.MAKERS, "cifar10-alexnet", without_lml("cifar10-alexnet"))
+    found = []
+    for _ in range(2):
+        options = {"recipe": Recipe(batch=32, epochs=3, steps=20)}
+        found.append(models.make("cifar10-alexnet", load_options=options)[-1].read_bytes())
+        (sandbox / "cache" / "batch-hi" / "training" / "cifar10-alexnet.pt").unlink()
+    assert found[0] == found[1]
+
+
+@needs_sources
+def test_models_are_timed(tmp_path, monkeypatch):
+    monkeypatch.setattr(traces, "DATA", tmp_path)
+    registry = tmp_path / "registry.txt"
+    registry.write_text(traces.REGISTRY.read_text())
+    monkeypatch.setattr(traces, "REGISTRY", registry)
+    monkeypatch.setattr(timings, "BATCH_SIZES", (1, 2, 3))
+    timings.run(repeats=3, say=lambda _text: None)
+    measured = pd.read_csv(traces.data_file(measured_times.MEASURED))
+    assert (measured["milliseconds"] > 0).all()
+    for data_set in measured_times.PAIRS:
+        assert measured_times.timing_model(measured, data_set).tau_es > 0

@@ -1,0 +1,299 @@
+"""The build on a small project of its own: what runs again when, and what a failure leaves behind."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+
+import nbformat
+import pytest
+
+from hi_lib.press import book, claims, kernels, notebooks, places
+
+KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project with one notebook, `sum`, that publishes total = a + b."""
+    for name in ("notebooks", "hi_lib", "data", "book"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "_config.yml").write_text("title: small")
+    (tmp_path / "data" / "numbers.txt").write_text("1")
+    (tmp_path / "book" / "claims.yml").write_text("[]")
+    (tmp_path / "notebooks" / "parameters.yml").write_text("quick: {sum: {a: 10}}\nfull: {}\n")
+    monkeypatch.setattr(places, "ROOT", tmp_path)
+    monkeypatch.setattr(notebooks, "DATA", tmp_path / "data")
+    monkeypatch.setattr(claims, "CLAIMS", tmp_path / "book" / "claims.yml")
+    build = tmp_path / "_build"
+    build.mkdir()
+    (tmp_path / "requirements.lock").write_text("")
+    parts = {"LOCK": "requirements.lock"}
+    parts |= {
+        "NOTEBOOKS": "notebooks",
+        "PARAMETERS": "notebooks/parameters.yml",
+        "PAGES": "book",
+        "RESULTS": "results",
+    }
+    parts |= {"BUILD": "_build", "EXECUTED": "_build/executed", "HTML": "_build/html", "REPORT": "_build/build.json"}
+    for name, place in parts.items():
+        monkeypatch.setattr(places, name, tmp_path / place)
+    write_notebook(tmp_path, "results.publish('sum', {'total': a + b})")
+    return tmp_path
+
+
+def write_notebook(project, code, parameters="a = 1\nb = 2"):
+    cell = nbformat.v4.new_code_cell
+    cells = [cell(parameters, metadata={"tags": ["parameters"]}), cell(f"from hi_lib.press import results\n{code}")]
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": KERNEL})
+    nbformat.write(notebook, project / "notebooks" / "sum.ipynb")
+
+
+def run(profile="full"):
+    return notebooks.run_notebooks(profile, progress=lambda _: None)
+
+
+def total(project):
+    return json.loads((project / "results" / "sum" / "values.json").read_text())["total"]
+
+
+def test_a_notebook_runs_when_something_it_depends_on_changes(project):
+    assert run() == ["sum"]
+    assert total(project) == 3
+    assert run() == []
+    assert run("quick") == ["sum"]
+    assert total(project) == 12
+    assert run() == ["sum"]
+    (project / "data" / "numbers.txt").write_text("2")
+    assert run() == ["sum"]
+    (project / "hi_lib" / "new.py").write_text("x = 1")
+    assert run() == ["sum"]
+    (project / "requirements.lock").write_text("numpy==0")
+    assert run() == ["sum"]
+    write_notebook(project, "results.publish('sum', {'total': a * b})")
+    assert run() == ["sum"]
+    assert total(project) == 2
+    (project / "results" / "sum" / "values.json").write_text('{"total": 5}')
+    assert run() == ["sum"]
+    assert total(project) == 2
+    assert run() == []
+
+
+def test_two_runs_leave_the_same_bytes(project):
+    # A default repr holds a memory address.
+    write_notebook(project, "results.publish('sum', {'total': a + b})\nobject()")
+    run()
+    first = (project / "_build" / "executed" / "sum.ipynb").read_bytes()
+    shutil.rmtree(project / "_build" / "stamps")
+    assert run() == ["sum"]
+    assert (project / "_build" / "executed" / "sum.ipynb").read_bytes() == first
+
+
+def test_a_mistake_in_a_notebook_comes_with_its_place_and_its_parameters(project):
+    write_notebook(project, "list(zip([a], [], strict=True))")
+    with pytest.raises(
+        notebooks.BuildError, match=r"(?s)^sum failed with a = 10 instead of 1: ValueError: .*zip\(\[a\]"
+    ):
+        run("quick")
+
+
+def test_a_failing_notebook_leaves_the_last_good_one(project):
+    run()
+    good = (project / "_build" / "executed" / "sum.ipynb").read_bytes()
+    write_notebook(project, "1 / 0")
+    with pytest.raises(notebooks.BuildError, match="ZeroDivisionError"):
+        run()
+    assert (project / "_build" / "executed" / "sum.ipynb").read_bytes() == good
+    assert total(project) == 3
+    with pytest.raises(notebooks.BuildError):
+        run()
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_kernel_that_never_answered_is_started_once_more(times, project, monkeypatch):
+    import papermill
+
+    execute, died = papermill.execute_notebook, []
+
+    def dies_at_first(*arguments, **options):
+        if len(died) < times:
+            died.append(True)
+            raise RuntimeError("Kernel died before replying to kernel_info")
+        return execute(*arguments, **options)
+
+    monkeypatch.setattr(papermill, "execute_notebook", dies_at_first)
+    if times == 1:
+        assert run() == ["sum"]
+        assert total(project) == 3
+    else:
+        with pytest.raises(notebooks.BuildError, match="sum failed: Kernel died before replying"):
+            run()
+
+
+def test_what_the_library_refuses_is_one_line(project):
+    write_notebook(project, "from hi_lib import checks\nchecks.share('a', a)", "a = 3")
+    with pytest.raises(notebooks.BuildError, match=r"^sum failed: ValueError: a must be in \(0, 1\], got 3.*$"):
+        run()
+
+
+def test_a_notebook_must_publish(project):
+    write_notebook(project, "pass")
+    with pytest.raises(notebooks.BuildError, match="published no results"):
+        run()
+
+
+def test_a_removed_notebook_leaves_nothing(project):
+    run()
+    (project / "notebooks" / "sum.ipynb").unlink()
+    (project / "notebooks" / "parameters.yml").write_text("quick: {}\nfull: {}\n")
+    assert run() == []
+    assert not (project / "results" / "sum").exists()
+    assert not (project / "_build" / "executed" / "sum.ipynb").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "full: {sum: {aa: 1}}",
+            "parameters.yml, full: parameter of sum must be one of a, b; got 'aa'; did you mean a",
+        ),
+        ("full: {sun: {a: 1}}", "did you mean sum"),
+        ("full: {sum: 3}", "must be a mapping"),
+        ("quick: {}", "must hold a mapping full"),
+        ("- full", "must hold a mapping full"),
+        ("full: {", "cannot be read"),
+    ],
+)
+def test_bad_parameters_are_refused(project, text, says):
+    (project / "notebooks" / "parameters.yml").write_text(text)
+    with pytest.raises(ValueError, match=says):
+        run()
+
+
+def test_a_notebook_needs_one_parameters_cell(project):
+    path = project / "notebooks" / "sum.ipynb"
+    path.write_text(path.read_text().replace('"parameters"', '"other"'))
+    with pytest.raises(ValueError, match="exactly one cell tagged parameters, found 0"):
+        notebooks.default_parameters("sum")
+
+
+def test_own_values_do_not_touch_the_books_results(project):
+    run()
+    output = project / "mine"
+    notebooks.run_notebook("sum", {"b": 40}, output)
+    assert json.loads((output / "results" / "sum" / "values.json").read_text())["total"] == 41
+    assert total(project) == 3
+    assert {path.name for path in output.iterdir()} == {"sum.ipynb", "results"}
+    with pytest.raises(ValueError, match="parameter of sum"):
+        notebooks.run_notebook("sum", {"c": 1}, output)
+
+
+def test_a_book_lost_between_two_renames_comes_back(project):
+    (project / "_build" / "previous").mkdir()
+    (project / "_build" / "previous" / "index.html").write_text("old")
+    book._recover()
+    assert (project / "_build" / "html" / "index.html").read_text() == "old"
+
+
+def test_publishing_replaces_the_whole_book(project):
+    old, new = project / "_build" / "html", project / "_build" / "rendering" / "pages"
+    for folder, page in ((old, "gone.html"), (new, "index.html")):
+        folder.mkdir(parents=True)
+        (folder / page).write_text("x")
+    book._publish(new)
+    assert [path.name for path in old.iterdir()] == ["index.html"]
+    assert not (project / "_build" / "previous").exists()
+    assert list(project.rglob("html")) == [old]
+
+
+def test_a_failed_rendering_leaves_the_old_book(project, monkeypatch):
+    old = project / "_build" / "html"
+    old.mkdir()
+    (old / "index.html").write_text("old")
+
+    def fail():
+        raise notebooks.BuildError("no")
+
+    monkeypatch.setattr(book, "_render", fail)
+    with pytest.raises(notebooks.BuildError):
+        book.build(progress=lambda _: None)
+    assert (old / "index.html").read_text() == "old"
+
+
+def test_a_touched_page_of_the_published_book_is_noticed(project, monkeypatch):
+    rendered = []
+
+    def render():
+        rendered.append(1)
+        folder = project / "_build" / "rendering"
+        folder.mkdir()
+        (folder / "index.html").write_text("page")
+        return folder
+
+    monkeypatch.setattr(book, "_render", render)
+    said = []
+    book.build(progress=said.append)
+    book.build(progress=said.append)
+    assert len(rendered) == 1
+    assert said[-1] == "the book is up to date"
+    (project / "_build" / "html" / "index.html").write_text("changed by hand")
+    book.build(progress=said.append)
+    assert len(rendered) == 2
+    assert (project / "_build" / "html" / "index.html").read_text() == "page"
+
+
+def test_nothing_passes_from_one_notebook_to_the_next(project):
+    """Kernels are forks of one process: what a notebook sets must not reach that process."""
+    leave = "import os, numpy as np\nos.environ['LEFT'] = np.left = 'behind'\nnp.random.seed(1)\nos.chdir('/')\n"
+    write_notebook(project, leave + "results.publish('sum', {'total': 0})")
+    run()
+    look = "import os, numpy as np, pathlib, sys\nfound = hasattr(np, 'left') + ('LEFT' in os.environ)\n"
+    look += "found += pathlib.Path.cwd().name != 'notebooks'\n"
+    write_notebook(
+        project, look + "results.publish('sum', {'total': int(found), 'warm': 'hi_lib.rivals' in sys.modules})"
+    )
+    run()
+    values = json.loads((project / "results" / "sum" / "values.json").read_text())
+    assert values == {"total": 0, "warm": sys.platform == "linux"}
+
+
+def test_a_script_without_a_main_guard_may_run_a_notebook(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(f"""
+from pathlib import Path
+from hi_lib.press import notebooks
+notebooks.run_notebook("fig5_network_time", {{}}, Path({str(tmp_path / "out")!r}))
+""")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environment = os.environ | {"TMPDIR": str(temporary)}
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "results" / "fig5_network_time" / "values.json").is_file()
+    assert list(temporary.iterdir()) == []
+
+
+def test_stopping_ends_a_running_kernel_at_once(project):
+    write_notebook(project, "import time\ntime.sleep(300)")
+    seen = []
+
+    def stop():
+        while not kernels._running:
+            time.sleep(0.05)
+        time.sleep(0.5)
+        seen.extend(kernels._running)
+        kernels.stop_all()
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    start = time.monotonic()
+    with pytest.raises(notebooks.BuildError, match="sum failed: Kernel died"):
+        notebooks.run_notebook("sum", {}, project / "mine")
+    thread.join()
+    assert time.monotonic() - start < 60
+    assert all(process.poll() is not None for process in seen)
+    assert not (project / "mine" / "sum.ipynb").exists()

@@ -1,0 +1,162 @@
+import json
+import re
+import shlex
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import hi_lib as hi
+from hi_lib.commands import main as cli
+from hi_lib.press import evaluation, places
+from hi_lib.timing import TimingModel
+
+CSV = hi.load_trace("cifar10-resnet8").shuffled(0)
+CSV = hi.Trace(CSV.confidence[:800], CSV.correct[:800], name="mine")
+
+
+@pytest.fixture
+def mine(tmp_path):
+    path = tmp_path / "mine.csv"
+    rows = zip(CSV.confidence.tolist(), CSV.correct.astype(int).tolist(), strict=True)
+    path.write_text("confidence,correct\n" + "".join(f"{p!r},{right}\n" for p, right in rows))
+    return path
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli.app, ["evaluate", *map(str, arguments)])
+
+
+def test_it_says_what_the_library_says(mine):
+    result = run(mine, "--beta", 0.3, "--alpha", 0.9, "--tau-nw", 60, "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    first = hi.replay(CSV, 0.3)
+    assert found["runs"][0] == {
+        "batch_size": 1,
+        **{name: getattr(first, name) for name in ("average_cost", "offload_ratio", "regret", "regret_bound")},
+    }
+    timing = TimingModel(1.48, 4.41, 4.93, 60)
+    for model, best in found["optimal_batch_size"].items():
+        assert best == timing.optimal_batch_size(first.offload_ratio, 0.9, model)._asdict()
+        assert best["integer"] in [row["batch_size"] for row in found["runs"]]
+    assert found["best_threshold"] == hi.best_threshold(CSV, 0.3)._asdict()
+    learned = found["learned_threshold"]
+    assert learned["low"] < learned["median"] < learned["high"]
+    assert found["times"][0]["system_time_exact"] == timing.system_time(1, first.offload_ratio, "exact")
+
+
+def test_the_learned_threshold_is_the_middle_of_the_weight():
+    median, low, high = evaluation.evaluate(CSV, 0.5).learned_threshold
+    learner = hi.HILF(0.5, hi.tuned_learning_rate(len(CSV), 1, hi.lambda_min(CSV)), seed=0)
+    learner.update(CSV.confidence, CSV.correct)
+    draws = []
+    for seed in range(400):
+        learner._rng = np.random.default_rng(seed)
+        draws.append(learner._forecaster.draw(learner._rng))
+    # Of 400 draws, 200 ± 4 standard errors (40) lie below the median, 20 ± 18 below the low end and above the high one.
+    assert abs(sum(draw < median for draw in draws) - 200) <= 40
+    assert abs(sum(draw < low for draw in draws) - 20) <= 18
+    assert abs(sum(draw > high for draw in draws) - 20) <= 18
+
+
+def test_the_worked_example_prints_what_the_book_shows(monkeypatch):
+    notebook = json.loads((places.EXECUTED / "explorer.ipynb").read_text())
+    text = "".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
+    command = shlex.split(re.search(r"^\.venv/bin/hi evaluate .*$", text, re.MULTILINE).group())
+    shown = ["".join(out["text"]) for cell in notebook["cells"] for out in cell.get("outputs", []) if "text" in out]
+    monkeypatch.chdir(places.ROOT)
+    assert run(*command[2:]).stdout in shown
+
+
+def test_the_page_stands_alone(mine, tmp_path):
+    page = tmp_path / "page.html"
+    result = run(mine, "--html", page)
+    assert result.exit_code == 0, result.output
+    text = page.read_text()
+    assert "<h1>Batch HI on mine</h1>" in text
+    assert text.count("<svg") == 1
+    assert "average_cost" in text
+    assert not re.search(r"(src|href)=.http|@import|url\(http", text)
+    assert str(tmp_path) not in text
+
+
+def test_a_name_cannot_smuggle_markup_into_the_page():
+    trace = hi.Trace(CSV.confidence, CSV.correct, name="<script>alert(1)</script>")
+    text = evaluation.evaluate(trace, 0.5).as_html()
+    assert "<script" not in text
+
+
+def test_times_are_fitted_to_measurements(mine, tmp_path):
+    device, server = tmp_path / "device.csv", tmp_path / "server.csv"
+    device.write_text("batch_size,milliseconds\n" + "".join(f"{m},{0.5 + 2 * m}\n" for m in (1, 2, 4)))
+    server.write_text("batch_size;milliseconds\n" + "".join(f"{m};{6 + 3 * m}\n" for m in (1, 2, 8)))
+    timing = evaluation.device_timing(TimingModel(1, 1, 5, 20), device, server)
+    assert [timing.tau_ed, timing.tau_es, timing.tau_tx, timing.tau_nw] == pytest.approx([2.5, 3, 5, 26])
+    result = run(mine, "--device-times", device, "--server-times", server, "--json")
+    assert json.loads(result.stdout)["timing"]["tau_nw"] == pytest.approx(26)
+
+
+def test_decimal_commas_are_read_in_times_too(tmp_path):
+    path = tmp_path / "times.csv"
+    path.write_text("batch_size;milliseconds\n1;2,5\n2;4,5\n4;8,5\n")
+    assert evaluation.device_timing(TimingModel(1, 1, 5, 20), path).tau_ed == pytest.approx(2.5)
+
+
+def test_the_trace_is_not_overwritten(mine):
+    before = mine.read_text()
+    result = run(mine, "--html", mine)
+    assert result.exit_code == 2
+    assert "would replace" in result.stderr
+    assert mine.read_text() == before
+
+
+def test_a_batch_that_never_ends_is_said_to_be_infinite():
+    instant = TimingModel(0, 0, 0, 5)
+    found = evaluation.evaluate(CSV, 0.5, timing=instant)
+    assert found.as_dict()["optimal_batch_size"]["paper"]["integer"] is None
+    assert "M* = inf" in found.as_text()
+    assert "<svg" in found.as_html()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--beta", 1.5], "beta must be in [0, 1]"),
+        (["--alpha", 1], "alpha must be in (0, 1)"),
+        (["--tau-nw", -1], "tau_nw must be in"),
+        (["--tau-ed", "nan"], "tau_ed must be in"),
+        (["--shuffle", -1], "--shuffle must be an integer >= 0"),
+        (["--tau-nw", 1e300], "tau_nw must be in [0, 1e+09]"),
+        (["--tau-es", 3, "--server-times", "x.csv"], "--tau-es must be left out where x.csv"),
+        (["--html", "."], "cannot be written"),
+        (["--device-times", "nothing.csv"], "nothing.csv cannot be read"),
+    ],
+)
+def test_bad_options_are_one_line(mine, arguments, says):
+    result = run(mine, *arguments)
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert says in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "cannot be read"),
+        ("size,ms\n1,2\n", "no column batch_size or milliseconds"),
+        ("batch_size,milliseconds\n1,2\n2,3\n", "times at three batch sizes"),
+        ("batch_size,milliseconds\n1,2\n2,3\n4,-1\n", "milliseconds must be in"),
+        ("batch_size,milliseconds\n1.5,2\n2,3\n4,1\n", "batch_size must be an integer"),
+        ("batch_size,milliseconds\n1,9\n2,5\n4,1\n", "must be positive"),
+        ("batch_size,milliseconds\n1,2\n2,2\n4,2\n", "must be positive"),
+        ("batch_size,milliseconds\n1,2\n2,1e300\n4,2\n", "milliseconds must be in (0, 1e+09]"),
+    ],
+)
+def test_bad_times_are_refused(mine, tmp_path, text, says):
+    path = tmp_path / "times.csv"
+    path.write_text(text)
+    result = run(mine, "--server-times", path)
+    assert result.exit_code == 2
+    assert says in result.stderr
+    assert str(path) in result.stderr
