@@ -54,6 +54,9 @@ lock: for-book ## resolve all dependencies afresh and write requirements.lock
 LOCKED := --universal --python-version 3.11.0 --fork-strategy fewest --generate-hashes --no-annotate \
 	--all-extras --group install --custom-compile-command "make lock"
 
+facts: for-test ## write anew what README, appendix, environment.yml and the API page repeat from elsewhere
+	@$(BIN)/python .ci/facts.py
+
 models: for-models ## install what makes traces and measures models (torch: 5 GB)
 
 cluster: for-cluster ## install what a Dask cluster needs
@@ -66,4 +69,4 @@ EXTRAS := book pdf test lab cluster models test-models
 $(EXTRAS:%=for-%): for-%:
 	@$(INSTALL) $*
 
-.PHONY: help book pdf archive test test-slow test-models serve lab bench lock models cluster clean $(EXTRAS:%=for-%)
+.PHONY: help book pdf archive test test-slow test-models serve lab bench lock facts models cluster clean $(EXTRAS:%=for-%)
