@@ -194,12 +194,14 @@ def _only_one_build(progress: Progress) -> Iterator[None]:
 
 
 def _sources() -> str:
-    """Hash of all that the rendered book depends on."""
+    """Hash of all that the rendered book depends on: of hi_lib what it prints, and what makes pages."""
+    library = places.ROOT / "hi_lib"
     pages = [
         *places.files_below(places.PAGES),
         places.ROOT / "_config.yml",
         *places.files_below(places.EXECUTED),
         *places.files_below(places.RESULTS),
-        *places.files_below(places.ROOT / "hi_lib"),
+        *sorted(library.glob("*.py")),
+        *places.files_below(library / "press"),
     ]
     return places.digest(pages, installed())

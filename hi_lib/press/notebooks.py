@@ -2,8 +2,8 @@
 
     notebooks/ + parameters.yml ──papermill──▶ _build/executed/, results/
 
-A notebook runs again when it, its parameters, hi_lib, data, the claims or the lock file change, or when somebody
-changed its results. What counts is content, not time.
+A notebook runs again when it, its parameters, the modules it imports, the data it read, its claims or the pins change,
+or when somebody changed its results. What counts is content, not time.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from typing import Any
 
 from hi_lib import checks, files
 from hi_lib.files import write_atomically
-from hi_lib.press import claims, places, provenance
-from hi_lib.traces import DATA
+from hi_lib.press import claims, places, provenance, uses
+from hi_lib.traces import DATA, shipped
 
 PROFILES = ("quick", "full")
 
@@ -89,13 +89,7 @@ def check_parameters(name: str, parameters: Any, where: str = "") -> None:
 def run_notebooks(profile: str, progress: Progress = print) -> list[str]:
     """Run every notebook that is not up to date, two or more at a time; return the names of those that ran."""
     parameters = load_parameters(profile)
-    shared = places.digest(
-        [*places.files_below(places.ROOT / "hi_lib"), *places.files_below(DATA), claims.CLAIMS], installed()
-    )
-    stamps = {
-        name: places.digest([places.NOTEBOOKS / f"{name}.ipynb"], shared, json.dumps(chosen, sort_keys=True))
-        for name, chosen in parameters.items()
-    }
+    stamps = {name: _wanted(name, chosen) for name, chosen in parameters.items()}
     _forget_removed(parameters)
     stale = [name for name in parameters if not _executed(name, stamps[name])]
     # The slowest first, so that none is left over at the end; one more than cores, since kernels wait while they start.
@@ -200,12 +194,28 @@ def _run_and_keep(name: str, parameters: Mapping[str, Any], stamp: str) -> float
     return seconds
 
 
+def _wanted(name: str, parameters: Mapping[str, Any]) -> str:
+    """Hash of what decides a notebook's outcome, but for the data that it reads, which only a run can tell."""
+    notebook = places.NOTEBOOKS / f"{name}.ipynb"
+    code = "\n".join(_code_cells(notebook))
+    shown = [claim for claim in claims.load_claims() if claim.notebook == name]
+    texts = [json.dumps(parameters, sort_keys=True), installed(), repr(shown), repr(shipped())]
+    return places.digest([notebook, *uses.modules(code, places.ROOT)], *texts)
+
+
+def _code_cells(notebook: Path) -> list[str]:
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+
+
 def _executed(name: str, stamp: str) -> bool:
-    """Whether the executed copy and its results are the ones this stamp led to, and still untouched."""
+    """Whether the executed copy and its results are the ones this stamp led to, untouched, and so is their data."""
     found = _stamp(name)
     try:
-        return found["stamp"] == stamp and found["output"] == _output_digest(name)
-    except (OSError, KeyError):
+        data = json.loads((places.RESULTS / name / "inputs.json").read_text(encoding="utf-8"))
+        unchanged = all(files.sha256(DATA / file) == sha256 for file, sha256 in data.items())
+        return unchanged and found["stamp"] == stamp and found["output"] == _output_digest(name)
+    except (OSError, ValueError, KeyError, AttributeError):
         return False
 
 

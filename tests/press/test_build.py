@@ -11,7 +11,8 @@ import time
 import nbformat
 import pytest
 
-from hi_lib.press import book, claims, kernels, notebooks, places
+from hi_lib import traces
+from hi_lib.press import book, claims, kernels, notebooks, places, uses
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
@@ -61,16 +62,32 @@ def total(project):
 
 
 def test_a_notebook_runs_when_something_it_depends_on_changes(project):
+    data, library = project / "data" / "preprocessing.csv", project / "hi_lib"
+    shutil.copy(traces.DATA / data.name, data)
+    (project / "data" / "other.csv").write_text("1")
+    (library / "figures").mkdir()
+    (library / "figures" / "sums.py").write_text("def draw():\n    from hi_lib import deeper\n")
+    (library / "deeper.py").write_text("x = 1")
+    (library / "other.py").write_text("x = 1")
+    code = "from hi_lib import traces\nif False:\n    from hi_lib.figures import sums\n"
+    code += "traces.data_file('preprocessing.csv')\nresults.publish('sum', {'total': a + b})"
+    write_notebook(project, code)
     assert run() == ["sum"]
     assert total(project) == 3
     assert run() == []
     assert run("quick") == ["sum"]
     assert total(project) == 12
     assert run() == ["sum"]
-    (project / "data" / "numbers.txt").write_text("2")
-    assert run() == ["sum"]
-    (project / "hi_lib" / "new.py").write_text("x = 1")
-    assert run() == ["sum"]
+    for changed in (data, library / "figures" / "sums.py", library / "deeper.py"):
+        before = changed.read_bytes()
+        changed.write_text("x = 2")
+        assert run() == ["sum"], changed
+        changed.write_bytes(before)
+        run()
+    (library / "other.py").write_text("x = 2")
+    (project / "data" / "other.csv").write_text("2")
+    (project / "data" / "new.csv").write_text("2")
+    assert run() == []
     (project / "requirements.lock").write_text("numpy==0")
     assert run() == ["sum"]
     write_notebook(project, "results.publish('sum', {'total': a * b})")
@@ -80,6 +97,16 @@ def test_a_notebook_runs_when_something_it_depends_on_changes(project):
     assert run() == ["sum"]
     assert total(project) == 2
     assert run() == []
+
+
+def test_every_notebook_uses_its_figures_and_no_command():
+    for path in places.NOTEBOOKS.glob("*.ipynb"):
+        used = {
+            file.relative_to(places.ROOT).as_posix()
+            for file in uses.modules("\n".join(notebooks._code_cells(path)), places.ROOT)
+        }
+        assert {"hi_lib/__init__.py", "hi_lib/press/results.py", "hi_lib/traces.py"} <= used, path
+        assert not [file for file in used if "/commands/" in file or "/makers/" in file], path
 
 
 def test_two_runs_leave_the_same_bytes(project):

@@ -1,0 +1,43 @@
+"""What a notebook uses: the modules of hi_lib that it imports, and those that they import, and so on."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+PACKAGE = "hi_lib"
+
+
+def modules(code: str, root: Path) -> list[Path]:
+    """Files of the package below `root` that this code reaches by imports, those inside functions included."""
+    found: set[Path] = set()
+    waiting = list(_imported(code, root))
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += _imported(path.read_text(encoding="utf-8"), root)
+    return sorted(found)
+
+
+def _imported(code: str, root: Path) -> Iterator[Path]:
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from _files(alias.name, root)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:  # each a module of its own, or a name in the one it comes from
+                yield from _files(f"{node.module}.{alias.name}", root)
+
+
+def _files(name: str, root: Path) -> Iterator[Path]:
+    """The module's file, and those of the packages around it, which Python runs on the way."""
+    if name.split(".")[0] != PACKAGE:
+        return
+    place = root
+    for part in name.split("."):
+        place /= part
+        for path in (place / "__init__.py", place.with_suffix(".py")):
+            if path.is_file():
+                yield path
