@@ -18,15 +18,13 @@ from __future__ import annotations
 
 import functools
 from decimal import Context, Decimal, localcontext
-from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from hi_lib.forecaster import SPAN
-
-Floats = NDArray[np.floating[Any]]
+from hi_lib.typing import Floats
 
 _LANES = 5  # bits of time a pass deals out: 32 lanes
 _WEIGHT = 1 << _LANES  # where the weights stand in a pass's state, after the sums

@@ -11,11 +11,11 @@ from scipy import special
 
 from hi_lib import checks
 from hi_lib.traces import Trace, checked
+from hi_lib.typing import Floats
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Floats = NDArray[np.floating[Any]]
 BINS = 15
 
 

@@ -13,11 +13,11 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from hi_lib.traces import cell_edges
+from hi_lib.typing import Floats
 
-Floats = NDArray[np.floating[Any]]
 # How far two weights may drift apart, in nats, after which weights relative to the largest are taken afresh. A double
 # reaches down to e^-708: what was smaller then is still below e^-100 of the largest when it has grown by so much.
 SPAN = 600.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from hi_lib import checks, regret
 from hi_lib.forecaster import SPAN, Forecaster
 from hi_lib.traces import Trace, cell_edges, checked
+from hi_lib.typing import Floats
 
-Floats = NDArray[np.floating[Any]]
 # Above it the compiled engine would lose digits; nobody learns that fast, but the answer must be right.
 ENGINE_LIMIT = 1e9
 LEARNERS = ("hil-f", "hil-n", "apple", "naive", "quantised", "hi-lcb", "hi-lcb-lite", "fixed", "always", "never")

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks
-from hi_lib.forecaster import Forecaster
 from hi_lib.traces import Trace, checked
-
-Floats = NDArray[np.floating[Any]]
+from hi_lib.typing import Floats
 
 
 class BestThreshold(NamedTuple):
@@ -241,73 +238,6 @@ def halving_coins(depth: int, batches: int, batch_size: int, beta: float, seed: 
         # Thresholds above the middle offload this stage.
         low, high = (middle, high) if wrong[stage].sum() > batches * beta else (low, middle)
     return Trace(np.repeat(confidence, batches * size), ~np.repeat(wrong.ravel(), size), name="coins")
-
-
-def bound_slack(trace: Trace, beta: float, batch_size: int, learning_rate: float) -> dict[str, float]:
-    """Follow the proof of the bound along a trace: what each step gives away. Adds up exactly to (4) minus the regret.
-
-    Returns
-    -------
-    dict of
-        regret : what is left in the end
-        shortest cell : λ_min where the best cell is longer
-        other cells : the weight outside the best cell, which the proof drops
-        Hoeffding : η M_k²/8 for each batch, where the spread of its loss over thresholds is less
-        short batch : n M where the squares of the batch sizes add up to less
-    """
-    n, size = len(trace), checks.whole("batch_size", batch_size)
-    beta, eta = checks.real("beta", beta, 0, 1), checks.positive("learning_rate", learning_rate)
-    length, total = trace.gaps[trace.gaps > 0], 0.0
-    paid, hoeffding, squares = np.zeros(length.size), 0.0, 0
-    expected = 0.0
-    for chance, loss, count in _batches(trace, beta, size, eta):
-        mean = float(chance @ loss)
-        fall = float(np.log(chance @ np.exp(-eta * (loss - mean)))) - eta * mean  # ln W_{k+1}/W_k
-        hoeffding += eta * count**2 / 8 - mean - fall / eta
-        squares += count**2
-        expected += mean
-        total += fall
-        paid += loss
-    best = int(paid.argmin())
-    return {
-        "regret": expected - float(paid[best]),
-        "shortest cell": float(np.log(length[best] / length.min())) / eta,
-        "other cells": (total + eta * float(paid[best]) - float(np.log(length[best]))) / eta,
-        "Hoeffding": hoeffding,
-        "short batch": eta / 8 * (n * size - squares),
-    }
-
-
-def realised_regret(
-    trace: Trace, beta: float, batch_size: int, learning_rate: float, draws: int, seed: int | None
-) -> NDArray[np.float64]:
-    """Regret with thresholds drawn for real, shape (draws,): independent batches, the expected regret on average."""
-    size, count = checks.whole("batch_size", batch_size), checks.whole("draws", draws)
-    beta, eta = checks.real("beta", beta, 0, 1), checks.positive("learning_rate", learning_rate)
-    rng = np.random.default_rng(checks.seed("seed", seed))
-    cost = np.zeros(count)
-    for chance, loss, _ in _batches(trace, beta, size, eta):
-        cost += rng.choice(loss, size=count, p=chance)
-    return cost - best_threshold(trace, beta).average_cost * len(trace)
-
-
-def azuma_margin(n: int, batch_size: int, failure: float) -> float:
-    """√(n M ln(1/δ) / 2): by how much realised regret can exceed its mean, but for a chance of δ in (0, 1]."""
-    exposure = checks.whole("n", n) * checks.whole("batch_size", batch_size)
-    return float(np.sqrt(exposure * -np.log(checks.share("failure", failure)) / 2))
-
-
-def _batches(trace: Trace, beta: float, batch_size: int, learning_rate: float) -> Iterator[tuple[Floats, Floats, int]]:
-    """Of each batch: the chance of each cell, the batch's loss there, and its size."""
-    forecaster = Forecaster(trace.confidence)
-    upper = np.append(trace.confidence[trace.order], 1.0)[trace.gaps > 0]  # the largest θ of each cell
-    for start in range(0, len(trace), batch_size):
-        p, wrong = trace.confidence[start : start + batch_size], ~trace.correct[start : start + batch_size]
-        weight = forecaster.weights(learning_rate)
-        place = np.searchsorted(upper, p, side="right")
-        change = np.bincount(place, weights=beta - wrong, minlength=upper.size + 1)[:-1]
-        yield weight / weight.sum(), wrong.sum() + np.cumsum(change), p.size
-        forecaster.update(p, beta - wrong)
 
 
 def _anytime_bound(rates: Floats, sizes: Floats | NDArray[np.int64], lambda_min: float) -> float:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special
 
 from hi_lib import checks
+from hi_lib.typing import Floats
 
-Floats = NDArray[np.floating[Any]]
 # Times that differ by rounding only are one and the same; so are probabilities.
 _ROUNDING = 1e-12
 
@@ -153,13 +152,3 @@ def _binomial(k: Floats, n: int, p: float) -> Floats:
     ways = special.gammaln(n + 1) - special.gammaln(k + 1) - special.gammaln(n - k + 1)
     chance = np.exp(ways + special.xlogy(k, p) + special.xlog1py(n - k, -p))
     return chance / chance.sum()
-
-
-def pareto_front(cost: ArrayLike, other: ArrayLike) -> NDArray[np.bool_]:
-    """Which points, both of shape (k,), no other point beats: none is as good in both and better in one."""
-    a, b = checks.reals("cost", cost, -np.inf, np.inf), checks.reals("other", other, -np.inf, np.inf)
-    if a.ndim != 1 or a.shape != b.shape:
-        raise ValueError(f"cost and other must have one and the same shape (k,), got {a.shape} and {b.shape}")
-    no_worse = (a[:, None] <= a) & (b[:, None] <= b)
-    better = no_worse & ((a[:, None] < a) | (b[:, None] < b))
-    return np.logical_not(better.any(axis=0))

@@ -7,16 +7,12 @@ cell by cell, in blocks with a common factor, so that a round costs the square r
 
 from __future__ import annotations
 
-from typing import Any
-
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
 from hi_lib.forecaster import SPAN
 from hi_lib.traces import Trace
-
-Floats = NDArray[np.floating[Any]]
+from hi_lib.typing import Floats
 
 LEVELS = 16  # equal steps of confidence for the learners that know no finer ones: 4 bits
 _FULL, _WEIGHTED, _NAIVE = range(3)

@@ -19,8 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 from hi_lib import checks
 from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace
+from hi_lib.typing import Floats
 
-Floats = NDArray[np.floating[Any]]
 Process = Generator[simpy.Event, Any, None]
 
 

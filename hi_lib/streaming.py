@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks
 from hi_lib.forecaster import StreamingForecaster
-
-Floats = NDArray[np.floating[Any]]
+from hi_lib.typing import Floats
 
 
 class HILF:

@@ -6,14 +6,14 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from hi_lib import checks
+from hi_lib.typing import Floats
 
 if TYPE_CHECKING:
     from hi_lib.response import ResponseLaw
 
-Floats = NDArray[np.floating[Any]]
 SYSTEM_MODELS = ("paper", "exact")
 MODEL_NAMES = {
     "paper": "the paper's formulas",
@@ -340,35 +340,6 @@ class TimingModel:
         low, high = max(1, np.floor(relaxed)), max(1, np.ceil(relaxed))
         integer = high if high == low or varying(high) <= varying(low) else low
         return _optimum(relaxed, integer, float(self._objective(_finite(integer), ratio, alpha, model)))
-
-
-def papers_choice(
-    timing: TimingModel, offload_ratios: ArrayLike, network_times: ArrayLike, alpha: float, model: str = "worst"
-) -> tuple[Floats, Floats, Floats]:
-    """How the paper's M* does in the exact f, for all pairs of offload ratio (r,) and network time (k,), ms.
-
-    Returns the paper's M* over the exact one, the extra f, and the least f, ms, all of shape (k, r). Offload ratios lie
-    in (0, 1].
-
-    Examples
-    --------
-    >>> timing = TimingModel(tau_ed=1.48, tau_es=4.41, tau_tx=4.93, tau_nw=20.0)
-    >>> excess, extra, least = papers_choice(timing, [0.421], [20.0], alpha=0.5)
-    >>> float(excess[0, 0]), float(extra[0, 0].round(3)), float(least[0, 0].round(1))
-    (3.0, 0.624, 13.8)
-    """
-    checks.choice("model", model, EXACT_MODELS)
-    excess, extra, least = [], [], []
-    for network_time in checks.reals("network_times", network_times, 0, np.finfo(float).max):
-        at = replace(timing, tau_nw=float(network_time))
-        paper = at.optimal_batch_size(offload_ratios, alpha).integer.astype(int)
-        # With offloads anywhere t_r rises with at least half the slope, so that the exact M† is at most √2 times ours.
-        sizes = np.arange(1, 2 * paper.max() + 2)
-        curves = at.objective(sizes[:, None], offload_ratios, alpha, model)
-        excess.append(paper / (curves.argmin(axis=0) + 1))
-        least.append(curves.min(axis=0))
-        extra.append(curves[paper - 1, np.arange(paper.size)] - least[-1])
-    return np.array(excess), np.array(extra), np.array(least)
 
 
 def _sent(size: Floats, ratio: Floats) -> Floats:

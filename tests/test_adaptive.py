@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hi_lib as hi
-from hi_lib import adaptive, regret
-from hi_lib.adaptive import AdaptiveBatchSize, account, follow
+from hi_lib import regret
+from hi_lib.adaptive import AdaptiveBatchSize
+from hi_lib.figures import adaptive_batch_size as page
+from hi_lib.figures.adaptive_batch_size import account, follow
 from hi_lib.learners import replay_batches
 from hi_lib.regret import fixed_sizes
 from hi_lib.simulation import Learning, lognormal_times, simulate
@@ -111,14 +113,14 @@ def test_a_size_does_not_depend_on_its_own_batch(seed, change):
 def test_the_best_fixed_size_in_hindsight():
     offloaded, network = random_run(2000, 3)
     costs = [account(TIMING, fixed_sizes(2000, m), offloaded, network).objective(0.9).mean() for m in range(1, 30)]
-    assert adaptive.best_fixed(TIMING, range(1, 30), offloaded, network, 0.9).objective(0.9).mean() == min(costs)
+    assert page.best_fixed(TIMING, range(1, 30), offloaded, network, 0.9).objective(0.9).mean() == min(costs)
 
 
 def test_who_knows_the_network_beats_who_has_to_learn_it():
     costs = {name: [] for name in ("informed", "adaptive", "best fixed", "vanilla", "average network")}
     for seed in range(10):
-        means = adaptive.bursts(10_000, 20, 200, 2000, 0.3, seed)
-        for name, found in adaptive.compare(TIMING, RATIO, 0.9, means, 0.5, seed, {"adaptive": {}}).items():
+        means = page.bursts(10_000, 20, 200, 2000, 0.3, seed)
+        for name, found in page.compare(TIMING, RATIO, 0.9, means, 0.5, seed, {"adaptive": {}}).items():
             costs[name].append(found.objective(0.9).mean())
     assert np.greater_equal(costs.pop("average network"), costs["best fixed"]).all()
     for better, worse in itertools.pairwise(costs):
@@ -127,7 +129,7 @@ def test_who_knows_the_network_beats_who_has_to_learn_it():
 
 
 def test_ways_to_keep_a_deadline():
-    found = adaptive.compare_in_time(TIMING, RATIO, np.full(6000, 30.0), 0.5, 1, 150, 0.05, transmissions=60)
+    found = page.compare_in_time(TIMING, RATIO, np.full(6000, 30.0), 0.5, 1, 150, 0.05, transmissions=60)
     late = {name: account.late(150).mean() for name, account in found.items()}
     assert late["vanilla"] < late["best fixed"] <= 0.05 < late["average network"]
     # 6000 samples, and answers of one batch are late together: about 600 batches, a standard error of 0.009.
@@ -144,7 +146,7 @@ def in_time_run(n, seed):
 
 
 def test_bursts_have_the_share_and_length_asked_for():
-    times = adaptive.bursts(400_000, 20, 200, 500, 0.25, seed=1)
+    times = page.bursts(400_000, 20, 200, 500, 0.25, seed=1)
     slow = times == 200
     assert slow.mean() == pytest.approx(0.25, abs=0.03)  # about 200 bursts: standard error below 0.02
     runs = int((np.diff(slow.astype(int)) == 1).sum()) + int(slow[0])
@@ -188,10 +190,10 @@ def test_what_the_rates_without_a_horizon_cost(sizes, shortest):
 
 def test_sizes_chosen_from_inside_the_batch_break_the_bound():
     bound = regret.varying_regret_bound([2] * 500, 0.5)
-    peeking = [adaptive.peeking_regret(1000, seed, peek=True) for seed in range(3)]
+    peeking = [page.peeking_regret(1000, seed, peek=True) for seed in range(3)]
     assert np.mean(peeking) > 2 * bound
     assert np.mean(peeking) == pytest.approx(1000 / 16, rel=0.15)  # the stationary rate, for weights that stay even
-    assert adaptive.peeking_regret(1000, 0, peek=False) <= bound
+    assert page.peeking_regret(1000, 0, peek=False) <= bound
 
 
 def test_an_adaptive_device_learns_within_the_bound():
@@ -218,8 +220,8 @@ def test_an_adaptive_device_learns_within_the_bound():
         (lambda: account(TIMING, [2], [1, 0, 1], [1, 1, 1]), "sizes must be >= 1 and add up to 3"),
         (lambda: account(TIMING, [2, 0, 1], [1, 0, 1], [1, 1, 1]), "sizes must be >= 1 and add up to 3"),
         (lambda: account(TIMING, [3], [1, 0, 1], [1, 1]), r"network_times must have shape \(3,\)"),
-        (lambda: adaptive.bursts(9, 1, 2, 0.5, 0.5), "length must be in"),
-        (lambda: adaptive.bursts(9, 1, 2, 5, 1), r"share must be in \(0, 1\)"),
+        (lambda: page.bursts(9, 1, 2, 0.5, 0.5), "length must be in"),
+        (lambda: page.bursts(9, 1, 2, 5, 1), r"share must be in \(0, 1\)"),
         (lambda: regret.varying_regret_bound([], 0.5), "batch_sizes must be a list of integers"),
         (lambda: regret.varying_regret_bound([1.5], 0.5), "batch_sizes must be a list of integers"),
         (lambda: regret.varying_regret_bound([1, 0], 0.5), r"batch_sizes\[1\] must be in"),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hi_lib as hi
-from hi_lib import regret
+from hi_lib.figures import regret_bound as page
 
 lengths, sizes, shortest = st.integers(1, 10**6), st.integers(1, 1000), st.floats(1e-300, 1)
 
@@ -104,7 +104,7 @@ def test_tuned_exploration_for_a_given_rate(n, batch_size, eta, beta):
 
 @given(traces(), costs, st.integers(1, 70), st.floats(0.01, 20))
 def test_the_slack_of_every_step_is_positive_and_adds_up(trace, beta, batch_size, eta):
-    slack = regret.bound_slack(trace, beta, batch_size, eta)
+    slack = page.bound_slack(trace, beta, batch_size, eta)
     tolerance = 1e-9 * len(trace) + 1e-9 / eta
     assert min(value for step, value in slack.items() if step != "regret") >= -tolerance
     bound = hi.regret_bound(len(trace), batch_size, hi.lambda_min(trace), eta)
@@ -116,10 +116,10 @@ def test_the_slack_of_every_step_is_positive_and_adds_up(trace, beta, batch_size
 def test_realised_regret_scatters_around_the_expected_one(batch_size):
     trace = hi.load_trace("imagenette-mobilenet_v1_0.25_128").shuffled(0)
     run = hi.replay(trace, 0.5, batch_size)
-    drawn = regret.realised_regret(trace, 0.5, batch_size, run.learning_rate, draws=500, seed=1)
+    drawn = page.realised_regret(trace, 0.5, batch_size, run.learning_rate, draws=500, seed=1)
     assert drawn.mean() == pytest.approx(run.regret, abs=4 * drawn.std(ddof=1) / np.sqrt(500))
     # Azuma: more than one in 100 above, 500 times over, would be a wonder; a binomial beyond 17 of 500 has p < 1e-5.
-    limit = run.regret_bound + regret.azuma_margin(len(trace), batch_size, failure=0.01)
+    limit = run.regret_bound + page.azuma_margin(len(trace), batch_size, failure=0.01)
     assert (drawn > limit).sum() <= 17
 
 
