@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from hi_lib.figures.style import alpha_colours, batch_size_axis, legend_below, name_beside, plain_ticks
+from hi_lib.paper import CIFAR10, IMAGENETTE
 
 if TYPE_CHECKING:
     from hi_lib.timing import TimingModel
 
+Panels = Mapping[str, "tuple[TimingModel, float]"]  # data set: its times and ρ
+# What one may get wrong, and its symbol.
+PARAMETERS = {"tau_nw": "τ_nw", "offload_ratio": "ρ", "tau_ed": "τ_ed", "tau_es": "τ_es", "tau_tx": "τ_tx"}
+ADDITIVE, FACTOR = "M wrong by ± M†/2", "M wrong by a factor 2"
 
-def objective(panels: Mapping[str, tuple[TimingModel, float]], alphas: Sequence[float], largest: float) -> Figure:
+
+def objective(panels: Panels, alphas: Sequence[float], largest: float) -> Figure:
     """Fig. 4: f(M) over real M for each data set (its timing model and ρ); M†, M* and the true vanilla value marked."""
     figure, axes = plt.subplots(1, len(panels), figsize=(7.6, 4.2), squeeze=False)
     sizes = np.geomspace(1, largest, 400)
@@ -46,3 +54,133 @@ def objective(panels: Mapping[str, tuple[TimingModel, float]], alphas: Sequence[
         keys += axes[0, 0].plot([], [], mark, ms=size, mfc=fill or "none", color="#333333", label=label)
     legend_below(figure, 3, keys)
     return figure
+
+
+def optima(panels: Panels, alphas: Sequence[float]) -> pd.DataFrame:
+    """M† and M* for each data set and α, the exact M*, and what the paper's M* really gains over vanilla HI."""
+    rows = []
+    for name, (timing, ratio) in panels.items():
+        for alpha in alphas:
+            paper, exact = (timing.optimal_batch_size(ratio, alpha, model) for model in ("paper", "worst"))
+            vanilla = float(timing.objective(1, ratio, alpha, "worst"))
+            gain = vanilla - float(timing.objective(paper.integer, ratio, alpha, "worst"))
+            rows.append((name, alpha, paper.relaxed, paper.integer, exact.integer, vanilla, gain))
+    columns = ["data set", "α", "M†", "M*", "M* (exact, worst)", "f of vanilla (ms)", "true gain of M* (ms)"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def sensitivity(timing: TimingModel, ratio: float, alphas: Sequence[float], error: float) -> pd.DataFrame:
+    """Cost of too small a batch minus cost of too large a one (ms), a row for each way to be wrong by the same amount.
+
+    `error` is the relative error of a parameter.
+    """
+
+    def extra_cost(share: float, alpha: float) -> float:
+        best = timing.optimal_batch_size(ratio, alpha)
+        return float(timing.objective(share * best.relaxed, ratio, alpha) - best.objective)
+
+    def gap(parameter: str, alpha: float) -> float:
+        low, high = (timing.misestimation_cost(parameter, 1 + sign * error, ratio, alpha) for sign in (-1, 1))
+        return low - high if parameter == "tau_nw" else high - low  # the others make M too small when they are too high
+
+    rows = {
+        ADDITIVE: [extra_cost(0.5, alpha) - extra_cost(1.5, alpha) for alpha in alphas],
+        FACTOR: [extra_cost(0.5, alpha) - extra_cost(2, alpha) for alpha in alphas],
+    }
+    rows |= {_wrong(name, error): [gap(name, alpha) for alpha in alphas] for name in PARAMETERS}
+    return pd.DataFrame(rows, index=[f"α = {alpha:g}" for alpha in alphas]).T
+
+
+def numbers(
+    panels: Panels, alphas: Sequence[float], largest: float, own_ratios: pd.Series, error: float
+) -> dict[str, float]:
+    """What the claims C8 to C12 and the text rest on; `own_ratios` are those of all CIFAR-10 S-MLs."""
+    timing, ratio = panels["Imagenette"]
+    gaps = sensitivity(timing, ratio, alphas, error)
+    exact = optima(panels, alphas).groupby("α")["M* (exact, worst)"].agg(list)
+    return {
+        **_shape(panels, alphas, largest),
+        "additive_gap_min": gaps.loc[ADDITIVE].min(),
+        "factor_gap_max": gaps.loc[FACTOR].abs().max(),
+        "tau_nw_gap_min": gaps.loc[_wrong("tau_nw", error)].min(),
+        "other_gap_min": gaps.loc[[_wrong(name, error) for name in PARAMETERS if name != "tau_nw"]].min(axis=None),
+        "integer_gap_min": _integer_gap(timing, ratio, alphas),
+        **_growth(panels, alphas),
+        **_data_sets(ratio, own_ratios),
+        "cifar10_ratio": panels["CIFAR-10"][1],
+        "largest_alpha_without_batching": max((a for a in alphas if set(exact[a]) == {1}), default=0.0),
+        "overcharge": (1 - ratio) * timing.tau_nw,
+        "paper_vanilla": float(timing.system_time(1, ratio)),
+        "exact_vanilla": float(timing.system_time(1, ratio, "exact")),
+        "paper_gain": float(timing.system_time(1, ratio) - timing.system_time(5, ratio)),
+        "exact_gain": float(timing.system_time(1, ratio, "exact") - timing.system_time(5, ratio, "exact")),
+    }
+
+
+def _wrong(parameter: str, error: float) -> str:
+    return f"{PARAMETERS[parameter]} wrong by ± {error:.0%}"
+
+
+def _shape(panels: Panels, alphas: Sequence[float], largest: float) -> dict[str, float]:
+    """Whether f is convex, and its minimum where (9) says."""
+    grid = np.linspace(0.5, largest, 2000)
+    errors, bends = [], []
+    for timing, ratio in panels.values():
+        for alpha in alphas:
+            relaxed = timing.optimal_batch_size(ratio, alpha).relaxed
+            errors.append(abs(_numeric_minimiser(timing, ratio, alpha) / relaxed - 1))
+            bends.append(np.diff(timing.objective(grid, ratio, alpha), 2).min())
+    return {"minimiser_error_max": max(errors), "second_difference_min": float(min(bends))}
+
+
+def _growth(panels: Panels, alphas: Sequence[float]) -> dict[str, int]:
+    """By how much M* grows from one α to the next, and from the first to the last, at least."""
+    steps, growth = [], []
+    for timing, ratio in panels.values():
+        best = [timing.optimal_batch_size(ratio, alpha).integer for alpha in alphas]
+        steps += list(np.diff(best))
+        growth.append(best[-1] - best[0])
+    return {"integer_step_min": int(min(steps)), "integer_growth_min": int(min(growth))}
+
+
+def _numeric_minimiser(timing: TimingModel, ratio: float, alpha: float) -> float:
+    from scipy.optimize import minimize_scalar
+
+    return minimize_scalar(
+        lambda size: float(timing.objective(size, ratio, alpha)),
+        bounds=(0, 4 * timing.optimal_batch_size(ratio, alpha).relaxed),
+        method="bounded",
+        options={"xatol": 1e-10},
+    ).x
+
+
+def _integer_gap(timing: TimingModel, ratio: float, alphas: Sequence[float]) -> float:
+    """Least cost of one sample too few minus that of one too many, around M* > 1 (ms)."""
+    best = [(alpha, timing.optimal_batch_size(ratio, alpha).integer) for alpha in alphas]
+    return min(
+        float(timing.objective(size - 1, ratio, alpha) - timing.objective(size + 1, ratio, alpha))
+        for alpha, size in best
+        if size > 1
+    )
+
+
+def _data_sets(ratio: float, own_ratios: pd.Series) -> dict[str, float]:
+    """How much larger CIFAR-10's M† is than Imagenette's, at its ratio; why, and up to which ρ."""
+    from scipy.optimize import brentq
+
+    paper, other = IMAGENETTE.timing, CIFAR10.timing
+    base = paper.optimal_batch_size(ratio, 0.5).relaxed
+
+    def over(timing: TimingModel, rho: float = ratio) -> float:
+        return float(timing.optimal_batch_size(rho, 0.5).relaxed / base)
+
+    return {
+        "cifar_over_imagenette": over(other),
+        "cifar_tx_only": over(replace(paper, tau_tx=other.tau_tx)),
+        "cifar_ed_only": over(replace(paper, tau_ed=other.tau_ed)),
+        "cifar_both": over(replace(paper, tau_tx=other.tau_tx, tau_ed=other.tau_ed)),
+        # It falls with ρ.
+        "cifar_crossing": brentq(lambda rho: over(other, rho) - 1, 1e-6, 1) if over(other, 1) < 1 else 1.0,
+        "cifar_ratio_max": own_ratios.max(),
+        "cifar_own_min": min(over(other, rho) for rho in own_ratios),
+    }
