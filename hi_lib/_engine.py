@@ -299,7 +299,10 @@ def _deal_wide(entries, mass, level, narrow, w, batch_size, factors, drift):  # 
 
 @_compiled
 def _common_unit(mass, block, begin, end, unit):  # type: ignore[no-untyped-def]
-    """Give the cells above the samples from `begin` on one unit, as far as their size allows: where to, and which."""
+    """Scale the cells above the samples from `begin` to one common unit, as long as their sizes allow it.
+
+    Returns the last sample whose cell could be scaled, and the unit.
+    """
     for i in range(begin + 1, end + 1):
         if mass[i] == 0.0:
             continue

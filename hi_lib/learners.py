@@ -167,7 +167,7 @@ def replay_batches(
 
 def sliding_window(trace: Trace, beta: float, batch_size: int, learning_rate: float, window: int) -> Run:
     """HIL-F that forgets: only the last `window` >= 1 samples count."""
-    beta, size, eta = _checked(trace, beta, batch_size, learning_rate)
+    beta, size, eta = _arguments(trace, beta, batch_size, learning_rate)
     from hi_lib import rivals
 
     offload = rivals.sliding_window(trace, beta, size, eta, checks.whole("window", window))
@@ -176,7 +176,7 @@ def sliding_window(trace: Trace, beta: float, batch_size: int, learning_rate: fl
 
 def fixed_share(trace: Trace, beta: float, batch_size: int, learning_rate: float, share: float) -> Run:
     """HIL-F that stays ready to move: after each batch a share of the weight, in (0, 1], is spread evenly again."""
-    beta, size, eta = _checked(trace, beta, batch_size, learning_rate)
+    beta, size, eta = _arguments(trace, beta, batch_size, learning_rate)
     from hi_lib import rivals
 
     offload = rivals.fixed_share(trace, beta, size, eta, checks.share("share", share))
@@ -187,7 +187,7 @@ def weight_density(
     trace: Trace, beta: float, batch_size: int, learning_rate: float, after: Sequence[int]
 ) -> tuple[Floats, Floats]:
     """Edges of the cells of θ, and the density of HIL-F's threshold after so many batches, shape (times, cells)."""
-    beta, size, eta = _checked(trace, beta, batch_size, learning_rate)
+    beta, size, eta = _arguments(trace, beta, batch_size, learning_rate)
     forecaster, step = Forecaster(trace.confidence), beta - ~trace.correct
     edges = cell_edges(trace.confidence)
     density, learned = [], 0
@@ -253,7 +253,8 @@ def _as_run(trace: Trace, beta: float, batch_size: int | tuple[int, ...], decide
     return Run(cost, offload, trace.correct, batch_size, eta, float(cost.sum() - floor), bound, exploration)
 
 
-def _checked(trace: Trace, beta: float, batch_size: int, learning_rate: float) -> tuple[float, int, float]:
+def _arguments(trace: Trace, beta: float, batch_size: int, learning_rate: float) -> tuple[float, int, float]:
+    """β, M and one fixed η, each within its range."""
     checked(trace)
     eta = _one_rate(learning_rate, math.nan, SPAN)
     return checks.real("beta", beta, 0, 1), checks.whole("batch_size", batch_size), eta

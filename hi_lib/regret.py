@@ -1,4 +1,14 @@
-"""What hindsight would have done, and how far from it the learner can end up."""
+"""What hindsight would have done, and how far from it the learner can end up.
+
+References
+----------
+* Bounds (4) and (5), and the learning rate that goes with them: A. Letsiou et al., "Hierarchical Inference at the Edge:
+  A Batch Processing Approach", SEC 2024. The proof with all cells, batches of varying size and anytime rates are the
+  book's.
+* The forecaster and Hoeffding's lemma in its analysis: N. Cesa-Bianchi, G. Lugosi, "Prediction, Learning, and Games",
+  Cambridge University Press, 2006.
+* HIL-N: V. N. Moothedath, J. P. Champati, J. Gross, arXiv 2304.00891; its batched bound is theorem T4 of the book.
+"""
 
 from __future__ import annotations
 

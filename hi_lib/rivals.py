@@ -3,6 +3,16 @@
 Most of them learn only from what they offloaded, so that what they do next depends on chance, decided by a seed, and
 the past must be known before the next round: the engine, which treats all times at once, does not fit. Weights are kept
 cell by cell, in blocks with a common factor, so that a round costs the square root of the number of cells.
+
+References
+----------
+* `naive`: A. Letsiou et al., "Hierarchical Inference at the Edge: A Batch Processing Approach", SEC 2024, Algorithm 1
+  as it is listed there.
+* `lower_confidence_bound`: S. Chattopadhyay et al., "Low-Regret and Low-Complexity Learning for Hierarchical
+  Inference", arXiv 2508.08985 (HI-LCB and HI-LCB-lite; radius and levels here are our own).
+* `quantised`: G. Al-Atat et al., "Regret Bounds for Online Learning for Hierarchical Inference",
+  MobiHoc 2024 (Hedge-HI).
+* `apple`, `sliding_window` and `fixed_share` are the book's: theorem T5, and the page on learners.
 """
 
 from __future__ import annotations
