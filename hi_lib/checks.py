@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import json
 import numbers
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import ArrayLike, NDArray
 
 _VALUE, _LIST = 80, 160  # characters of a message that a bad value, or the list of what is allowed, may take
@@ -121,55 +118,6 @@ def text_file(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from None
-
-
-def yaml_file(path: Path) -> Any:
-    """Read a YAML file of plain values."""
-    return yaml_value(str(path), text_file(path))
-
-
-def yaml_value(where: str, text: str) -> Any:
-    """Parse YAML of plain values (what JSON knows); anything else is refused in one line.
-
-    Numbers and words are read as JSON and Python read them: 1e-1 is a number, 010 is ten, yes and 1_000 are texts.
-    """
-    try:
-        value = yaml.load(text, _PlainValues)  # noqa: S506 (a safe loader, made stricter)
-        json.dumps(value)
-    except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{where} cannot be read as YAML of plain values: {one_line(str(error))}") from None
-    return value
-
-
-class _PlainValues(yaml.SafeLoader):
-    """YAML's safe loader without what surprises: old spellings of numbers, aliases, the last of two equal keys."""
-
-    yaml_implicit_resolvers = {}  # noqa: RUF012 (filled below, as its parent's is)
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.composer.ComposerError(None, None, "an alias must be written out", self.peek_event().start_mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = [key for number, key in enumerate(keys) if key in keys[:number]]
-        if twice:
-            raise yaml.constructor.ConstructorError(None, None, f"the key {twice[0]!r} stands twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-for _tag, _pattern, _first in (
-    ("null", "~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("bool", "true|True|TRUE|false|False|FALSE", list("tTfF")),
-    ("int", r"[-+]?\d+", list("-+0123456789")),
-    ("float", r"[-+]?(\d+\.\d*|\.\d+|\d+)([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", list("-+.0123456789")),
-):
-    _PlainValues.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
-_PlainValues.add_constructor("tag:yaml.org,2002:int", lambda _, node: int(node.value))
-_PlainValues.add_constructor(
-    "tag:yaml.org,2002:float", lambda _, node: float(re.sub(r"\.(?=inf|nan)", "", node.value.lower()))
-)
 
 
 def shown(value: Any) -> str:

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import hashlib
 import importlib.metadata
 import itertools
-import json
 import math
-import os
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from hi_lib import checks, regret
-from hi_lib.files import sha256, writable, write_atomically
+from hi_lib.files import sha256
 from hi_lib.learners import replay
 from hi_lib.traces import Trace, load_trace
 
@@ -41,6 +37,16 @@ class Point(NamedTuple):
     learner: str
 
 
+class Notes(Protocol):
+    """Where a sweep writes down what it has finished: keys, each with the rows of one task."""
+
+    def read(self) -> dict[str, list[Any]]:
+        """All rows noted so far."""
+
+    def note(self, key: str, rows: list[Any]) -> None:
+        """Keep these."""
+
+
 def sweep(
     traces: Sequence[str | Trace],
     betas: Iterable[float],
@@ -52,7 +58,7 @@ def sweep(
     keep_errors: bool = False,
     jobs: int = -1,
     scheduler: str | None = None,
-    journal: Path | None = None,
+    journal: Notes | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> pd.DataFrame:
     """Replay learners over shuffled traces: one row for each combination, in the order of the arguments.
@@ -74,8 +80,8 @@ def sweep(
         How many threads of this machine to use; -1 for all cores.
     scheduler : str, optional
         Address of a Dask scheduler, e.g. "tcp://host:8786": its workers do the runs (needs the extra `cluster`).
-    journal : Path, optional
-        Where finished runs are noted as they come; a sweep that finds its own notes there goes on from them.
+    journal : Notes, optional
+        Told of finished tasks as they come; a sweep that finds its own notes there goes on from them.
     advance : callable
         Told how many runs have been finished.
 
@@ -117,19 +123,17 @@ def sweep(
         raise ValueError("a sweep needs at least one trace, beta, batch size, learning rate, learner and seed")
     digests = {trace.name: _digest(trace) for trace in known}
     keys = [_key(digests[trace.name], seed, chunk) for trace, seed, chunk in tasks]
-    noted = _read_journal(journal) if journal else {}
+    noted = journal.read() if journal else {}
     done = {
         key: noted[key] for key, (_, _, chunk) in zip(keys, tasks, strict=True) if len(noted.get(key, ())) == len(chunk)
     }
     missing = {key: task for key, task in zip(keys, tasks, strict=True) if key not in done}
     advance(sum(len(task[2]) for key, task in zip(keys, tasks, strict=True) if key in done))
-    with contextlib.ExitStack() as stack:
-        coming = stack.enter_context(_finished(missing, jobs, scheduler))
-        note = stack.enter_context(_notes(journal)) if journal else None
+    with _finished(missing, jobs, scheduler) as coming:
         for key, found in coming:
             done[key] = found
-            if note:
-                note(key, found)
+            if journal:
+                journal.note(key, found)
             advance(len(found))
     rows = [
         (trace.name, seed, *point, *measured)
@@ -145,21 +149,6 @@ def sweep(
     return table.drop(columns="error")
 
 
-def sweep_to(
-    path: Path, *arguments: Any, scheduler: str | None = None, jobs: int = -1, advance: Callable[[int], None]
-) -> pd.DataFrame:
-    """Run a sweep (its positional arguments) into a CSV, through a journal beside it; errors become rows."""
-    target = writable(path)
-    journal = target.with_name(f".{target.name[:200]}.journal")
-    table = sweep(*arguments, keep_errors=True, jobs=jobs, scheduler=scheduler, journal=journal, advance=advance)
-    if (table["error"] != "").all():
-        journal.unlink(missing_ok=True)
-        raise ValueError(f"every run was refused, the first since {table['error'].iloc[0]}")
-    write_atomically(path, table.to_csv(index=False))
-    journal.unlink(missing_ok=True)
-    return table
-
-
 def summarise(runs: pd.DataFrame, by: list[str], columns: list[str]) -> pd.DataFrame:
     """Mean and standard deviation over seeds of some columns: `cost` becomes `cost_mean` and `cost_std`."""
     table = runs.groupby(by, sort=False)[columns].agg(["mean", "std"])
@@ -170,25 +159,6 @@ def summarise(runs: pd.DataFrame, by: list[str], columns: list[str]) -> pd.DataF
 def _listed(values: Iterable[Any]) -> Sequence[Any]:
     """The values as a sequence; no more than a sweep can use are ever held."""
     return values if isinstance(values, Sequence) else list(itertools.islice(values, MOST_RUNS + 1))
-
-
-def numbers(text: str, where: str, kind: type = float) -> list[Any]:
-    """Read `1,2,8` or `0:100` (a range without its end) or both, as the command line gives them."""
-    parts: list[Sequence[Any]] = []
-    for part in text.split(","):
-        try:
-            start, colon, stop = part.partition(":")
-            parts.append(range(int(start), max(int(start), int(stop))) if colon else [kind(part)])
-        except ValueError:
-            example = "0.3,0.5" if kind is float else "1,2,8 or 0:100"
-            got = f"{checks.shown(part)} in {checks.shown(text)}"
-            raise ValueError(f"{where} must be a list such as {example}, got {got}") from None
-    if any(part and not 0 <= part[-1] - part[0] < MOST_RUNS for part in parts) or len(parts) > MOST_RUNS:
-        raise ValueError(f"{where} must name {MOST_RUNS:,} values at most, got {checks.shown(text)}")
-    found = list(itertools.islice(itertools.chain.from_iterable(parts), MOST_RUNS + 1))
-    if not found or len(set(found)) < len(found):
-        raise ValueError(f"{where} must name at least one value, and none twice, got {checks.shown(text)}")
-    return found
 
 
 @contextlib.contextmanager
@@ -257,48 +227,3 @@ def _code() -> str:
     sources = {path.name: sha256(path) for path in sorted(Path(__file__).parent.glob("*.py"))}
     versions = [importlib.metadata.version(package) for package in ("numpy", "numba")]
     return repr((sources, versions, platform.python_version()))
-
-
-def _read_journal(journal: Path) -> dict[str, list[Any]]:
-    """What earlier runs noted; a line that was cut short or damaged does not count."""
-    found: dict[str, list[Any]] = {}
-    if not os.path.lexists(journal):
-        return found
-    with _opened(journal, "rb") as file:
-        lines = file.read().decode(errors="replace").splitlines()
-    for line in lines:
-        with contextlib.suppress(ValueError, TypeError, RecursionError):
-            key, rows = json.loads(line)
-            if isinstance(key, str) and all(_is_row(row) for row in rows):
-                found[key] = rows
-    return found
-
-
-def _is_row(row: Any) -> bool:
-    if not isinstance(row, list) or len(row) != len(MEASURED) + 1:
-        return False
-    return all(type(value) in (int, float) for value in row[:-1]) and isinstance(row[-1], str)
-
-
-@contextlib.contextmanager
-def _notes(journal: Path) -> Iterator[Callable[[str, list[Any]], None]]:
-    """Append to the journal, each task by one write: what is in it already is never touched."""
-    with _opened(journal, "ab") as file:
-        file.write(b"\n")  # a line that was cut short ends here
-
-        def note(key: str, rows: list[Any]) -> None:
-            try:
-                file.write(json.dumps([key, rows]).encode() + b"\n")
-            except OSError as error:
-                raise ValueError(f"{journal} cannot be written: {error.strerror}") from None
-
-        yield note
-
-
-def _opened(journal: Path, mode: str) -> FileIO:
-    """A journal without a buffer; a link in its place, which somebody else may have put there, is refused."""
-    try:
-        return FileIO(journal, mode, opener=lambda path, flags: os.open(path, flags | os.O_NOFOLLOW, 0o644))
-    except OSError as error:
-        hint = ": it is a link; remove it" if error.errno == errno.ELOOP else f": {error.strerror}"
-        raise ValueError(f"the sweep's journal {journal} cannot be used{hint}") from None

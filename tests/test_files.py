@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from hi_lib import files
+from hi_lib.commands.outputs import checked_output
+from hi_lib.press import places
 
 
 def test_only_files_are_written_to(tmp_path):
@@ -34,7 +36,7 @@ def test_a_circle_of_links_is_no_place_to_write(tmp_path):
     (tmp_path / "b").symlink_to(tmp_path / "a")
     with pytest.raises(ValueError, match="cannot be written: its links lead in a circle"):
         files.write_atomically(tmp_path / "a", "text")
-    assert files.output("--html", tmp_path / "a") == tmp_path / "a"
+    assert checked_output("--html", tmp_path / "a") == tmp_path / "a"
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path):
@@ -57,10 +59,10 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
 @pytest.mark.parametrize("name", ["data/registry.txt", "data/traces/new.csv", "notebooks", "hi_lib/checks.py"])
 def test_what_belongs_to_the_project_is_no_output(name, tmp_path):
     with pytest.raises(ValueError, match="belongs to the project"):
-        files.output("--out", files.ROOT / name)
+        checked_output("--out", files.ROOT / name)
     (tmp_path / "link").symlink_to(files.ROOT / name)
     with pytest.raises(ValueError, match="belongs to the project"):
-        files.output("--out", tmp_path / "link")
+        checked_output("--out", tmp_path / "link")
 
 
 def test_an_output_is_none_of_the_inputs_by_any_name(tmp_path):
@@ -70,8 +72,8 @@ def test_an_output_is_none_of_the_inputs_by_any_name(tmp_path):
     os.link(given, tmp_path / "hard")
     for name in ("given.csv", "soft", "hard", "../" + tmp_path.name + "/given.csv"):
         with pytest.raises(ValueError, match="would replace"):
-            files.output("--out", tmp_path / name, [tmp_path / "other", given])
-    assert files.output("--out", tmp_path / "new", [given, tmp_path / "other"])
+            checked_output("--out", tmp_path / name, [tmp_path / "other", given])
+    assert checked_output("--out", tmp_path / "new", [given, tmp_path / "other"])
 
 
 @pytest.mark.parametrize("other_file_system", [False, True])
@@ -91,8 +93,8 @@ def test_folders_and_files_move_across_file_systems(other_file_system, tmp_path,
     (tmp_path / "here/new").mkdir()
     (tmp_path / "here/new/x").write_text("content")
     (tmp_path / "here/file").write_text("more")
-    files.move(tmp_path / "here/new", tmp_path / "there/old")
-    files.move(tmp_path / "here/file", tmp_path / "there/file")
+    places.move(tmp_path / "here/new", tmp_path / "there/old")
+    places.move(tmp_path / "here/file", tmp_path / "there/file")
     assert not list((tmp_path / "here").iterdir())
     assert sorted(path.name for path in (tmp_path / "there").iterdir()) == ["file", "old"]
     assert [path.read_text() for path in (tmp_path / "there/old").iterdir()] == ["content"]

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import hi_lib as hi
 from hi_lib import files, traces
+from hi_lib.makers import registering
 
 
 @pytest.mark.parametrize(
@@ -154,8 +155,8 @@ def test_registering_replaces_one_line(tmp_path, monkeypatch):
     copy.write_text(traces.REGISTRY.read_text())
     monkeypatch.setattr(traces, "REGISTRY", copy)
     before = traces.registry()
-    traces.register("models/resnet8_cifar.onnx", "0" * 64, "nowhere")
-    traces.register("traces/mine.csv", "1" * 64, "me")
+    registering.register("models/resnet8_cifar.onnx", "0" * 64, "nowhere")
+    registering.register("traces/mine.csv", "1" * 64, "me")
     after = traces.registry()
     assert after.pop("traces/mine.csv") == ("1" * 64, "me")
     assert after.pop("models/resnet8_cifar.onnx").sha256 == "0" * 64
@@ -171,7 +172,7 @@ def test_registering_a_file_says_whether_it_is_the_known_one(tmp_path, monkeypat
     said = []
     for content in ("a", "a", "bb"):
         path.write_text(content)
-        said.append(traces.register_file(path, "me"))
+        said.append(registering.register_file(path, "me"))
     assert said == [False, True, False]
     assert traces.registry() == {"traces/one.csv": (files.sha256(path), "me")}
 

@@ -14,8 +14,10 @@ from typing import Annotated, Any
 import typer
 from rich.table import Column, Table
 
-from hi_lib import checks, files, traces
+from hi_lib import checks, traces
 from hi_lib.commands.line import Profile, complain, console, one_line_errors, path_option, say
+from hi_lib.commands.outputs import checked_output
+from hi_lib.press import plain_yaml
 
 app = typer.Typer()
 
@@ -48,7 +50,7 @@ def run(
     """Run one notebook, with your own values if any, and show its claims; the book and its results stay as they are."""
     from hi_lib.press import claims, notebooks, places
 
-    folder = files.output("--output", output) if output else places.BUILD / "runs" / notebook
+    folder = checked_output("--output", output) if output else places.BUILD / "runs" / notebook
     values = [_assignment(text) for text in parameter or []]
     names = [name for name, _ in values]
     if twice := [name for name in names if names.count(name) > 1]:
@@ -137,7 +139,7 @@ def _assignment(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
         raise ValueError(f"--parameter must look like name=value, got {checks.shown(text)}")
-    return name, checks.yaml_value(f"--parameter {name}", value)
+    return name, plain_yaml.yaml_value(f"--parameter {name}", value)
 
 
 def _claim_table(found: list[Any]) -> Table:

@@ -11,6 +11,7 @@ import typer
 
 from hi_lib import checks, files, traces
 from hi_lib.commands.line import one_line_errors, path_option, progress_bar, say
+from hi_lib.makers import registering
 
 traces_app = typer.Typer(no_args_is_help=True, help="The traces: list, make again, verify.")
 timing_app = typer.Typer(no_args_is_help=True, help="How long models take on this machine.")
@@ -57,7 +58,7 @@ def make(
     for each in dict.fromkeys(itertools.chain.from_iterable(shipped if each == "all" else [each] for each in name)):
         for path in _make_one(each, images, download, epochs, threads, bfloat16):
             for file in filter(Path.is_file, (path.with_suffix(".json"), path)):
-                same = traces.register_file(file, f"hi traces make {each}")
+                same = registering.register_file(file, f"hi traces make {each}")
             say(f"{path}: {'as registered' if same else 'new content, registered'}")
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from hi_lib import checks, files, traces
 from hi_lib.commands.line import complain, one_line_errors, path_argument, path_option, progress_bar, say
+from hi_lib.commands.outputs import checked_output
 from hi_lib.paper import IMAGENETTE
 
 app = typer.Typer()
@@ -42,7 +45,7 @@ def evaluate(
         if value is not None and measured:
             raise ValueError(f"--{flag} must be left out where {measured} gives the measured times")
     if as_html:
-        files.output("--html", as_html, inputs=filter(None, (csv, device_times, server_times)))
+        checked_output("--html", as_html, inputs=filter(None, (csv, device_times, server_times)))
     paper = IMAGENETTE.timing
     given = TimingModel(
         paper.tau_ed if tau_ed is None else tau_ed, paper.tau_es if tau_es is None else tau_es, tau_tx, tau_nw
@@ -72,23 +75,22 @@ def sweep(
     scheduler: Annotated[str | None, typer.Option(help="tcp://host:port of a Dask scheduler to use instead.")] = None,
 ) -> None:
     """A grid of runs, on all cores or on a cluster, into one table: a row for each combination."""
-    from hi_lib import sweeps
+    from hi_lib.commands.journal import sweep_to
 
-    files.output(
-        "--out", out, inputs=[place for name in trace for place in (Path(name), traces.file_of(name)) if place]
-    )
+    read = [place for name in trace for place in (Path(name), traces.file_of(name)) if place]
+    checked_output("--out", out, inputs=read)
     own = [traces.Trace.from_csv(name) if name.lower().endswith(".csv") else traces.load_trace(name) for name in trace]
     rates = [_number_or_name(part) for part in learning_rate.split(",")]
     grid = (
         own,
-        sweeps.numbers(beta, "--beta"),
-        sweeps.numbers(batch_size, "--batch-size", int),
+        _numbers(beta, "--beta"),
+        _numbers(batch_size, "--batch-size", int),
         rates,
-        sweeps.numbers(seeds, "--seeds", int),
+        _numbers(seeds, "--seeds", int),
         learner.split(","),
     )
     with progress_bar("runs", math.prod(map(len, grid))) as advance:
-        table = sweeps.sweep_to(out, *grid, scheduler=scheduler, jobs=jobs, advance=advance)
+        table = sweep_to(out, *grid, scheduler=scheduler, jobs=jobs, advance=advance)
     refused = int((table["error"] != "").sum())
     say(f"{out}: {len(table)} runs" + (f", {refused} refused, see column error" if refused else ""))
 
@@ -98,3 +100,24 @@ def _number_or_name(text: str) -> str | float:
         return float(text)
     except ValueError:
         return text
+
+
+def _numbers(text: str, where: str, kind: type = float) -> list[Any]:
+    """Read `1,2,8` or `0:100` (a range without its end) or both, as the command line gives them."""
+    parts: list[Sequence[Any]] = []
+    for part in text.split(","):
+        try:
+            start, colon, stop = part.partition(":")
+            parts.append(range(int(start), max(int(start), int(stop))) if colon else [kind(part)])
+        except ValueError:
+            example = "0.3,0.5" if kind is float else "1,2,8 or 0:100"
+            got = f"{checks.shown(part)} in {checks.shown(text)}"
+            raise ValueError(f"{where} must be a list such as {example}, got {got}") from None
+    from hi_lib.sweeps import MOST_RUNS
+
+    if any(part and not 0 <= part[-1] - part[0] < MOST_RUNS for part in parts) or len(parts) > MOST_RUNS:
+        raise ValueError(f"{where} must name {MOST_RUNS:,} values at most, got {checks.shown(text)}")
+    found = list(itertools.islice(itertools.chain.from_iterable(parts), MOST_RUNS + 1))
+    if not found or len(set(found)) < len(found):
+        raise ValueError(f"{where} must name at least one value, and none twice, got {checks.shown(text)}")
+    return found

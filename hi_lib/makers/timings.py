@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hi_lib import checks
+from hi_lib.makers.registering import write_data
 from hi_lib.measured import BATCH_SIZES, MACHINE, MEASURED, PAIRS, fit
-from hi_lib.traces import write_data
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -24,9 +24,8 @@ from typing import Any
 
 import yaml
 
-from hi_lib import checks, files
 from hi_lib.files import write_atomically
-from hi_lib.press import claims, places, provenance
+from hi_lib.press import claims, places, plain_yaml, provenance
 from hi_lib.press.notebooks import BuildError, Progress, installed, notebook_names, run_notebooks
 
 _CHANGED = "Built with other parameters than the text describes: the notes under the figures concerned say which."
@@ -71,7 +70,7 @@ def one_page(folder: Path, profile: str = "full", progress: Progress = print) ->
     with _only_one_build(progress):
         run_notebooks(profile, progress)
         progress("rendering the book on one page …")
-        files.move(_render("singlehtml"), folder)
+        places.move(_render("singlehtml"), folder)
     # All links on the page are meant from above the folder that it is written to.
     return (folder / "book" / "intro.html").replace(folder / "index.html")
 
@@ -119,7 +118,7 @@ def _render(builder: str = "html") -> Path:
 
 def _configure(target: Path, changed: bool) -> None:
     """Jupyter Book's configuration; on every page a banner, where a notebook ran with other parameters than its own."""
-    config = checks.yaml_file(places.ROOT / "_config.yml")
+    config = plain_yaml.yaml_file(places.ROOT / "_config.yml")
     if changed:
         config["sphinx"]["config"]["html_theme_options"]["announcement"] = _CHANGED
     target.write_text(yaml.safe_dump(config, allow_unicode=True, sort_keys=False), encoding="utf-8")
@@ -154,8 +153,8 @@ def _publish(rendered: Path) -> None:
     places.REPORT.unlink(missing_ok=True)
     old = places.BUILD / "previous"
     if places.HTML.exists():
-        files.move(places.HTML, old)
-    files.move(rendered, places.HTML)
+        places.move(places.HTML, old)
+    places.move(rendered, places.HTML)
     for folder in (old, places.BUILD / "rendering", places.BUILD / "source"):
         shutil.rmtree(folder, ignore_errors=True)
 

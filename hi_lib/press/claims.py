@@ -13,7 +13,7 @@ from typing import Any
 
 from hi_lib import checks
 from hi_lib.files import ROOT
-from hi_lib.press import results
+from hi_lib.press import plain_yaml, results
 
 CLAIMS = ROOT / "book" / "claims.yml"
 VERDICTS = ("holds", "holds in part", "does not hold", "not testable here")
@@ -117,7 +117,7 @@ def load_claims(path: Path = CLAIMS) -> list[Claim]:
     ValueError
         The file is missing or no list of claims, or a claim lacks a field, names an unknown one, or an unknown verdict.
     """
-    entries = checks.yaml_file(path)
+    entries = plain_yaml.yaml_file(path)
     if not isinstance(entries, list):
         raise ValueError(f"{path} must hold a list of claims")
     claims = [_claim(f"{path.name}, entry {number}", entry) for number, entry in enumerate(entries, 1)]

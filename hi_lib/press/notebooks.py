@@ -26,7 +26,7 @@ from typing import Any
 
 from hi_lib import checks, files
 from hi_lib.files import write_atomically
-from hi_lib.press import claims, places, provenance, uses
+from hi_lib.press import claims, places, plain_yaml, provenance, uses
 from hi_lib.traces import DATA, shipped
 
 PROFILES = ("quick", "full")
@@ -52,7 +52,7 @@ def load_parameters(profile: str) -> dict[str, dict[str, Any]]:
         Unknown profile, notebook or parameter; the message names close matches.
     """
     checks.choice("profile", profile, PROFILES)
-    profiles = checks.yaml_file(places.PARAMETERS)
+    profiles = plain_yaml.yaml_file(places.PARAMETERS)
     chosen = profiles.get(profile) if isinstance(profiles, dict) else None
     if not isinstance(chosen, dict):
         raise ValueError(f"{places.PARAMETERS.name} must hold a mapping {profile}: {{notebook: {{parameter: value}}}}")
@@ -184,9 +184,9 @@ def _run_and_keep(name: str, parameters: Mapping[str, Any], stamp: str) -> float
         raise BuildError(f"{name} published no results: it must call results.publish({name!r}, …)")
     _stamp_file(name).unlink(missing_ok=True)
     places.RESULTS.mkdir(exist_ok=True)
-    files.move(found, places.RESULTS / name)
+    places.move(found, places.RESULTS / name)
     places.EXECUTED.mkdir(exist_ok=True)
-    files.move(scratch / f"{name}.ipynb", places.EXECUTED / f"{name}.ipynb")
+    places.move(scratch / f"{name}.ipynb", places.EXECUTED / f"{name}.ipynb")
     shutil.rmtree(scratch)
     seconds = time.perf_counter() - start
     report = {"stamp": stamp, "output": _output_digest(name), "seconds": round(seconds, 1)}
@@ -248,7 +248,7 @@ def _forget_removed(known: Mapping[str, Any]) -> None:
         *(places.BUILD / "stamps").glob("*.json"),
     ]:
         if path.stem not in known:
-            files.remove(path)
+            places.remove(path)
 
 
 def _without_traces_of_the_run(text: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import shutil
 from pathlib import Path
 
@@ -40,3 +42,32 @@ def digest(paths: list[Path], *texts: str) -> str:
     for text in texts:
         total.update(hashlib.sha256(text.encode()).digest())
     return total.hexdigest()
+
+
+def move(source: Path, target: Path) -> None:
+    """Put a file or folder in another's place; that may lie on another file system, where a rename cannot go.
+
+    The new one is there whole or not at all; what was there before is gone by then.
+    """
+    shutil.rmtree(target, ignore_errors=True)
+    try:
+        source.replace(target)
+        return
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        shutil.copytree(source, part) if source.is_dir() else shutil.copy2(source, part)
+        part.replace(target)
+    finally:
+        remove(part)
+    remove(source)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, or neither."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import hi_lib as hi
-from hi_lib import checks, measured, sweeps, traces
+from hi_lib import measured, sweeps, traces
 from hi_lib.commands import main as cli
-from hi_lib.press import claims, notebooks, places, results
+from hi_lib.commands.journal import Journal
+from hi_lib.press import claims, notebooks, places, plain_yaml, results
 
 # A fixture's folder is shared by the examples of one test: each writes its own file anew.
 shared_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -103,7 +104,7 @@ def test_any_file_holds_times_or_is_refused(tmp_path, content):
     ],
 )
 def test_values_are_read_as_json_and_python_read_them(text, value):
-    found = checks.yaml_value("-p x", text)
+    found = plain_yaml.yaml_value("-p x", text)
     assert found == value
     assert type(found) is type(value)
 
@@ -111,7 +112,7 @@ def test_values_are_read_as_json_and_python_read_them(text, value):
 @pytest.mark.parametrize("text", ["&a [1, *a]", "{a: 1, a: 2}", "[&a [1], *a]"])
 def test_aliases_and_repeats_are_refused(text):
     with pytest.raises(ValueError, match=r"alias|twice"):
-        checks.yaml_value("-p x", text)
+        plain_yaml.yaml_value("-p x", text)
 
 
 def test_a_parameter_given_twice_is_refused():
@@ -221,7 +222,7 @@ notes = st.tuples(st.text(max_size=5), st.lists(rows | values, max_size=3)) | st
 def test_a_damaged_journal_is_not_believed(tmp_path, content):
     path = tmp_path / "journal"
     path.write_bytes(content)
-    for found in sweeps._read_journal(path).values():
+    for found in Journal(path).read().values():
         assert all(len(row) == len(sweeps.MEASURED) + 1 for row in found)
 
 

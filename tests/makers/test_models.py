@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from hi_lib import files, traces
 from hi_lib.commands import main as cli
 from hi_lib.commands import making
-from hi_lib.makers import classifiers, images, models
+from hi_lib.makers import classifiers, images, models, registering
 
 SIDE = 8
 
@@ -51,7 +51,7 @@ def sources(tmp_path, monkeypatch):
     monkeypatch.setattr(traces, "DATA", tmp_path / "data")
     monkeypatch.setattr(traces, "TRACES", tmp_path / "data" / "traces")
     for name in ("images.zip", "model.bin"):
-        traces.register(name, files.sha256(folder / name), "GitHub someone/something")
+        registering.register(name, files.sha256(folder / name), "GitHub someone/something")
     monkeypatch.setenv("HI_DATA", str(folder))
     maker = models.Maker("images.zip", "model.bin", {"dark": 0, "bright": 1}, load, SIDE, "numpy")
     monkeypatch.setitem(models.MAKERS, "tiny", maker)
@@ -64,7 +64,7 @@ def again(folder, name, data):
     """Add a picture to the archive, and register the archive as it is now."""
     with zipfile.ZipFile(folder / "images.zip", "a") as archive:
         archive.writestr(name, data)
-    traces.register("images.zip", files.sha256(folder / "images.zip"), "GitHub someone/something")
+    registering.register("images.zip", files.sha256(folder / "images.zip"), "GitHub someone/something")
 
 
 @pytest.mark.usefixtures("sources")

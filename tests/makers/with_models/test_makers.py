@@ -20,7 +20,7 @@ import hi_lib as hi
 from hi_lib import files, traces
 from hi_lib import measured as measured_times
 from hi_lib.commands import main as cli
-from hi_lib.makers import images, models, timings
+from hi_lib.makers import images, models, registering, timings
 from hi_lib.makers.training import Recipe
 
 REAL = os.environ.get("HI_DATA")
@@ -54,7 +54,7 @@ def source(sandbox, name, data):
     path = sandbox / "sources" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
-    traces.register(name, files.sha256(path), "the test")
+    registering.register(name, files.sha256(path), "the test")
 
 
 def archive(names_and_seeds, kind="PNG", side=40):
@@ -98,7 +98,7 @@ def test_the_papers_imagenette_pair_by_way_of_torchvision(sandbox, monkeypatch):
     for part in ("train", "val"):
         tiny_imagenette(root / "imagenette2" / part)
     source(sandbox, models.MAKERS["imagenette-alexnet"].model, random_alexnet())
-    traces.register("imagenette/val.zip", "0" * 64, "torchvision")
+    registering.register("imagenette/val.zip", "0" * 64, "torchvision")
     path = models.make("imagenette-alexnet", download=True)[-1]
     frame = pd.read_csv(path)
     assert frame["label"].tolist() == [0, 217, 701]
@@ -156,7 +156,7 @@ def test_weights_are_fetched_by_torchvisions_address_and_checked(sandbox, monkey
         Path(target).write_bytes(b"weights")
 
     name = models.MAKERS["imagenette-alexnet"].model
-    traces.register(name, "7be5be79", "torchvision")
+    registering.register(name, "7be5be79", "torchvision")
     monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
     with pytest.raises(ValueError, match="damaged or was swapped"):
         models.model_file(name, download=True)

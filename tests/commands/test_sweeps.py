@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 import hi_lib as hi
 from hi_lib import sweeps
 from hi_lib.commands import main as cli
+from hi_lib.commands import own
+from hi_lib.commands.journal import Journal, sweep_to
 
 NAME = "imagenette-mobilenet_v1_0.25_128"
 
@@ -80,7 +82,7 @@ def test_finished_runs_survive_an_interruption(tmp_path, monkeypatch):
 
     arguments = ([SMALL], [0.3, 0.7], [1, 4, 16], ["tuned", 0.1], range(4))
     with pytest.raises(KeyboardInterrupt):
-        sweeps.sweep_to(out, *arguments, jobs=1, advance=stop_in_the_middle)
+        sweep_to(out, *arguments, jobs=1, advance=stop_in_the_middle)
     assert not out.exists()
     (journal,) = tmp_path.iterdir()
     with journal.open("a") as file:
@@ -89,7 +91,7 @@ def test_finished_runs_survive_an_interruption(tmp_path, monkeypatch):
     made = []
     measure = sweeps._measure
     monkeypatch.setattr(sweeps, "_measure", lambda *point: made.append(point) or measure(*point))
-    table = sweeps.sweep_to(out, *arguments, advance=lambda _: None)
+    table = sweep_to(out, *arguments, advance=lambda _: None)
     assert len(made) == 24
     pd.testing.assert_frame_equal(table, whole)
     assert [path.name for path in tmp_path.iterdir()] == ["x.csv"]
@@ -106,22 +108,22 @@ def test_killed_twice_no_finished_run_is_lost(tmp_path):
 import os, signal
 from pathlib import Path
 import hi_lib as hi
-from hi_lib import sweeps
+from hi_lib.commands.journal import sweep_to
 told = []
 def kill(count):
     told.append(count)
     if len(told) == 2:
         os.kill(os.getpid(), signal.SIGKILL)
 small = hi.synthetic_trace(300, seed=1)
-sweeps.sweep_to(Path({str(out)!r}), [small], [0.3, 0.7], [1, 4, 16], ["tuned", 0.1], range(4), jobs=1, advance=kill)
+sweep_to(Path({str(out)!r}), [small], [0.3, 0.7], [1, 4, 16], ["tuned", 0.1], range(4), jobs=1, advance=kill)
 """
     for times in (1, 2):
         done = subprocess.run([sys.executable, "-c", code])
         assert done.returncode == -signal.SIGKILL
         (journal,) = tmp_path.iterdir()
-        assert len(sweeps._read_journal(journal)) == times
+        assert len(Journal(journal).read()) == times
     resumed = []
-    sweeps.sweep_to(out, *ARGUMENTS, advance=resumed.append)
+    sweep_to(out, *ARGUMENTS, advance=resumed.append)
     assert resumed[0] == 2 * 12
     assert out.read_text() == grid(keep_errors=True).to_csv(index=False)
 
@@ -129,7 +131,7 @@ sweeps.sweep_to(Path({str(out)!r}), [small], [0.3, 0.7], [1, 4, 16], ["tuned", 0
 @pytest.mark.parametrize("changed", ["code", "rows", "row"])
 def test_rows_of_other_code_and_rows_that_do_not_fit_are_made_anew(changed, tmp_path, monkeypatch):
     out, journal = tmp_path / "x.csv", tmp_path / "journal"
-    sweeps.sweep(*ARGUMENTS, keep_errors=True, journal=journal)
+    sweeps.sweep(*ARGUMENTS, keep_errors=True, journal=Journal(journal))
     if changed == "code":
         monkeypatch.setattr(sweeps, "_code", lambda: "another version")
     else:
@@ -139,7 +141,7 @@ def test_rows_of_other_code_and_rows_that_do_not_fit_are_made_anew(changed, tmp_
         journal.write_text("\n".join(map(json.dumps, lines)))
     journal.rename(tmp_path / ".x.csv.journal")
     told = []
-    sweeps.sweep_to(out, *ARGUMENTS, advance=told.append)
+    sweep_to(out, *ARGUMENTS, advance=told.append)
     assert told[0] == 0
     assert out.read_text() == grid(keep_errors=True).to_csv(index=False)
 
@@ -149,7 +151,7 @@ def test_a_journal_that_is_a_link_is_not_followed(tmp_path):
     other.write_text("precious")
     (tmp_path / ".x.csv.journal").symlink_to(other)
     with pytest.raises(ValueError, match="it is a link"):
-        sweeps.sweep_to(tmp_path / "x.csv", *ARGUMENTS, advance=lambda _: None)
+        sweep_to(tmp_path / "x.csv", *ARGUMENTS, advance=lambda _: None)
     assert other.read_text() == "precious"
 
 
@@ -172,21 +174,21 @@ def test_absurd_grids_in_python_are_refused_too():
 
 def test_a_journal_of_another_trace_does_not_count(tmp_path):
     journal = tmp_path / "journal"
-    sweeps.sweep([SMALL], [0.5], [1], ["tuned"], [0], journal=journal)
+    sweeps.sweep([SMALL], [0.5], [1], ["tuned"], [0], journal=Journal(journal))
     other = hi.synthetic_trace(300, seed=2)
-    table = sweeps.sweep([other], [0.5], [1], ["tuned"], [0], journal=journal)
+    table = sweeps.sweep([other], [0.5], [1], ["tuned"], [0], journal=Journal(journal))
     assert table["average_cost"][0] == hi.replay(other.shuffled(0), 0.5).average_cost
 
 
 @pytest.mark.parametrize(("text", "found"), [("1,2,8", [1, 2, 8]), ("0:3", [0, 1, 2]), ("0:2,7", [0, 1, 7])])
 def test_numbers_on_the_command_line(text, found):
-    assert sweeps.numbers(text, "--seeds", int) == found
+    assert own._numbers(text, "--seeds", int) == found
 
 
 @pytest.mark.parametrize("text", ["", "a", "1,,2", "1:", "1,2,…,8", "1.5"])
 def test_other_texts_are_refused(text):
     with pytest.raises(ValueError, match="--seeds must be a list such as 1,2,8 or 0:100, got"):
-        sweeps.numbers(text, "--seeds", int)
+        own._numbers(text, "--seeds", int)
 
 
 def test_the_command_writes_the_table(tmp_path):
@@ -274,7 +276,7 @@ def test_a_cluster_gives_the_same_table_though_a_worker_dies(cluster, tmp_path):
             workers[0].kill()
 
     arguments = ([SMALL], [0.3, 0.7], [1, 4, 16], ["tuned", 0.1], range(40))
-    table = sweeps.sweep_to(tmp_path / "x.csv", *arguments, scheduler=address, advance=kill_one)
+    table = sweep_to(tmp_path / "x.csv", *arguments, scheduler=address, advance=kill_one)
     assert workers[0].poll() is not None
     pd.testing.assert_frame_equal(table, sweeps.sweep(*arguments, keep_errors=True))
 
