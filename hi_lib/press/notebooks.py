@@ -154,7 +154,7 @@ def _papermill(name: str, parameters: Mapping[str, Any], output: Path, environme
         try:
             execute(**options)
         except RuntimeError as error:
-            if "before replying" not in str(error):
+            if not any(words in str(error) for words in ("before replying", "didn't respond")):
                 raise
             execute(**options)  # nothing has run yet: somebody took a port that Jupyter had chosen for the kernel
     except papermill.PapermillExecutionError as error:

@@ -139,8 +139,9 @@ def test_a_failing_notebook_leaves_the_last_good_one(project):
         run()
 
 
+@pytest.mark.parametrize("says", ["Kernel died before replying to kernel_info", "Kernel didn't respond in 60 seconds"])
 @pytest.mark.parametrize("times", [1, 2])
-def test_a_kernel_that_never_answered_is_started_once_more(times, project, monkeypatch):
+def test_a_kernel_that_never_answered_is_started_once_more(times, says, project, monkeypatch):
     import papermill
 
     execute, died = papermill.execute_notebook, []
@@ -148,7 +149,7 @@ def test_a_kernel_that_never_answered_is_started_once_more(times, project, monke
     def dies_at_first(*arguments, **options):
         if len(died) < times:
             died.append(True)
-            raise RuntimeError("Kernel died before replying to kernel_info")
+            raise RuntimeError(says)
         return execute(*arguments, **options)
 
     monkeypatch.setattr(papermill, "execute_notebook", dies_at_first)
@@ -156,7 +157,7 @@ def test_a_kernel_that_never_answered_is_started_once_more(times, project, monke
         assert run() == ["sum"]
         assert total(project) == 3
     else:
-        with pytest.raises(notebooks.BuildError, match="sum failed: Kernel died before replying"):
+        with pytest.raises(notebooks.BuildError, match="sum failed: Kernel di"):
             run()
 
 
