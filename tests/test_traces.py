@@ -220,3 +220,11 @@ def test_what_is_no_text_is_said_to_be_none(tmp_path):
     path.write_text("confidence,correct\n0.5,1\n", encoding="utf-16")
     with pytest.raises(ValueError, match=r"no(t)? text in UTF-8"):
         hi.Trace.from_csv(path)
+
+
+def test_a_folder_with_the_name_of_a_trace_is_none(tmp_path, monkeypatch):
+    (tmp_path / "d.csv").mkdir()
+    monkeypatch.setenv("HI_TRACES", str(tmp_path))
+    assert "d" not in hi.list_traces()
+    with pytest.raises(ValueError, match="trace must be one of"):
+        hi.load_trace("d")

@@ -171,3 +171,9 @@ def test_a_user_without_name_and_home_is_given_one(monkeypatch):
         images.source_folder()
     cli.with_a_home()
     assert images.source_folder() == places.ROOT / "_build" / "home" / ".cache" / "batch-hi"
+
+
+def test_a_build_that_cannot_write_is_one_line(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(places, "BUILD", tmp_path / "file" / "_build")  # as a read-only disk would refuse it
+    refused(hi("book"), "file/_build: Not a directory")
