@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
+from hi_lib import sweeps
 from hi_lib.figures.style import (
     PLAIN,
     TIME_COLOURS,
@@ -18,22 +22,33 @@ from hi_lib.figures.style import (
     name_beside,
     plain_ticks,
 )
+from hi_lib.paper import CIFAR10, IMAGENETTE
+from hi_lib.regret import lambda_min
+from hi_lib.traces import Trace
+from hi_lib.typing import Floats
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from hi_lib.timing import TimingModel
+
+# What the rows of the figure show, and their labels.
+QUANTITIES = {
+    "accuracy": "accuracy",
+    "average_cost": "average cost",
+    "regret": "regret",
+    "system_time": "system time\n$t_s$ (ms)",
+    "response_time": "response time\n$t_r$ (ms)",
+}
 
 
-def trade_off(
-    tables: Mapping[str, pd.DataFrame], rows: Mapping[str, str], optima: Mapping[str, Mapping[float, float]]
-) -> Figure:
-    """Each quantity (a row: column → axis label) against M, a column a data set, M* marked for each α.
+def trade_off(tables: Mapping[str, pd.DataFrame], optima: Mapping[str, Mapping[float, float]]) -> Figure:
+    """Each quantity, a row, against M, a column a data set, M* marked for each α.
 
     A table has batch_size and, for each quantity, a column `q`, or `q_mean` and `q_std`. Columns `q_exact` (dashed),
     `q_bound` (dotted) and `q_single` (dash-dotted) are drawn beside it; with the first two the axis is logarithmic.
     """
-    figure, axes = plt.subplots(len(rows), len(tables), figsize=(7.6, 1.75 * len(rows)), sharex="col")
+    figure, axes = plt.subplots(len(QUANTITIES), len(tables), figsize=(7.6, 1.75 * len(QUANTITIES)), sharex="col")
     for column, (title, table) in enumerate(tables.items()):
-        for axis, (quantity, label) in zip(axes[:, column], rows.items(), strict=True):
+        for axis, (quantity, label) in zip(axes[:, column], QUANTITIES.items(), strict=True):
             draw_quantity(axis, table, quantity, dataset_colour(title))
             if {f"{quantity}_exact", f"{quantity}_bound"} & set(table):
                 axis.set_yscale("log")
@@ -71,3 +86,105 @@ def answer(
     for axis in (left, right):
         batch_size_axis(axis, sorted(times["batch_size"]))
     return figure
+
+
+@dataclass(frozen=True)
+class Case:
+    """A trace, the cost β of an offload, and the offload ratio that vanilla HI reaches there."""
+
+    trace: Trace
+    beta: float
+    ratio: float
+
+    @property
+    def timing(self) -> TimingModel:
+        """The paper's times for the data set of the trace."""
+        return (CIFAR10 if str(self.trace.name).startswith("cifar10") else IMAGENETTE).timing
+
+    def optima(self, alphas: Sequence[float]) -> dict[float, int]:
+        """M* of each α, by the paper's formula."""
+        return {alpha: self.timing.optimal_batch_size(self.ratio, alpha).integer for alpha in alphas}
+
+
+def quantities(case: Case, runs: pd.DataFrame) -> pd.DataFrame:
+    """All that the figure shows (times in ms), a row for each learning rate and M of these runs."""
+    measured = ["accuracy", "average_cost", "regret", "regret_bound", "offload_ratio"]
+    table = sweeps.summarise(runs, ["learning_rate", "batch_size"], measured)
+    size, ratio = table["batch_size"], table["offload_ratio_mean"]
+    return table.assign(
+        regret_bound=table["regret_bound_mean"],
+        system_time=case.timing.system_time(size, ratio),
+        system_time_exact=case.timing.system_time(size, ratio, "exact"),
+        response_time=case.timing.response_time(size, ratio),
+        response_time_exact=case.timing.response_time(size, ratio, "worst"),
+    )
+
+
+def at_rate(tables: Mapping[str, pd.DataFrame], rate: str) -> dict[str, pd.DataFrame]:
+    """The rows of one way to set the learning rate."""
+    return {title: table[table["learning_rate"] == rate].reset_index(drop=True) for title, table in tables.items()}
+
+
+def numbers(
+    drawn: Mapping[str, Case],
+    tables: Mapping[str, pd.DataFrame],
+    cases: Sequence[Case],
+    alphas: Sequence[float],
+    shuffles: int,
+) -> dict[str, float]:
+    """What the claims and the text rest on: the drawn cases by title with their tables, and all cases at their M*."""
+    tuned, single = at_rate(tables, "tuned"), at_rate(tables, "vanilla")
+    exact_step, tuned_step = _least_step(tuned, "response_time_exact"), _least_step(tuned, "response_time")
+    return {
+        **_bounds(drawn, tuned),
+        **_steps_at_fixed_ratio(drawn, tuned),
+        "response_time_step_single": _least_step(single, "response_time"),
+        "response_time_step_tuned": tuned_step,
+        "response_time_fall_exact": max(0.0, -exact_step),
+        "response_time_fall_tuned": max(0.0, -tuned_step),
+        **{f"cost_ratio_{rate}_max": cost_ratio(cases, alphas, rate, shuffles) for rate in ("vanilla", "tuned")},
+        "regret_growth_single": max((t["regret_mean"] / t["regret_mean"][0]).max() for t in single.values()),
+    }
+
+
+def cost_ratio(cases: Sequence[Case], alphas: Sequence[float], rate: str, shuffles: int) -> float:
+    """Largest cost(M*) / cost(1) of any case and α, with this learning rate; costs are means over shuffles."""
+    largest = []
+    for case in cases:
+        sizes = sorted({1, *case.optima(alphas).values()})
+        runs = sweeps.sweep([case.trace], [case.beta], sizes, [rate], range(shuffles))
+        costs = runs.groupby("batch_size")["average_cost"].mean()
+        largest.append((costs / costs[1]).max())
+    return max(largest)
+
+
+def _bounds(drawn: Mapping[str, Case], tuned: Mapping[str, pd.DataFrame]) -> dict[str, float]:
+    """The bound at M = 1 against that of vanilla HI, √(n ln(1/λ_min) / 2), and the regret against both."""
+    errors, over_vanilla = [], []
+    for title, case in drawn.items():
+        vanilla = np.sqrt(len(case.trace) * np.log(1 / lambda_min(case.trace)) / 2)
+        errors.append(abs(tuned[title]["regret_bound_mean"][0] / vanilla - 1))
+        over_vanilla.append(tuned[title]["regret_mean"][0] / vanilla)
+    return {
+        "vanilla_bound_error": max(errors),
+        "vanilla_regret_over_bound": max(over_vanilla),
+        "regret_over_bound_max": max((t["regret_mean"] / t["regret_bound_mean"]).max() for t in tuned.values()),
+    }
+
+
+def _steps_at_fixed_ratio(drawn: Mapping[str, Case], tuned: Mapping[str, pd.DataFrame]) -> dict[str, float]:
+    """Changes of the paper's times (ms) from one M to the next, at the offload ratio of M = 1."""
+
+    def steps(time: Callable[..., Floats], table: pd.DataFrame) -> Floats:
+        return np.diff(time(table["batch_size"], table["offload_ratio_mean"][0]))
+
+    pairs = [(case.timing, tuned[title]) for title, case in drawn.items()]
+    return {
+        "system_time_step_max": max(steps(timing.system_time, table).max() for timing, table in pairs),
+        "response_time_step_min": min(steps(timing.response_time, table).min() for timing, table in pairs),
+    }
+
+
+def _least_step(tables: Mapping[str, pd.DataFrame], column: str) -> float:
+    """Least change of a column from one M to the next, in any table."""
+    return min(table[column].diff().min() for table in tables.values())

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
@@ -18,12 +19,10 @@ from hi_lib.figures.style import PLAIN, batch_size_axis, legend_below, name_besi
 from hi_lib.timing import EXACT_MODELS, MODEL_NAMES, TimingModel
 from hi_lib.typing import Floats
 
-if TYPE_CHECKING:
-    from hi_lib.timing import TimingModel
-
-if TYPE_CHECKING:
-    pass
-
+Map = tuple[Floats, Floats, Floats]  # of `papers_choice`
+Axes = tuple[Floats, Floats]  # offload ratios and network times (ms) of a map
+WEIGHTS = [0.3, 0.5, 0.7, 0.9, 0.95]  # the α of the table of errors
+SYMBOLS = {"tau_nw": "τ_nw", "offload_ratio": "ρ", "tau_ed": "τ_ed", "tau_es": "τ_es", "tau_tx": "τ_tx"}
 MODEL_LINES: dict[str, dict[str, Any]] = {
     "paper": {"linestyle": "-"},
     "worst": {"linestyle": (0, (4, 2))},
@@ -111,3 +110,120 @@ def papers_choice(
         least.append(curves.min(axis=0))
         extra.append(curves[paper - 1, np.arange(paper.size)] - least[-1])
     return np.array(excess), np.array(extra), np.array(least)
+
+
+def errors(timing: TimingModel, offload_ratio: float, error: float) -> pd.DataFrame:
+    """Extra exact f (ms, offloads first) of every mistake, a column an α; `error` is a parameter's, relative."""
+    formula = [_formula_cost(timing, offload_ratio, alpha) for alpha in WEIGHTS]
+    rows = {("formula", "the paper's, right parameters"): formula}
+    for parameter, symbol in SYMBOLS.items():
+        for name, factor in {"half": 1 - error, "one and a half": 1 + error}.items():
+            cost = [timing.misestimation_cost(parameter, factor, offload_ratio, alpha, "worst") for alpha in WEIGHTS]
+            rows[symbol, name] = cost
+    for name, step in {"one less": -1, "one more": 1}.items():
+        rows["M*", name] = [_neighbour_cost(timing, offload_ratio, alpha, step) for alpha in WEIGHTS]
+    table = pd.DataFrame(rows, index=[f"α = {alpha:g}" for alpha in WEIGHTS]).T
+    return table.rename_axis(["what is wrong", "how"])
+
+
+def numbers(timing: TimingModel, offload_ratio: float, axes: Axes, maps: Mapping[float, Map]) -> dict[str, Any]:
+    """What the claims and the text rest on; `maps` holds what `papers_choice` finds for each α over the axes."""
+    first = next(iter(maps))
+    paper, exact = (timing.system_time([1, 5], offload_ratio, model) for model in ("paper", "exact"))
+    return {
+        **_at_one(timing, axes[0]),
+        **_never_smaller(timing, axes),
+        "second_difference_min": _least_bend(timing),
+        **_worst_of_maps(maps),
+        **_above_worst(timing, offload_ratio),
+        "first_alpha": first,
+        **_choice_here(timing, offload_ratio, first),
+        "overcharge": (1 - offload_ratio) * timing.tau_nw,
+        "paper_vanilla": paper[0],
+        "paper_gain": paper[0] - paper[1],
+        "exact_gain": exact[0] - exact[1],
+    }
+
+
+def worthwhile(timing: TimingModel, offload_ratio: float, alpha: float) -> dict[str, float]:
+    """Network time (ms) from which batches of two beat single samples, by each exact model."""
+    slopes = {"worst": (1 / offload_ratio - 1 / 2) * timing.tau_ed, "average": timing.tau_ed / (2 * offload_ratio)}
+    service = timing.tau_es + timing.tau_tx
+    return {model: 2 * (1 - alpha) / alpha * (slope + service) for model, slope in slopes.items()}
+
+
+def _formula_cost(timing: TimingModel, offload_ratio: float, alpha: float) -> float:
+    """Extra exact f (ms) of the paper's M*."""
+    paper, exact = (timing.optimal_batch_size(offload_ratio, alpha, model) for model in ("paper", "worst"))
+    return float(timing.objective(paper.integer, offload_ratio, alpha, "worst")) - exact.objective
+
+
+def _neighbour_cost(timing: TimingModel, offload_ratio: float, alpha: float, step: int) -> float:
+    """Extra exact f (ms) of M* + step; nan where that is no batch."""
+    best = timing.optimal_batch_size(offload_ratio, alpha, "worst")
+    size = best.integer + step
+    return float(timing.objective(size, offload_ratio, alpha, "worst")) - best.objective if size else np.nan
+
+
+def _at_one(timing: TimingModel, ratios: Floats) -> dict[str, float]:
+    """How far the exact times at M = 1 are from one sample's (relative), and the overcharge from (1 − ρ) τ_nw (ms)."""
+    vanilla = timing.tau_ed + ratios * (timing.tau_es + timing.tau_tx + timing.tau_nw)
+    system = timing.system_time(1, ratios, "exact")
+    times = np.array([system, *(timing.response_time(1, ratios, model) for model in EXACT_MODELS)])
+    charged = timing.system_time(1, ratios) - system
+    return {
+        "vanilla_error": float(np.abs(times / vanilla - 1).max()),
+        "overcharge_error": float(np.abs(charged - (1 - ratios) * timing.tau_nw).max()),
+    }
+
+
+def _never_smaller(timing: TimingModel, axes: Axes) -> dict[str, int]:
+    """How many points of how many have a paper's M* below the exact one."""
+    found = np.array([papers_choice(timing, *axes, alpha)[0] for alpha in WEIGHTS])
+    return {"smaller_than_exact": int((found < 1).sum()), "points": found.size}
+
+
+def _least_bend(timing: TimingModel) -> float:
+    """Least second difference of the exact f over M (ms): it is convex where that is positive."""
+    sizes = np.arange(1, 201)
+    cases = [(ratio, alpha, model) for ratio in (0.05, 0.4, 1) for alpha in WEIGHTS for model in EXACT_MODELS]
+    return float(min(np.diff(timing.objective(sizes, *case), 2).min() for case in cases))
+
+
+def _worst_of_maps(maps: Mapping[float, Map]) -> dict[str, float]:
+    """How far the paper's M* is off, at most: a factor, in ms and in per cent of f; how often for the first α."""
+    first = next(iter(maps.values()))
+    return {
+        "excess_max": float(max(excess.max() for excess, _, _ in maps.values())),
+        "excess_share": float(np.mean(first[0] > 1)),
+        "extra_max": float(max(extra.max() for _, extra, _ in maps.values())),
+        "extra_max_relative": 100 * max(float((extra / least).max()) for _, extra, least in maps.values()),
+    }
+
+
+def _above_worst(timing: TimingModel, offload_ratio: float) -> dict[str, float]:
+    """A slow network (ms), where the exact M* with offloads anywhere is larger than the paper's."""
+    slower = replace(timing, tau_nw=50.0)
+    paper, average = (slower.optimal_batch_size(offload_ratio, 0.9, model).integer for model in ("paper", "average"))
+    return {"above_network": slower.tau_nw, "above_paper": paper, "above_average": average}
+
+
+def _choice_here(timing: TimingModel, offload_ratio: float, alpha: float) -> dict[str, Any]:
+    """The paper's M*, the exact one and what lies between (ms), and the network time from which batches pay (ms)."""
+    paper, exact = (timing.optimal_batch_size(offload_ratio, alpha, model) for model in ("paper", "worst"))
+    limits = worthwhile(timing, offload_ratio, alpha)
+    return {
+        "paper_size": paper.integer,
+        "exact_size": exact.integer,
+        **{f"worthwhile_{model}": limit for model, limit in limits.items()},
+        "worthwhile_holds": all(_turns(timing, offload_ratio, alpha, model) for model in limits),
+        "extra_here": _formula_cost(timing, offload_ratio, alpha),
+        "best_here": exact.objective,
+    }
+
+
+def _turns(timing: TimingModel, offload_ratio: float, alpha: float, model: str) -> bool:
+    """Whether M* goes from one to two at the network time from which batches pay."""
+    limit = worthwhile(timing, offload_ratio, alpha)[model]
+    around = [replace(timing, tau_nw=factor * limit) for factor in (0.999, 1.001)]
+    return [times.optimal_batch_size(offload_ratio, alpha, model).integer for times in around] == [1, 2]

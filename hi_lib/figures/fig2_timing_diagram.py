@@ -6,20 +6,23 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hi_lib.figures.style import PLAIN, batch_size_axis, dataset_colour
+from hi_lib.paper import CIFAR10, IMAGENETTE
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from hi_lib.simulation import Interval
-
-if TYPE_CHECKING:
-    import pandas as pd
+    from hi_lib.learners import Run
+    from hi_lib.simulation import Interval, Log
 
 LANE_COLOURS = {"device": "#009E73", "uplink": "#E69F00", "network": "#BBBBBB", "server": "#56B4E9"}
+
+
+# A related testbed write-up: transmissions for so many images, by batch size, and its offload ratio.
+TESTBED, TESTBED_IMAGES, TESTBED_RATIO = {1: 3900, 5: 2000, 15: 667, 45: 225}, 10_000, 0.39
 
 
 def timing_diagram(
@@ -64,3 +67,67 @@ def transmissions_per_sample(batch_sizes: Sequence[int], curves: Mapping[str, An
     axis.yaxis.set_major_formatter(PLAIN)
     axis.legend()
     return figure
+
+
+def measured(runs: Mapping[int, Run], label: str) -> pd.DataFrame:
+    """Transmissions a sample and offload ratio of these runs, a row for each batch size."""
+    return pd.DataFrame(
+        {
+            "batch_size": list(runs),
+            "transmissions": [run.transmissions / run.cost.size for run in runs.values()],
+            "offload_ratio": [run.offload_ratio for run in runs.values()],
+            "label": label,
+        }
+    )
+
+
+def expected(batch_sizes: Sequence[int], ratio: float) -> dict[str, Any]:
+    """Transmissions a sample at an offload ratio, for each batch size: three ways to count them."""
+    sizes = np.array(batch_sizes)
+    return {
+        "the paper's count, 1/M": 1 / sizes,
+        "independent offloads": _sending(sizes, ratio) / sizes,
+        "vanilla HI, ρ": np.full(sizes.size, ratio),
+    }
+
+
+def testbed() -> pd.DataFrame:
+    """The testbed's transmissions, those of independent offloads, and the number of batches."""
+    table = pd.DataFrame(TESTBED.items(), columns=["batch size", "testbed"])
+    whole, rest = divmod(TESTBED_IMAGES, table["batch size"])  # the last batch may be shorter
+    sent = whole * _sending(table["batch size"], TESTBED_RATIO) + _sending(rest, TESTBED_RATIO)
+    return table.assign(**{"independent offloads": sent.round().astype(int), "batches": whole + (rest > 0)})
+
+
+def numbers(
+    batched: Log, vanilla: Log, offloaded: Sequence[int], table: pd.DataFrame, samples: int
+) -> dict[str, float]:
+    """What the claims and the text rest on.
+
+    `offloaded` numbers the samples of the diagram from one; `table` is `measured` over so many `samples`.
+    """
+    first, last = offloaded[0] - 1, offloaded[-1] - 1
+    a_sample, size = table["transmissions"], table["batch_size"]
+    return {
+        **_transmission_times(),
+        "transmissions_per_batch_max": (a_sample * (samples / np.ceil(samples / size))).max(),
+        "transmissions_vs_vanilla_max": (a_sample / table["offload_ratio"])[size > 1].max(),
+        "second_batched": batched.response_time[first],
+        "second_vanilla": vanilla.response_time[first],
+        "fifth_batched": batched.response_time[last],
+        "fifth_vanilla": vanilla.response_time[last],
+    }
+
+
+def _transmission_times() -> dict[str, float]:
+    """Time to send one image (ms), and how far the paper's rounded one is from it."""
+    values = {}
+    for name, setting in (("imagenette", IMAGENETTE), ("cifar10", CIFAR10)):
+        values[f"tau_tx_{name}"] = setting.transmission_time()
+        values[f"tau_tx_{name}_error"] = abs(setting.transmission_time() - setting.timing.tau_tx)
+    return values
+
+
+def _sending(size: Any, ratio: float) -> Any:
+    """Chance that a batch of independent offloads sends anything."""
+    return 1 - (1 - ratio) ** size

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks
 from hi_lib.figures.style import legend_below, logarithmic, name_beside, plain_ticks
-from hi_lib.response import ResponseLaw
+from hi_lib.simulation import simulate
+from hi_lib.timing import EXACT_MODELS, DeadlineError, OptimalBatch
+from hi_lib.typing import Floats
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from hi_lib.response import ResponseLaw
+    from hi_lib.timing import TimingModel
+
+Answer = tuple[float, float, "OptimalBatch | DeadlineError"]  # of a miss probability and a deadline (ms)
+SIZES = range(1, 41)  # M of the front and of the exhaustive search
 
 
 def response_laws(laws: Mapping[int, ResponseLaw], found: Mapping[int, Any], tails: Sequence[float]) -> Figure:
@@ -88,3 +94,177 @@ def pareto_front(cost: ArrayLike, other: ArrayLike) -> NDArray[np.bool_]:
     no_worse = (a[:, None] <= a) & (b[:, None] <= b)
     better = no_worse & ((a[:, None] < a) | (b[:, None] < b))
     return np.logical_not(better.any(axis=0))
+
+
+@dataclass(frozen=True)
+class Case:
+    """Whose answers are asked for: times and ρ; and how many samples to simulate, from which seed."""
+
+    timing: TimingModel
+    offload_ratio: float
+    samples: int
+    seed: int
+
+    def law(self, batch_size: int, network_times: Floats | None = None) -> ResponseLaw:
+        """Exact law of the response time, offloads anywhere."""
+        return self.timing.response_law(batch_size, self.offload_ratio, network_times=network_times)
+
+    def best(self, deadline: float, miss: float = 0.05, network_times: Floats | None = None) -> OptimalBatch:
+        """The largest batch that keeps a deadline (ms) for all but a share of the answers, and its t_s (ms)."""
+        return self.timing.optimal_batch_size(
+            self.offload_ratio, deadline=deadline, miss_probability=miss, network_times=network_times
+        )
+
+    def one_of_each_batch(self, batch_size: int, network_times: Floats | None = None) -> Floats:
+        """Simulated response times (ms) of one sample at random of every batch: independent of each other."""
+        rng, n = np.random.default_rng([self.seed, batch_size]), self.samples // batch_size * batch_size
+        network = None if network_times is None else rng.choice(network_times, n)
+        log = simulate(self.timing, rng.random(n) < self.offload_ratio, batch_size, network_times=network)
+        rows = log.response_time.reshape(-1, batch_size)
+        # The clock adds up rounding errors.
+        return rows[np.arange(len(rows)), rng.integers(batch_size, size=len(rows))].round(6)
+
+
+def answers(case: Case, misses: Sequence[float], deadlines: ArrayLike) -> list[Answer]:
+    """The best batch for each miss probability and deadline (ms), or why there is none."""
+    found: list[Answer] = []
+    for miss in misses:
+        for deadline in np.asarray(deadlines).tolist():
+            try:
+                found.append((miss, deadline, case.best(deadline, miss)))
+            except DeadlineError as error:
+                found.append((miss, deadline, error))
+    return found
+
+
+def best_batches(found: Sequence[Answer]) -> pd.DataFrame:
+    """Largest M in time and its system time (ms), a row for each deadline (ms) that can be kept."""
+    rows = [
+        (miss, deadline, answer.integer, answer.objective)
+        for miss, deadline, answer in found
+        if isinstance(answer, OptimalBatch)
+    ]
+    return pd.DataFrame(rows, columns=["miss_probability", "deadline", "batch_size", "system_time"])
+
+
+def some_deadlines(best: pd.DataFrame) -> pd.DataFrame:
+    """Largest M and system time (ms) for a few deadlines, at most one answer in twenty late; – where there is none."""
+    kept = best[best["miss_probability"] == 0.05].set_index("deadline")
+    rows, shown = [], ("batch_size", "system_time")
+    for deadline in (40, 60, 80, 120, 200):
+        known = deadline in kept.index
+        rows.append((f"{deadline} ms", *(kept.at[deadline, name] if known else "–" for name in shown)))
+    return pd.DataFrame(rows, columns=["deadline", "largest M", "t_s (ms)"])
+
+
+def front(case: Case, statistics: Sequence[str]) -> pd.DataFrame:
+    """System time against mean and quantiles of the response time (ms), and which M no other one beats."""
+    laws = [case.law(size) for size in SIZES]
+    table = pd.DataFrame(
+        {
+            "batch_size": SIZES,
+            "system_time": case.timing.system_time(SIZES, case.offload_ratio, "exact"),
+            "mean": [law.mean() for law in laws],
+            "p95": [law.quantile(0.95) for law in laws],
+            "p99": [law.quantile(0.99) for law in laws],
+        }
+    )
+    return table.assign(**{f"{name}_front": pareto_front(table["system_time"], table[name]) for name in statistics})
+
+
+def varying_network(case: Case, network_times: Floats) -> pd.DataFrame:
+    """Late answers (per cent) by the law and simulated, with the network's mean time and with these times (ms)."""
+    rows = []
+    for deadline in (60, 80, 120):
+        for name, network in {"constant": None, "varies": network_times}.items():
+            size = int(case.best(deadline, network_times=network).integer)
+            promised = float(case.law(size, network).exceedance(deadline))
+            late = case.one_of_each_batch(size, network) > deadline + 1e-6
+            off = (late.mean() - promised) / np.sqrt(promised * (1 - promised) / late.size)
+            rows.append((f"{deadline} ms", name, size, 100 * promised, 100 * late.mean(), off))
+    columns = ["deadline", "network", "largest M", "late by the law (%)", "simulated (%)", "off by s.e."]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def numbers(
+    case: Case, simulated: Mapping[int, Floats], asked: Sequence[Answer], kept: pd.DataFrame, network_times: Floats
+) -> dict[str, Any]:
+    """What the claims and the text rest on.
+
+    `simulated` holds `one_of_each_batch` by M, `asked` the `answers`, `kept` the table of `varying_network`.
+    """
+    nearest = case.law(1).quantile(0.95)
+    return {
+        "law_distance_max": max(law_distance(sample, case.law(size)) for size, sample in simulated.items()),
+        "order_violation": _order_violation(case),
+        **_searches(case.timing),
+        "refused_rightly": _refused_rightly(case, asked),
+        "late_deviation": kept["off by s.e."].abs().max(),
+        "vanilla_time": float(case.timing.system_time(1, case.offload_ratio, "exact")),
+        "nearest": nearest,
+        "nearest_varies": case.law(1, network_times).quantile(0.95),
+        **_examples(case, nearest),
+    }
+
+
+def law_distance(times: Floats, law: ResponseLaw) -> float:
+    """√n times the largest distance between the distribution of n independent response times (ms) and the law."""
+    sample = np.sort(times)
+    values = np.unique(sample)
+    below = np.searchsorted(sample, values, side="right") / sample.size
+    just_before = np.concatenate([[0.0], below[:-1]])
+    gaps = [below - law.cdf(values + 1e-6), just_before - law.cdf(values - 1e-6)]
+    return float(np.sqrt(sample.size) * np.abs(gaps).max())
+
+
+def _order_violation(case: Case) -> float:
+    """By how much the chance to be in time grows with M, at most, where it should not."""
+    times = np.linspace(0, 400, 201)
+    return float(np.diff([case.law(size).cdf(times) for size in SIZES], axis=0).max())
+
+
+def _searches(timing: TimingModel) -> dict[str, int]:
+    """How often the search and an exhaustive one disagree, of how many searches."""
+    cases = [
+        (ratio, deadline, miss, of, model)
+        for ratio in (0.05, 0.2, 0.421, 0.8, 1)
+        for deadline in (25, 60, 150)
+        for miss in (0.02, 0.1)
+        for of in ("all", "offloaded")
+        for model in EXACT_MODELS
+    ]
+    return {"search_errors": sum(_misses(timing, *case) for case in cases), "searches": len(cases)}
+
+
+def _misses(timing: TimingModel, ratio: float, deadline: float, miss: float, of: str, model: str) -> bool:
+    late = [float(timing.response_law(size, ratio, model, of).exceedance(deadline)) for size in SIZES]
+    kept = [size for size, share in zip(SIZES, late, strict=True) if share <= miss]
+    try:
+        best = timing.largest_batch_size(ratio, deadline, miss, model, of)
+    except DeadlineError:
+        best = 0
+    return min(best, SIZES[-1]) != max(kept, default=0)
+
+
+def _refused_rightly(case: Case, asked: Sequence[Answer]) -> bool:
+    """Whether those deadlines are refused that batches of one miss, and the nearest one is named."""
+    limits = {miss: case.law(1).quantile(1 - miss) for miss, _, _ in asked}
+    return all(
+        answer.nearest_deadline == limits[miss] if isinstance(answer, DeadlineError) else deadline >= limits[miss]
+        for miss, deadline, answer in asked
+    )
+
+
+def _examples(case: Case, nearest: float) -> dict[str, float]:
+    """Batches at twice the nearest deadline (ms), late answers (per cent) of the paper's M*, and the tail at M = 8."""
+    twice = case.best(2 * nearest)
+    paper = int(case.timing.optimal_batch_size(case.offload_ratio, 0.5).integer)
+    return {
+        "size_twice": twice.integer,
+        "time_twice": twice.objective,
+        "paper_size": paper,
+        "paper_deadline": 1.5 * nearest,
+        "paper_late": 100 * float(case.law(paper).exceedance(1.5 * nearest)),
+        "mean_eight": case.law(8).mean(),
+        "tail_eight": case.law(8).quantile(0.99),
+    }

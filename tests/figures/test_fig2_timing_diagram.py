@@ -1,0 +1,38 @@
+"""What Fig. 2's page counts, on batches small enough to work out by hand."""
+
+import pytest
+
+import hi_lib as hi
+from hi_lib import simulation
+from hi_lib.figures import fig2_timing_diagram as page
+
+ROUND = hi.TimingModel(tau_ed=1, tau_es=2, tau_tx=3, tau_nw=10)
+
+
+def test_expected_transmissions_by_hand():
+    paper, independent, vanilla = page.expected([1, 2], 0.5).values()
+    assert paper == pytest.approx([1, 0.5])
+    assert independent == pytest.approx([0.5, 0.75 / 2])  # one of two coins is enough
+    assert vanilla == pytest.approx([0.5, 0.5])
+
+
+def test_testbed_counts_the_shorter_last_batch():
+    table = page.testbed().set_index("batch size")
+    assert table["batches"].to_dict() == {1: 10_000, 5: 2000, 15: 667, 45: 223}  # 666 of 15 and 10; 222 of 45 and 10
+    assert table.loc[1, "independent offloads"] == 3900
+    assert table.loc[15, "independent offloads"] == round(666 * (1 - 0.61**15) + 1 - 0.61**10)
+
+
+def test_numbers_by_hand():
+    """Of three samples the first is wrong and unsure; a threshold of ½ sends it alone."""
+    trace = hi.Trace([0.2, 0.8, 0.9], [0, 1, 1])
+    runs = {size: hi.replay(trace, 0.5, size, "fixed", threshold=0.5) for size in (1, 2)}
+    table = page.measured(runs, "x")
+    assert list(table["transmissions"]) == pytest.approx([1 / 3, 1 / 3])
+    batched, vanilla = (simulation.simulate(ROUND, [1, 0, 0], size) for size in (3, 1))
+    found = page.numbers(batched, vanilla, [1], table, samples=3)
+    assert found["second_batched"] == 3 * 1 + 3 + 10 + 2
+    assert found["second_vanilla"] == 1 + 3 + 10 + 2
+    assert found["transmissions_per_batch_max"] == pytest.approx(1 / 2)  # one of two batches sends, one of three
+    assert found["transmissions_vs_vanilla_max"] == pytest.approx(1)
+    assert found["tau_tx_cifar10"] == pytest.approx(8 * 3 * 1024 / 50_000)

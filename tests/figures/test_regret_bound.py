@@ -1,0 +1,53 @@
+"""What the page on the regret bound counts, on one sample and one shape of trace, worked out by hand."""
+
+import math
+
+import pytest
+
+import hi_lib as hi
+from hi_lib.figures import regret_bound as page
+
+# One wrong answer at ½: thresholds up to ½ pay 1, those above pay β = ½, so that a uniform θ pays ¾ and regrets ¼.
+ONE = page.Case(hi.Trace([0.5], [0]), 0.5, [1])
+
+
+def test_slack_by_hand():
+    steps = page.slack(ONE)
+    assert list(steps["learning_rate"]) == ["tuned", "fixed"]
+    assert steps["regret"].tolist() == pytest.approx([0.25, 0.25])
+    assert steps["bound"].tolist() == pytest.approx([math.sqrt(math.log(2) / 2)] * 2)
+    assert steps[["shortest cell", "short batch"]].abs().max(axis=None) < 1e-12  # both cells have length ½
+    eta = math.sqrt(8 * math.log(2))
+    mass = (math.exp(-eta) + math.exp(-eta / 2)) / 2
+    assert steps["other cells"][0] == pytest.approx((math.log(mass) + eta / 2 + math.log(2)) / eta)
+
+
+def test_realised_regret_by_hand():
+    row = page.realised(ONE, draws=400, failure=1.0).iloc[0]
+    assert row["expected"] == pytest.approx(0.25)
+    assert (row["low"], row["high"]) == (0, 0.5)  # one cell or the other
+    assert row["mean"] == pytest.approx(0.25, abs=5 * row["deviation"] / 20)
+    assert row["limit"] == pytest.approx(math.sqrt(math.log(2) / 2))  # at δ = 1 the margin vanishes
+    assert row["share_above"] == 0
+
+
+def test_the_bounds_are_what_calculus_says():
+    pytest.importorskip("sympy")
+    assert page.algebra_holds()
+    rate, least, stated = page.least_bounds()["full feedback"]
+    at = {"n": 8, "M": 4, "L": 1}
+    assert [
+        float(value.subs({symbol: at[str(symbol)] for symbol in value.free_symbols})) for value in (rate, least)
+    ] == [
+        0.5,  # √(8 L / (n M))
+        4.0,  # √(n M L / 2)
+    ]
+    assert str(stated) == "sqrt(2)*sqrt(L)*sqrt(M)*sqrt(n)/2"
+    assert page.bounds_in_markdown().count("\n") == 4
+
+
+def test_the_counterexample_regrets_more_than_the_papers_bound():
+    """Nearly all thresholds accept at first and pay 1, the few above 0.999 offload and pay ½: 500 less in the end."""
+    found = page.counterexample()
+    assert found["counterexample_bound"] == pytest.approx(math.sqrt(1000 * math.log(1 / 0.9985) / 2))
+    assert found["counterexample_bound"] < found["counterexample_regret"] < 500
