@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks
 from hi_lib.adaptive import AdaptiveBatchSize
-from hi_lib.figures.style import band, legend_below, logarithmic
-from hi_lib.regret import fixed_sizes, tuned_learning_rate
+from hi_lib.figures.style import band, legend_below, logarithmic, table
+from hi_lib.learners import replay_batches
+from hi_lib.regret import fixed_sizes, tuned_learning_rate, varying_regret_bound
 from hi_lib.simulation import BatchSizes, lognormal_times
 from hi_lib.streaming import HILF
 from hi_lib.timing import TimingModel
+from hi_lib.traces import Trace
 from hi_lib.typing import Floats
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from pandas.io.formats.style import Styler
 
-    from hi_lib.timing import TimingModel
-
+CONTROLLERS: dict[str, dict[str, Any]] = {"adaptive": {}, "adaptive, short memory": {"transmissions": 5}}
+FIXED = "best fixed"
+FIXED_COST = "f of the best fixed M (ms)"
+_PEEKING_SAMPLES = 1000
+_WINDOW = 500  # samples after a change in which a controller is still settling
 POLICY_COLOURS = {
     "vanilla": "#999999",
     "average network": "#CC79A7",
@@ -32,6 +38,48 @@ POLICY_COLOURS = {
     "adaptive": "#0072B2",
     "informed": "#009E73",
 }
+
+
+@dataclass(frozen=True)
+class World:
+    """What the device meets: network times (ms) with these means, which vary by `variation` of their mean."""
+
+    timing: TimingModel
+    offload_ratio: float
+    first_guess: float  # of the offload ratio
+    alpha: float
+    samples: int
+    runs: int
+    variation: float
+    calm: float
+    slow: float
+    slow_share: float
+
+    def __post_init__(self) -> None:
+        checks.share("offload_ratio", self.offload_ratio)  # without offloads there is nothing to show
+
+    def steady(self) -> list[Floats]:
+        """Mean network times of every run, shape (samples,), ms, at twice the calm one throughout."""
+        return [np.full(self.samples, 2 * self.calm)] * self.runs
+
+    def bursts(self, slow: float, length: float) -> list[Floats]:
+        """Mean network times of every run, shape (samples,), ms, with bursts of slow network of this mean length."""
+        return [bursts(self.samples, self.calm, slow, length, self.slow_share, seed) for seed in range(self.runs)]
+
+
+class Paths(NamedTuple):
+    """Mean network times of one run, shape (samples,), and f of every sample by policy, (runs, samples), all ms."""
+
+    means: Floats
+    objective: dict[str, Floats]
+
+
+class InTime(NamedTuple):
+    """Mean network times of one run, (samples,), ms; by policy late answers, (runs, samples), and system time, ms."""
+
+    means: Floats
+    late: dict[str, NDArray[np.bool_]]
+    system: dict[str, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,18 +290,15 @@ def peeking_regret(samples: int, seed: int, peek: bool) -> float:
     return cost - min(beta * n, n // 2)
 
 
-def price_over_time(means: Mapping[str, Any], prices: Mapping[str, Mapping[str, Any]], every: int) -> Figure:
-    """Network time above, below the accumulated objective minus that of the best fixed size; a column a network.
-
-    `means` maps titles to network times, shape (n,), of one run; `prices` to {policy: (runs, n)} in ms.
-    """
-    figure, axes = plt.subplots(2, len(means), figsize=(7.6, 4.4), sharex=True, height_ratios=[1, 2.2])
-    for column, (title, mean) in enumerate(means.items()):
-        x = np.arange(len(mean))[::every]
-        axes[0, column].plot(x, mean[::every], color="#777777", lw=1)
+def price_over_time(paths: Mapping[str, Paths], every: int) -> Figure:
+    """Network time above, below the accumulated objective minus that of the best fixed size; a column a network."""
+    figure, axes = plt.subplots(2, len(paths), figsize=(7.6, 4.4), sharex=True, height_ratios=[1, 2.2])
+    for column, (title, (means, objective)) in enumerate(paths.items()):
+        x = np.arange(len(means))[::every]
+        axes[0, column].plot(x, means[::every], color="#777777", lw=1)
         axes[0, column].set(title=title, ylim=(0, 220))
-        for policy, paths in prices[title].items():
-            total = np.cumsum(paths, axis=1)[:, ::every] / 1000
+        for policy in ("average network", "adaptive", "informed"):
+            total = np.cumsum(objective[policy] - objective[FIXED], axis=1)[:, ::every] / 1000
             error = total.std(axis=0, ddof=1) / np.sqrt(len(total))
             band(axes[1, column], x, total.mean(axis=0), error, color=POLICY_COLOURS[policy], label=policy)
         axes[1, column].axhline(0, color="#333333", lw=0.9, ls="--")
@@ -282,12 +327,13 @@ def burst_gain(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def deadline_over_time(means: Any, late: Mapping[str, Any], target: float, window: int) -> Figure:
-    """Share of late answers over time, averaged over windows and runs; late maps policies to bool (runs, n)."""
+def deadline_over_time(found: InTime, target: float, window: int) -> Figure:
+    """Share of late answers over time, averaged over windows of samples and over runs."""
     figure, axes = plt.subplots(2, 1, figsize=(6.6, 4.0), sharex=True, height_ratios=[1, 2])
-    axes[0].plot(means, color="#777777", lw=1)
+    axes[0].plot(found.means, color="#777777", lw=1)
     axes[0].set(ylabel="mean τ_nw (ms)", ylim=(0, None))
-    for policy, flags in late.items():
+    for policy in (FIXED, "average network", "adaptive"):
+        flags = found.late[policy]
         share = flags[:, : flags.shape[1] // window * window].reshape(len(flags), -1, window).mean(axis=(0, 2))
         axes[1].plot(
             (np.arange(share.size) + 0.5) * window, 100 * share, "o-", ms=3, color=POLICY_COLOURS[policy], label=policy
@@ -296,3 +342,203 @@ def deadline_over_time(means: Any, late: Mapping[str, Any], target: float, windo
     axes[1].set(xlabel="samples", ylabel="late answers (%)", ylim=(0, None))
     legend_below(figure, 3)
     return figure
+
+
+def one_change(n: int, before: float, after: float) -> Floats:
+    """Mean network times (ms) of n samples, of which the second half meets another network."""
+    return np.where(np.arange(n) < n // 2, before, after)
+
+
+def bounds(trace: Trace, beta: float, sizes: NDArray[np.int64]) -> pd.DataFrame:
+    """Regret of HIL-F and its bound for a controller's batch sizes, for one size like them, and for random sizes."""
+    typical = round(sizes.mean())
+    cases = {
+        f"M = {typical}": fixed_sizes(len(trace), typical),
+        "adaptive": sizes,
+        f"at random, mean {typical}": _random_sizes(len(trace), float(sizes.mean())),
+    }
+    rows = []
+    for name, chosen in cases.items():
+        for rate in ("tuned", "anytime"):
+            run = replay_batches(trace, beta, chosen.tolist(), rate)
+            found = (run.average_cost, run.regret, run.regret_bound)
+            rows.append((name, rate, len(chosen), np.square(chosen).sum(), *found))
+    columns = ["sizes", "learning rate", "batches", "sum of squares", "average cost", "regret", "bound"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _random_sizes(n: int, mean: float) -> NDArray[np.int64]:
+    """Geometric batch sizes, 64 at most, that add up to n."""
+    drawn = np.minimum(np.random.default_rng(0).geometric(1 / mean, n), 64)
+    full = drawn[: int(np.searchsorted(np.cumsum(drawn), n))]
+    return np.append(full, n - full.sum())
+
+
+def bounds_table(bounds: pd.DataFrame) -> Styler:
+    """The table of `bounds`, as the page shows it."""
+    formats = {"average cost": "{:.4f}", "regret": "{:.1f}", "bound": "{:.0f}"}
+    caption = "HIL-F with batches of varying size: MobileNet v1 0.25-128 on Imagenette, one shuffle, exact expectations"
+    return table("bounds", bounds).hide().format(formats).set_caption(caption)
+
+
+def objectives(world: World, means: Sequence[Floats]) -> dict[str, Floats]:
+    """f of every sample (ms), shape (runs, samples), for each way to choose M, on runs with these network times."""
+    shared = (world.timing, world.offload_ratio, world.alpha)
+    found = [
+        compare(*shared, mean, world.variation, seed, CONTROLLERS, world.first_guess) for seed, mean in enumerate(means)
+    ]
+    return {name: np.array([run[name].objective(world.alpha) for run in found]) for name in found[0]}
+
+
+def network_paths(world: World) -> dict[str, Paths]:
+    """Ways to choose M on three networks: steady, slow from half-way on, and with bursts of 1000 samples."""
+    networks = {
+        "steady": world.steady(),
+        "one change": [one_change(world.samples, world.calm, world.slow)] * world.runs,
+        "bursts": world.bursts(world.slow, 1000),
+    }
+    return {title: Paths(means[0], objectives(world, means)) for title, means in networks.items()}
+
+
+def gain(objective: Mapping[str, Floats], policy: str) -> tuple[float, float]:
+    """Mean gain of a policy over the best fixed size, in per cent of that one's f, and its standard error over runs."""
+    gains = 100 * (1 - objective[policy].mean(axis=1) / objective[FIXED].mean(axis=1))
+    return gains.mean(), gains.std(ddof=1) / np.sqrt(len(gains))
+
+
+def gains(paths: Mapping[str, Paths]) -> pd.DataFrame:
+    """Gain of each policy over the best fixed size, in per cent of f, a row a network."""
+    policies = ["vanilla", "average network", *CONTROLLERS, "informed"]
+    rows = [
+        (title, objective[FIXED].mean(), *(gain(objective, policy)[0] for policy in policies))
+        for title, (_, objective) in paths.items()
+    ]
+    return pd.DataFrame(rows, columns=["network", FIXED_COST, *policies])
+
+
+def gains_table(gains: pd.DataFrame) -> Styler:
+    """The table of `gains`, as the page shows it."""
+    shown = table("gains", gains).hide().format("{:+.1f}", subset=list(gains.columns[2:]))
+    return shown.format("{:.2f}", subset=[FIXED_COST]).set_caption("Gain over the best fixed M in hindsight (% of f)")
+
+
+def burst_gains(world: World, lengths: Sequence[float]) -> pd.DataFrame:
+    """Gain over the best fixed size (% of f) and its standard error, a row a mean length of bursts and a policy."""
+    rows = []
+    for length in lengths:
+        found = objectives(world, world.bursts(world.slow, length))
+        rows += [(name, length, *gain(found, name)) for name in (*CONTROLLERS, "informed")]
+    return pd.DataFrame(rows, columns=["policy", "length", "gain", "error"])
+
+
+def deadlines(world: World, deadline: float, miss_probability: float) -> dict[str, InTime]:
+    """Ways to keep a deadline (ms) on three networks: steady, three times as slow for a quarter, and with bursts."""
+    place, quarter = np.arange(world.samples), world.samples // 4
+    troubled = np.where((place >= 2 * quarter) & (place < 3 * quarter), 3 * world.calm, world.calm)
+    networks = {
+        "steady": world.steady(),
+        "one slow quarter": [troubled] * world.runs,
+        "bursts": world.bursts(3 * world.calm, 1000),
+    }
+    return {title: _in_time(world, means, deadline, miss_probability) for title, means in networks.items()}
+
+
+def _in_time(world: World, means: Sequence[Floats], deadline: float, miss_probability: float) -> InTime:
+    goal = {"deadline": deadline, "miss_probability": miss_probability, "transmissions": 60, "replan": 100}
+    found = [
+        compare_in_time(world.timing, world.offload_ratio, mean, world.variation, seed, **goal)
+        for seed, mean in enumerate(means)
+    ]
+    late = {name: np.array([run[name].late(deadline) for run in found]) for name in found[0]}
+    return InTime(means[0], late, {name: float(np.mean([run[name].system_time for run in found])) for name in late})
+
+
+def deadlines_table(found: Mapping[str, InTime], deadline: float, miss_probability: float) -> Styler:
+    """Late answers (%) and system time (ms) of each policy, a row a network."""
+    policies = ["vanilla", "average network", FIXED, "adaptive"]
+    rows = [
+        (title, *(100 * late[name].mean() for name in policies), *(system[name] for name in policies))
+        for title, (_, late, system) in found.items()
+    ]
+    heads = [(quantity, name) for quantity in ("late (%)", "system time (ms)") for name in policies]
+    kept = pd.DataFrame(rows, columns=pd.MultiIndex.from_tuples([("", "network"), *heads]))
+    runs = len(next(iter(found.values())).late[FIXED])
+    caption = f"A deadline of {deadline:g} ms, at most {miss_probability:.0%} late; means of {runs} runs"
+    return table("kept", kept).hide().format(precision=1).set_caption(caption)
+
+
+def numbers(world: World, bounds: pd.DataFrame, paths: Mapping[str, Paths], lengths: pd.DataFrame) -> dict[str, float]:
+    """What the claims and the text rest on, but for the deadlines."""
+    return {**_learning(bounds), **_networks(paths), **_bursts(lengths), **_batches(world, paths["bursts"].means)}
+
+
+def _learning(bounds: pd.DataFrame) -> dict[str, float]:
+    """How varying sizes keep the bound (cost within so many per cent), and how peeking breaks it."""
+    costs = bounds.pivot_table(index="learning rate", columns="sizes", values="average cost")
+    peeking = float(np.mean([peeking_regret(_PEEKING_SAMPLES, seed, peek=True) for seed in range(3)]))
+    bound = varying_regret_bound(np.full(_PEEKING_SAMPLES // 2, 2), 0.5)
+    return {
+        "varying_over_bound_max": float((bounds["regret"] / bounds["bound"]).max()),
+        "cost_within": 100 * float((costs["adaptive"] / costs[bounds["sizes"][0]] - 1).abs().max()),
+        "peeking": peeking,
+        "peeking_samples": _PEEKING_SAMPLES,
+        "peeking_over_bound": peeking / bound,
+        "not_peeking": peeking_regret(_PEEKING_SAMPLES, 0, peek=False),
+    }
+
+
+def _networks(paths: Mapping[str, Paths]) -> dict[str, float]:
+    """Gains over the best fixed size on each network, in per cent of f."""
+    steady, change, bursty = (paths[title].objective for title in ("steady", "one change", "bursts"))
+    adaptive, error = gain(change, "adaptive")
+    return {
+        "steady_price": -gain(steady, "adaptive")[0],
+        "steady_price_short": -gain(steady, "adaptive, short memory")[0],
+        "change_gain": adaptive,
+        "change_gain_in_errors": adaptive / error,
+        "change_informed": gain(change, "informed")[0],
+        "burst_gain": gain(bursty, "adaptive")[0],
+        "vanilla_loss": -gain(change, "vanilla")[0],
+    }
+
+
+def _bursts(lengths: pd.DataFrame) -> dict[str, float]:
+    """From which length of bursts (samples) on it pays to adapt, and what it costs below (% of f)."""
+    plain, short = (lengths[lengths["policy"] == policy] for policy in CONTROLLERS)
+    first, last = plain.iloc[0], plain.iloc[-1]
+    return {
+        "short_length": int(first["length"]),
+        "short_short_loss": -short.iloc[0]["gain"],
+        "short_pays_from": int(short["length"][short["gain"] > 2 * short["error"]].min()),
+        "short_loss": -first["gain"],
+        "short_loss_in_errors": -first["gain"] / first["error"],
+        "long_gain_in_errors": last["gain"] / last["error"],
+    }
+
+
+def _batches(world: World, means: Floats) -> dict[str, float]:
+    """Mean size of the controller's batches on a network, and how many samples its 20 transmissions reach back."""
+    flags = np.random.default_rng(0).random(world.samples) < world.offload_ratio
+    sizes = follow(AdaptiveBatchSize(world.timing, world.offload_ratio, world.alpha), flags, means)
+    return {"batch_typical": sizes.mean(), "memory_samples": 20 * sizes.mean()}
+
+
+def deadline_numbers(deadlines: Mapping[str, InTime], miss_probability: float) -> dict[str, float]:
+    """Late answers, in per cent, on each network and around the change to a slow one; system times in ms."""
+    means, late, system = deadlines["one slow quarter"]
+    slow, end = 2 * (len(means) // 4), 3 * (len(means) // 4)
+    fixed, adaptive = late[FIXED], late["adaptive"]
+    return {
+        "target": 100 * miss_probability,
+        "fixed_late_slow": 100 * fixed[:, slow:end].mean(),
+        "fixed_late": 100 * fixed.mean(),
+        "adaptive_late_first": 100 * adaptive[:, slow : slow + _WINDOW].mean(),
+        "adaptive_late_settled": 100 * adaptive[:, slow + _WINDOW : end].mean(),
+        "adaptive_late": 100 * adaptive.mean(),
+        "average_late": 100 * late["average network"].mean(),
+        "steady_late": 100 * deadlines["steady"].late["adaptive"].mean(),
+        "bursts_late": 100 * deadlines["bursts"].late["adaptive"].mean(),
+        "late_most": 100 * max(found.late["adaptive"].mean() for found in deadlines.values()),
+        "adaptive_system": system["adaptive"],
+        "fixed_system": system[FIXED],
+    }

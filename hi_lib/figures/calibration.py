@@ -3,19 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
-from hi_lib.figures.style import BETA_COLOURS, legend_below, name_beside, outer_labels, panels
+from hi_lib.calibration import expected_calibration_error
+from hi_lib.figures.style import BETA_COLOURS, legend_below, name_beside, outer_labels, panels, scientific
+from hi_lib.learners import replay
+from hi_lib.paper import IMAGENETTE
+from hi_lib.regret import best_threshold, lambda_min, regret_bound, tuned_learning_rate
 from hi_lib.traces import Trace
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 _FEWEST = 10  # samples a bin must hold to be drawn
+_BATCH_SIZE = 8  # at which confidences of 8 bits and in floating point are compared
+# Where a calibration table keeps each confidence.
+WAYS = {"before scaling": "confidence_float", "temperature fitted on the other half": "confidence_scaled"}
+IMAGENETTE_SML, CIFAR10_SML = "S-ML (Imagenette)", "S-ML (CIFAR-10)"
+PREPROCESSING, TEMPERATURE = "preprocessing (MobileNet v1 0.25-128)", "temperature (widest S-ML)"
+TUNED = "batch size 1 … 64, η tuned for each (widest trace)"
+ONE_RATE = "batch size 1 … 64, one η (widest trace)"
+BOUND, OWN, OTHER = "bound at M = 8", "regret at M = 8", "regret, other's rate"
+BITS_FORMATS: dict[str, Any] = {"λ_min": scientific, BOUND: "{:.0f}", OWN: "{:.1f}", OTHER: "{:.1f}"}
+
+
+def judged(table: pd.DataFrame, column: str) -> Trace:
+    """The half of the samples that judges a temperature, with the confidences of a column."""
+    rows = table[table["part"] == "report"]
+    return Trace(rows[column], rows["correct_float"])
+
+
+def whole(table: pd.DataFrame) -> Trace:
+    """All samples, with the S-ML's own confidences in floating point."""
+    return Trace(table["confidence_float"], table["correct_float"])
 
 
 def reliability(tables: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
@@ -64,3 +86,153 @@ def what_moves_cost(groups: Mapping[str, Sequence[float]]) -> Figure:
     axis.set_ylim(-0.6, len(names) - 0.4)
     axis.set_xlabel("average cost")
     return figure
+
+
+def scaling(tables: Mapping[str, pd.DataFrame], temperatures: Mapping[str, float], beta: float) -> pd.DataFrame:
+    """What a temperature changes: ECE, best threshold, its offload ratio and cost a sample; a row an S-ML."""
+    rows = []
+    for title, table in tables.items():
+        row = {"S-ML": title, "T": f"{temperatures[title]:.3f}"}
+        for suffix, column in zip(("", " scaled"), WAYS.values(), strict=True):
+            row |= {f"{name}{suffix}": value for name, value in _judgement(judged(table, column), beta).items()}
+        rows.append(row)
+    order = ["S-ML", "T", "ECE", "by chance", "ECE scaled", "by chance scaled"]
+    order += [f"{name}{suffix}" for name in ("θ*", "ρ", "cost") for suffix in ("", " scaled")]
+    return pd.DataFrame(rows)[order]
+
+
+def _judgement(trace: Trace, beta: float) -> dict[str, Any]:
+    best, (mean, deviation) = best_threshold(trace, beta), error_by_chance(trace)
+    return {
+        "ECE": expected_calibration_error(trace),
+        "by chance": f"{mean:.3f} ± {deviation:.3f}",
+        "θ*": best.threshold,
+        "ρ": best.offload_ratio,
+        "cost": best.average_cost,
+    }
+
+
+def error_by_chance(trace: Trace) -> tuple[float, float]:
+    """ECE of a perfectly calibrated model with these confidences, mean and deviation over draws of the answers."""
+    p = trace.confidence
+    draws = (Trace(p, np.random.default_rng(seed).random(p.size) < p) for seed in range(40))
+    found = [expected_calibration_error(draw) for draw in draws]
+    return float(np.mean(found)), float(np.std(found, ddof=1))
+
+
+def rule_costs(tables: Mapping[str, pd.DataFrame], betas: Sequence[float]) -> pd.DataFrame:
+    """Cost of a sample under θ = 1 − β, "as it is" and "scaled", and under the best θ once "scaled"; by S-ML and β."""
+    rows = {}
+    for title, table in tables.items():
+        own, mended = (judged(table, column) for column in WAYS.values())
+        for beta in betas:
+            rows[title, beta] = {
+                "as it is": replay(own, beta, learner="fixed", threshold=1 - beta).average_cost,
+                "scaled": replay(mended, beta, learner="fixed", threshold=1 - beta).average_cost,
+                "best scaled": best_threshold(mended, beta).average_cost,
+            }
+    return pd.DataFrame(rows).T.rename_axis(["S-ML", "β"])
+
+
+def bits(pairs: Mapping[str, Mapping[str, Trace]], beta: float, shuffles: int) -> pd.DataFrame:
+    """What 8-bit confidences do to bound and regret at M = 8, with the rate tuned for them and for the other kind."""
+    rows = []
+    for title, kinds in pairs.items():
+        shortest = {kind: lambda_min(trace) for kind, trace in kinds.items()}
+        rates = {kind: tuned_learning_rate(len(trace), _BATCH_SIZE, shortest[kind]) for kind, trace in kinds.items()}
+        for (kind, trace), other in zip(kinds.items(), list(kinds)[::-1], strict=True):
+            regrets = (_mean_regret(trace, beta, rates[rate], shuffles) for rate in (kind, other))
+            bound = regret_bound(len(trace), _BATCH_SIZE, shortest[kind])
+            rows.append((title, kind, np.unique(trace.confidence).size, shortest[kind], bound, *regrets))
+    return pd.DataFrame(rows, columns=["S-ML", "confidence", "distinct", "λ_min", BOUND, OWN, OTHER])
+
+
+def _mean_regret(trace: Trace, beta: float, rate: float, shuffles: int) -> float:
+    runs = (replay(trace.shuffled(seed), beta, _BATCH_SIZE, learning_rate=rate) for seed in range(shuffles))
+    return float(np.mean([run.regret for run in runs]))
+
+
+def causes(runs: pd.DataFrame, preprocessing: Sequence[float], scaling: pd.DataFrame) -> dict[str, list[float]]:
+    """Average costs that differ by one cause each: S-ML, preprocessing, batch size, temperature.
+
+    `runs` is a sweep over traces, batch sizes, and the rates "vanilla" and "tuned".
+    """
+    costs = runs.groupby(["trace", "learning_rate", "batch_size"])["average_cost"].mean()
+    vanilla = costs.xs(("vanilla", 1), level=("learning_rate", "batch_size"))
+    widest = scaling.loc[(scaling["cost"] - scaling["cost scaled"]).abs().idxmax()]
+    return {
+        IMAGENETTE_SML: list(vanilla[vanilla.index.str.startswith("imagenette")]),
+        CIFAR10_SML: list(vanilla[vanilla.index.str.startswith("cifar10")]),
+        PREPROCESSING: list(preprocessing),
+        TUNED: _widest(costs.xs("tuned", level="learning_rate").unstack()),
+        ONE_RATE: _widest(costs.xs("vanilla", level="learning_rate").unstack()),
+        TEMPERATURE: list(widest[["cost", "cost scaled"]]),
+    }
+
+
+def _widest(costs: pd.DataFrame) -> list[float]:
+    """Costs over batch sizes, the columns, of the trace where they range widest."""
+    return list(costs.loc[(costs.max(axis=1) - costs.min(axis=1)).idxmax()])
+
+
+def temperature_numbers(scaling: pd.DataFrame, rule: pd.DataFrame, beta: float) -> dict[str, float | str]:
+    """What scaling does to the best thresholds, and to the cost of the rule θ = 1 − β."""
+    before, after = scaling["θ*"], scaling["θ* scaled"]
+    moved = (after - before).abs()
+    mover = moved.idxmax()
+    cheap_beta = rule.index.get_level_values("β").min()
+    cheap = rule.loc[(scaling.loc[mover, "S-ML"], cheap_beta)]
+    return {
+        "mover": scaling.loc[mover, "S-ML"].split(", ")[1],
+        "mover_before": before[mover],
+        "mover_after": after[mover],
+        "others_move": moved.drop(mover).max(),
+        "away_count": int((((after - 1 + beta).abs() - (before - 1 + beta).abs()) > 0).sum()),
+        "cheap_beta": cheap_beta,
+        "rule_before": cheap["as it is"],
+        "rule_after": cheap["scaled"],
+        "rule_best": cheap["best scaled"],
+        "rule_change": (rule["scaled"] - rule["as it is"]).xs(beta, level="β").abs().max(),
+        "scaling_cost_max": (scaling["cost"] - scaling["cost scaled"]).abs().max(),
+    }
+
+
+def bits_numbers(bits: pd.DataFrame, pairs: Mapping[str, Mapping[str, Trace]], beta: float) -> dict[str, float | str]:
+    """Whether the paper's S-ML may lie between ours, and what 8 bits do to bound, regret and best cost."""
+    bound, own, other = (bits.pivot(index="S-ML", columns="confidence", values=name) for name in (BOUND, OWN, OTHER))
+    factor = bound["float"] / bound["8 bits"]
+    kinds = ("8 bits", "float")
+    costs = [[best_threshold(pair[kind], beta).average_cost for kind in kinds] for pair in pairs.values()]
+    between = paper_between([pair["8 bits"] for pair in pairs.values()])
+    return {
+        "between_count": ("None", "One", "Two", "All three")[between],
+        "bound_factor_least": factor.min(),
+        "bound_factor_most": factor.max(),
+        "equal_rate_gap": np.abs([own["8 bits"] - other["float"], own["float"] - other["8 bits"]]).max(),
+        "bits_cost_max": float(np.abs(np.diff(costs)).max()),
+    }
+
+
+def paper_between(traces: Sequence[Trace]) -> int:
+    """How many of the paper's offload ratios lie between those of the two least accurate S-MLs, at θ = 1 − β."""
+    weakest = sorted(traces, key=lambda trace: trace.accuracy)[:2]
+    count = 0
+    for beta, paper in IMAGENETTE.offload_ratios.items():
+        ratios = [(trace.confidence < 1 - beta).mean() for trace in weakest]
+        count += min(ratios) <= paper <= max(ratios)
+    return count
+
+
+def cause_numbers(causes: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """How far each cause moves the average cost, and the S-ML as a multiple of the batch size."""
+    spread = {cause: max(costs) - min(costs) for cause, costs in causes.items()}
+    model = min(spread[IMAGENETTE_SML], spread[CIFAR10_SML])
+    return {
+        "model_spread_max": spread[IMAGENETTE_SML],
+        "model_spread_cifar10": spread[CIFAR10_SML],
+        "batch_spread_max": spread[ONE_RATE],
+        "tuned_spread_max": spread[TUNED],
+        "least_spread_ratio": model / spread[ONE_RATE],
+        "tuned_spread_ratio": model / spread[TUNED],
+        "preprocessing_spread": spread[PREPROCESSING],
+    }

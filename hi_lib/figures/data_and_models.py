@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from hi_lib.figures.style import legend_below, outer_labels, panels, plain_ticks
+from hi_lib.regret import best_threshold, lambda_min
 from hi_lib.traces import Trace
-
-if TYPE_CHECKING:
-    pass
 
 
 def confidence_histograms(traces: Mapping[str, Trace]) -> Figure:
@@ -32,3 +31,66 @@ def confidence_histograms(traces: Mapping[str, Trace]) -> Figure:
     handles = [Patch(color="#56B4E9", label="S-ML right"), Patch(color="#D55E00", label="S-ML wrong")]
     legend_below(figure, 2, handles)
     return figure
+
+
+def seen(traces: Mapping[str, Trace], betas: Sequence[float]) -> pd.DataFrame:
+    """What a learner sees of each trace, given by its title "data set, S-ML", and its best threshold for each β."""
+
+    def row(title: str, trace: Trace) -> dict[str, Any]:
+        return {
+            "data set": title.split(", ")[0],
+            "samples": len(trace),
+            "accuracy": trace.accuracy,
+            "distinct p": np.unique(trace.confidence).size,
+            "λ_min": lambda_min(trace),
+        } | {f"θ* at β = {beta:g}": best_threshold(trace, beta).threshold for beta in betas}
+
+    return pd.DataFrame({title.split(", ")[-1]: row(title, trace) for title, trace in traces.items()}).T
+
+
+def leakage(files: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Accuracy on all images and on the clean ones, which no ImageNet model was trained on, and how many there are.
+
+    `files` maps titles to tables with columns image and correct; the interval is Wilson's, for the clean images.
+    """
+    from scipy.stats import binomtest
+
+    rows = {}
+    for title, table in files.items():
+        clean = table["correct"][table["image"].str.contains("ILSVRC2012_val_")]
+        low, high = binomtest(int(clean.sum()), clean.size).proportion_ci(method="wilson")
+        shares = {"all images": table["correct"].mean(), "clean images": clean.mean()}
+        counts = {"clean": clean.size, "training": len(table) - clean.size}
+        rows[title] = shares | {"95 % from": low, "to": high} | counts
+    return pd.DataFrame(rows).T
+
+
+def provenance(about: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """How each trace was made, in short, from the record beside it."""
+    rows = {
+        title: {
+            "model sha256": entry["model_sha256"][:8],
+            "from": entry["model_origin"].split(",")[0].removeprefix("GitHub "),
+            "input": entry["preprocessing"].split()[-1],
+            "runtime": " ".join(list(entry["versions"].items())[-1]),
+        }
+        for title, entry in about.items()
+    }
+    return pd.DataFrame(rows).T
+
+
+def numbers(leakage: pd.DataFrame, preprocessing: pd.DataFrame, betas: Sequence[float]) -> dict[str, float | str]:
+    """What leakage and preprocessing do to accuracy and to the best threshold's average cost."""
+    loss = leakage["all images"] - leakage["clean images"]
+    costs = preprocessing[[f"cost_{beta:g}" for beta in betas]]
+    spreads = costs.max() - costs.min()
+    return {
+        "clean_loss_max": loss.max(),
+        "clean_loss_who": loss.idxmax().split(", ")[1],
+        "clean_outside": int((leakage["all images"] > leakage["to"]).sum()),
+        "clean_images": int(leakage["clean"].iloc[0]),
+        "training_images": int(leakage["training"].iloc[0]),
+        "preprocessing_spread": preprocessing["accuracy"].max() - preprocessing["accuracy"].min(),
+        "preprocessing_cost_least": spreads.min(),
+        "preprocessing_cost_most": spreads.max(),
+    }

@@ -3,17 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from hi_lib.figures.style import LEARNER_COLOURS, band, legend_below, outer_labels, panels, plain_ticks
+from hi_lib.figures.style import (
+    LEARNER_COLOURS,
+    band,
+    legend_below,
+    outer_labels,
+    panels,
+    plain_ticks,
+    trace_title,
+)
+from hi_lib.learners import Run, fixed_share, replay, sliding_window
+from hi_lib.regret import best_threshold, lambda_min, tuned_learning_rate
+from hi_lib.traces import Trace
+from hi_lib.typing import Floats
 
-if TYPE_CHECKING:
-    import pandas as pd
+CALIBRATED = "fixed θ = 1 − β"
+QUANTITIES = ["average_cost", "offload_ratio", "regret"]
+Paths = Mapping[str, Floats]  # learner: regret so far, (shuffles, samples)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """β, M, and how to forget: over how many samples, or which share of the weight after each batch."""
+
+    beta: float
+    batch_size: int
+    window: int
+    share: float
 
 
 def learners(table: pd.DataFrame) -> Figure:
@@ -68,3 +93,141 @@ def drift(cases: Mapping[str, Mapping[str, Any]], change: int) -> Figure:
     axes[0].set_ylabel("regret so far")
     legend_below(figure, 4)
     return figure
+
+
+def means(runs: pd.DataFrame) -> pd.DataFrame:
+    """Mean cost of a sample, offload ratio and regret over shuffles, a row a trace's title, batch size and learner."""
+    return runs.groupby(["title", "batch_size", "learner"], sort=False)[QUANTITIES].mean().reset_index()
+
+
+def fixed_thresholds(traces: Mapping[str, Trace], beta: float) -> pd.DataFrame:
+    """The same of two rules that do not learn, for each trace by its title: θ = 1 − β, and the best θ in hindsight."""
+    rows = []
+    for title, trace in traces.items():
+        for label, threshold in ((CALIBRATED, 1 - beta), ("oracle", best_threshold(trace, beta).threshold)):
+            run = replay(trace, beta, learner="fixed", threshold=threshold)
+            rows.append((title, label, run.average_cost, run.offload_ratio, run.regret))
+    return pd.DataFrame(rows, columns=["title", "learner", *QUANTITIES])
+
+
+def shown(runs: pd.DataFrame, adaptive: Sequence[str], fixed: pd.DataFrame) -> pd.DataFrame:
+    """The page's table: a row a learner and M, a column a trace; what does not learn is the same for every M."""
+    deviation = runs.groupby(["title", "batch_size", "learner"])["regret"].std()
+    lines: dict[tuple[str, Any], dict[str, str]] = {}
+    for title, size, name, *found in means(runs).itertuples(index=False):
+        if name in adaptive:
+            lines.setdefault((name, size), {})[title] = _cell(*found) + f" ± {deviation[title, size, name]:.0f}"
+        elif size == runs["batch_size"].iloc[0]:
+            lines.setdefault((name, ""), {})[title] = _cell(*found)
+    for title, name, *found in fixed.itertuples(index=False):
+        lines.setdefault((name, ""), {})[title] = _cell(*found)
+    table = pd.DataFrame([{"learner": name, "M": size, **row} for (name, size), row in lines.items()])
+    return table.rename(columns=lambda title: title.replace(", ", "<br>"))
+
+
+def _cell(cost: float, ratio: float, regret: float) -> str:
+    return f"{cost:.4f}<br>{ratio:.3f}<br>{regret:.0f}"
+
+
+def regret_paths(halves: Sequence[Trace], setting: Setting, shuffles: int) -> dict[str, Floats]:
+    """Regret so far against the best threshold of each half, (shuffles, samples), for five learners.
+
+    They meet the halves, each shuffled, one after the other.
+    """
+    shortest = min(map(lambda_min, halves))
+    # η for all the samples of a half, and for those of a window.
+    rates = [tuned_learning_rate(n, setting.batch_size, shortest) for n in (len(halves[0]), setting.window)]
+    found = []
+    for seed in range(shuffles):
+        parts = [half.shuffled(seed) for half in halves]
+        runs, best = _runs(_joined(parts), setting, rates, seed), _least_costs(parts, setting.beta)
+        found.append({name: np.cumsum(run.cost - best) for name, run in runs.items()})
+    return {name: np.array([paths[name] for paths in found]) for name in found[0]}
+
+
+def _runs(moving: Trace, setting: Setting, rates: Sequence[float], seed: int) -> dict[str, Run]:
+    """Five learners on one trace; those that forget, and one that does not, have the quicker rate."""
+    (steady, quick), beta, size = rates, setting.beta, setting.batch_size
+    return {
+        "HIL-F": replay(moving, beta, size, learning_rate=steady),
+        "HIL-F, quick": replay(moving, beta, size, learning_rate=quick),
+        "sliding window": sliding_window(moving, beta, size, quick, setting.window),
+        "fixed share": fixed_share(moving, beta, size, quick, setting.share),
+        "naive": replay(moving, beta, size, "naive", steady, seed=seed),
+    }
+
+
+def _joined(parts: Sequence[Trace]) -> Trace:
+    confidence, correct = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("confidence", "correct")
+    )
+    return Trace(confidence, correct)
+
+
+def _least_costs(parts: Sequence[Trace], beta: float) -> Floats:
+    """Cost of every sample under the best threshold of its part."""
+    runs = (replay(part, beta, learner="fixed", threshold=best_threshold(part, beta).threshold) for part in parts)
+    return np.concatenate([run.cost for run in runs])
+
+
+def drift_table(drift: Mapping[str, Paths]) -> pd.DataFrame:
+    """Mean regret so far after every 16th sample, a column a learner, the cases one below the other."""
+    tables = [
+        pd.DataFrame({name: path.mean(axis=0)[15::16] for name, path in paths.items()}).assign(case=title)
+        for title, paths in drift.items()
+    ]
+    return pd.concat(tables)
+
+
+def numbers(table: pd.DataFrame, samples: Mapping[str, int], fixed: pd.DataFrame) -> dict[str, float]:
+    """What the text says of the learners, from `means`, the length of each trace, and `fixed_thresholds`."""
+    worst = (table["regret"] / table["title"].map(samples)).groupby(table["learner"]).max()
+    costs, regrets = (
+        table.pivot_table(index=["title", "batch_size"], columns="learner", values=quantity)
+        for quantity in ("average_cost", "regret")
+    )
+    price = regrets["naive"] / regrets["hil-f"]
+    return {
+        "quantised_extra": (costs["quantised"] - costs["hil-f"]).max(),
+        "rule_worst": fixed["regret"][fixed["learner"] == CALIBRATED].max(),
+        "lcb_worst": max(worst["hi-lcb"], worst["hi-lcb-lite"]),
+        "naive_least": price.min(),
+        "naive_most": price.max(),
+    }
+
+
+def drift_numbers(
+    cases: Mapping[str, tuple[Trace, Trace]], drift: Mapping[str, Paths], setting: Setting
+) -> dict[str, float | str]:
+    """What the text says of two changes, the first from one S-ML to another, the second of the first S-ML itself."""
+    (first, second), (_, surer) = cases.values()
+    replaced, over = (_mean_growth(paths, len(first)) for paths in drift.values())
+    calm = {name: path[:, len(first) - 1].mean() for name, path in list(drift.values())[1].items()}
+    before, now, later = (best_threshold(trace, setting.beta).threshold for trace in (first, second, surer))
+    return {
+        "drift_first": trace_title(str(first.name)),
+        "drift_second": trace_title(str(second.name)),
+        "drift_window": setting.window,
+        "threshold_before": before,
+        "threshold_replaced": now,
+        "threshold_overconfident": later,
+        "replaced_hil_f": replaced["HIL-F"],
+        "replaced_share": replaced["fixed share"],
+        "replaced_window": replaced["sliding window"],
+        "calm_quick": calm["HIL-F, quick"],
+        "over_quick": over["HIL-F, quick"],
+        "over_hil_f": over["HIL-F"],
+        "over_naive": over["naive"],
+        "over_window": over["sliding window"],
+        "over_share": over["fixed share"],
+        "calm_hil_f": calm["HIL-F"],
+        "calm_naive": calm["naive"],
+        "calm_window": calm["sliding window"],
+        "calm_share": calm["fixed share"],
+    }
+
+
+def _mean_growth(paths: Paths, change: int) -> dict[str, float]:
+    """Regret after so many samples, mean over shuffles."""
+    mean = {name: path.mean(axis=0) for name, path in paths.items()}
+    return {name: path[-1] - path[change - 1] for name, path in mean.items()}

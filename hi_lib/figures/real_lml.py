@@ -5,16 +5,17 @@ Offloading then costs β, and 1 more where the L-ML is wrong. Accepting costs 1 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from hi_lib import checks
+from hi_lib import checks, regret
 from hi_lib.figures.style import (
     BETA_COLOURS,
     PLAIN,
@@ -22,15 +23,33 @@ from hi_lib.figures.style import (
     legend_below,
     outer_labels,
     panels,
+    trace_title,
 )
-from hi_lib.learners import Run
-from hi_lib.measured import Line
+from hi_lib.figures.style import table as styled
+from hi_lib.learners import Run, replay
+from hi_lib.measured import BATCH_SIZES, PAIRS, SETTINGS, Line, timing_model
 from hi_lib.regret import BestThreshold, cell_middle
 from hi_lib.traces import Trace, checked
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from pandas.io.formats.style import Styler
 
+# Ways to learn, and to count.
+LABELS = {
+    "truth": "learning from the truth",
+    "answer": "from the L-ML's answers",
+    "dear truth": "truth, β plus the L-ML's error",
+    "dear answer": "answers, β plus the L-ML's error",
+    "paper": "every offload right (paper)",
+    "never": "never offloading",
+    "best": "best fixed θ",
+}
+MODELS = {
+    "imagenette-mobilenet_v1_0.25_128": "MobileNet v1 0.25-128\n(LiteRT)",
+    "imagenette-efficientnet_lite2": "EfficientNet-Lite2\n(torch)",
+    "cifar10-resnet8": "ResNet-8\n(ONNX)",
+    "cifar10-resnet56": "ResNet-56\n(ONNX)",
+}
 
 _WAYS: dict[str, dict[str, Any]] = {
     "truth": {"color": "#D55E00", "marker": "o", "ms": 3},
@@ -64,8 +83,6 @@ def curve(trace: Trace) -> pd.DataFrame:
     ValueError
         The trace has no L-ML.
     """
-    import pandas as pd
-
     small, large = (_sums(correct[trace.order]) for correct in (trace.correct, _lml(trace)))
     n = len(trace)
     offloaded = np.flatnonzero(trace.gaps > 0)
@@ -142,15 +159,12 @@ def accuracy_offload(curves: Mapping[str, pd.DataFrame], best: pd.DataFrame) -> 
     return figure
 
 
-def real_cost(table: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
-    """Cost and accuracy against the batch size under several ways to count, a column a trace.
-
-    `table` has columns title, batch_size, way, average_cost, accuracy; `labels` maps ways (of _WAYS) to their names.
-    """
+def real_cost(table: pd.DataFrame) -> Figure:
+    """Cost and accuracy against the batch size, as `mean_costs` gives them, a column a trace, a line a way."""
     titles = list(dict.fromkeys(table["title"]))
     figure, axes = plt.subplots(2, len(titles), figsize=(3.8 * len(titles), 4.6), squeeze=False, sharex=True)
     for column, title in enumerate(titles):
-        for way, label in labels.items():
+        for way, label in LABELS.items():
             rows = table[(table["title"] == title) & (table["way"] == way)]
             for axis, quantity in zip(axes[:, column], ("average_cost", "accuracy"), strict=True):
                 axis.plot(rows["batch_size"], rows[quantity], **_WAYS[way], label=label)
@@ -163,7 +177,7 @@ def real_cost(table: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
     return figure
 
 
-def batch_times(measured: pd.DataFrame, lines: Mapping[str, Line], titles: Mapping[str, str]) -> Figure:
+def batch_times(measured: pd.DataFrame, lines: Mapping[str, Line]) -> Figure:
     """Time of a batch against its size, a panel a model: medians, the line a + b·m, and m times the time of one."""
     figure, axes = plt.subplots(1, len(lines), figsize=(7.6, 2.7), squeeze=False)
     for axis, (model, line) in zip(axes[0], lines.items(), strict=True):
@@ -175,7 +189,7 @@ def batch_times(measured: pd.DataFrame, lines: Mapping[str, Line], titles: Mappi
         spread = np.abs(np.array([times.quantile(0.25), times.quantile(0.75)]) - median.to_numpy())
         axis.errorbar(median.index, median, spread, fmt="o", ms=3.5, color="#D55E00", elinewidth=1, zorder=4)
         batch_size_axis(axis, median.index, label=False)
-        axis.set(title=titles[model], yscale="log", xlabel="pictures m")
+        axis.set(title=MODELS[model], yscale="log", xlabel="pictures m")
         axis.yaxis.set_major_formatter(PLAIN)
     axes[0, 0].set_ylabel("time of a batch (ms)")
     handles = [
@@ -185,3 +199,219 @@ def batch_times(measured: pd.DataFrame, lines: Mapping[str, Line], titles: Mappi
     ]
     legend_below(figure, 3, handles)
     return figure
+
+
+def best_thresholds(traces: Mapping[str, Trace], betas: Sequence[float]) -> pd.DataFrame:
+    """The best threshold, its offload ratio and cost a sample, the L-ML "assumed" always right and as it is.
+
+    A row a trace, by its title, and β; the accuracy is that of the answers as they are.
+    """
+    rows = []
+    for title, trace in traces.items():
+        for beta in betas:
+            assumed, real = regret.best_threshold(trace, beta), best_threshold(trace, beta)
+            accuracy = np.where(trace.confidence < real.threshold, _lml(trace), trace.correct).mean()
+            point = (real.threshold, real.offload_ratio, accuracy, real.average_cost)
+            rows.append((title, beta, assumed.threshold, assumed.offload_ratio, assumed.average_cost, *point))
+    columns = ["title", "beta", "assumed_threshold", "assumed_ratio", "assumed_cost"]
+    return pd.DataFrame(rows, columns=[*columns, "threshold", "offload_ratio", "accuracy", "average_cost"])
+
+
+def best_table(best: pd.DataFrame) -> Styler:
+    """The table of `best_thresholds`, as the page shows it."""
+    names = {
+        **{"title": "S-ML", "beta": "β"},
+        **{"assumed_threshold": "θ* (always right)", "threshold": "θ* (as it is)"},
+        **{"assumed_ratio": "ρ (always right)", "offload_ratio": "ρ (as it is)"},
+        **{"assumed_cost": "cost (always right)", "average_cost": "cost (as it is)", "accuracy": "accuracy (as it is)"},
+    }
+    shown = best[list(names)].rename(columns=names)
+    formats = {"β": "{:g}"} | dict.fromkeys(shown.columns[2:], "{:.3f}")
+    caption = "Best threshold, its offload ratio and cost: the L-ML taken as always right (paper), and as it is"
+    return styled("lml", shown).hide().format(formats).set_caption(caption)
+
+
+def shuffled_costs(
+    traces: Mapping[str, Trace],
+    files: Mapping[str, pd.DataFrame],
+    beta: float,
+    batch_sizes: Sequence[int],
+    shuffles: int,
+) -> pd.DataFrame:
+    """Cost of a sample and accuracy of each shuffle, for every way to learn and to count: LABELS.
+
+    `files` maps the titles of some traces to their tables, with the classes that both models answered.
+    """
+    rows = []
+    for title, file in files.items():
+        trace, agreement = traces[title], Trace(file["confidence"], file["predicted"] == file["lml_predicted"])
+        for size in batch_sizes:
+            for seed in range(shuffles):
+                found = outcomes(trace.shuffled(seed), agreement.shuffled(seed), beta, size)
+                rows += [(title, size, seed, way, *point) for way, point in found.items()]
+    return pd.DataFrame(rows, columns=["title", "batch_size", "seed", "way", "average_cost", "accuracy"])
+
+
+def outcomes(trace: Trace, agreement: Trace, beta: float, batch_size: int) -> dict[str, Outcome]:
+    """What each way of LABELS comes to; `agreement` holds whether the S-ML answers what the L-ML does."""
+    rate = regret.tuned_learning_rate(len(trace), 1, regret.lambda_min(trace))
+    dear = min(1, beta + 1 - _lml(trace).mean())
+    truth = replay(trace, beta, batch_size, learning_rate=rate)
+    runs = {
+        "truth": truth,
+        "answer": replay(agreement, beta, batch_size, learning_rate=rate),
+        "dear truth": replay(trace, dear, batch_size, learning_rate=rate),
+        "dear answer": replay(agreement, dear, batch_size, learning_rate=rate),
+        "never": replay(trace, beta, batch_size, "never"),
+        "best": replay(trace, beta, 1, "fixed", threshold=best_threshold(trace, beta).threshold),
+    }
+    found = {way: outcome(trace, run, beta) for way, run in runs.items()}
+    return found | {"paper": Outcome(truth.average_cost, truth.accuracy)}
+
+
+def mean_costs(drawn: pd.DataFrame) -> pd.DataFrame:
+    """Means of `shuffled_costs` over shuffles."""
+    point = ["title", "batch_size", "way"]
+    return drawn.groupby(point, sort=False)[["average_cost", "accuracy"]].mean().reset_index()
+
+
+def times(measured: pd.DataFrame, lines: Mapping[str, Line]) -> pd.DataFrame:
+    """Times of one picture, of the largest batch, and of the fitted line a + b·m, ms, as text; a row a model."""
+    medians, largest = _medians(measured), max(BATCH_SIZES)
+    rows = {
+        MODELS[model].replace("\n", " "): {
+            "one picture (ms)": f"{medians[model, 1]:.2f}",
+            "a (ms)": f"{line.fixed:.2f} ± {line.fixed_error:.2f}",
+            "b (ms a picture)": f"{line.per_sample:.3f} ± {line.per_sample_error:.3f}",
+            f"{largest} pictures (ms)": f"{medians[model, largest]:.1f}",
+            f"{largest}·τ (ms)": f"{largest * medians[model, 1]:.1f}",
+        }
+        for model, line in lines.items()
+    }
+    return pd.DataFrame(rows).T
+
+
+def _medians(measured: pd.DataFrame) -> pd.Series:
+    return measured.groupby(["model", "batch_size"])["milliseconds"].median()
+
+
+def devices(traces: Mapping[str, Trace], measured: pd.DataFrame) -> pd.DataFrame:
+    """M* at α = ½ with the paper's times and with ours (ms), and with ρ counted the paper's way and as it really is."""
+    rows = []
+    for data_set, (small, large) in PAIRS.items():
+        setting, trace = SETTINGS[data_set], traces[trace_title(small)]
+        pair = f"{MODELS[small]} / {MODELS[large]}".replace("\n", " ")
+        counts = {"paper": regret.best_threshold(trace, setting.beta), "real": best_threshold(trace, setting.beta)}
+        for where, model in (("Jetson / A100", setting.timing), (pair, timing_model(measured, data_set))):
+            for count, found in counts.items():
+                ratio = found.offload_ratio
+                sizes = (model.optimal_batch_size(ratio, 0.5, kind).integer for kind in ("paper", "worst"))
+                rows.append((setting.name, where, model.tau_ed, model.tau_es, count, ratio, *sizes))
+    columns = ["data set", "device / server", "τ_ed (ms)", "τ_es (ms)", "counted", "ρ"]
+    return pd.DataFrame(rows, columns=[*columns, "M* (paper)", "M* (exact, worst)"])
+
+
+def both_wrong(trace: Trace, file: pd.DataFrame, beta: float) -> tuple[float, float]:
+    """Shares of the images below the paper's best threshold: both models wrong alike, and only the L-ML wrong."""
+    hard = file[file["confidence"] < regret.best_threshold(trace, beta).threshold]
+    alike = (hard["correct"] == 0) & (hard["predicted"] == hard["lml_predicted"])
+    return alike.mean(), ((hard["correct"] == 1) & (hard["lml_correct"] == 0)).mean()
+
+
+def example_numbers(
+    traces: Mapping[str, Trace],
+    files: Mapping[str, pd.DataFrame],
+    best: pd.DataFrame,
+    drawn: pd.DataFrame,
+    beta: float,
+) -> dict[str, float | str]:
+    """What the text says of the two traces in `files`, the "first" and the "second", vanilla HI at this β."""
+    values: dict[str, float | str] = {}
+    for key, (title, file) in zip(("first", "second"), files.items(), strict=True):
+        row = best[(best["title"] == title) & (best["beta"] == beta)].iloc[0]
+        vanilla = drawn[(drawn["title"] == title) & (drawn["batch_size"] == 1)]
+        alike, only = both_wrong(traces[title], file, beta)
+        found = _thresholds(traces[title], row) | _costs(vanilla) | {"alike": alike, "only": only}
+        values |= {f"{key}_title": title} | {f"{key}_{what}": value for what, value in found.items()}
+    return values
+
+
+def _thresholds(trace: Trace, row: pd.Series) -> dict[str, float]:
+    """Offload ratios of the best thresholds, and the L-ML's error, on all images and on those the paper offloads."""
+    large = _lml(trace)
+    error = 1 - large.mean()
+    return {
+        "assumed": row["assumed_ratio"],
+        "real": row["offload_ratio"],
+        "even": regret.best_threshold(trace, min(1, row["beta"] + error)).offload_ratio,
+        "error": error,
+        "hard": 1 - large[trace.confidence < row["assumed_threshold"]].mean(),
+    }
+
+
+def _costs(drawn: pd.DataFrame) -> dict[str, float]:
+    """Mean costs of a sample over shuffles, and what learning from answers instead of the truth adds."""
+    mean, accuracy = (mean_costs(drawn).set_index("way")[quantity] for quantity in ("average_cost", "accuracy"))
+    cost = drawn.pivot(index="seed", columns="way", values="average_cost")
+    change = cost["answer"] - cost["truth"]
+    return {
+        "never": mean["never"],
+        "best": mean["best"],
+        "truth": mean["truth"],
+        "truth_accuracy": accuracy["truth"],
+        "dear_gain": mean["truth"] - mean["dear truth"],
+        "answer": change.mean(),
+        "answer_error": change.sem(),
+    }
+
+
+def accuracy_numbers(traces: Mapping[str, Trace], answers: pd.DataFrame) -> dict[str, float]:
+    """Accuracy of the L-MLs, and of Imagenette's, by its `answers`, on the images it was not trained on."""
+    clean = answers["correct"][answers["image"].str.contains("ILSVRC2012_val_")]
+    lmls = {f"{data_set}_lml": float(_lml(traces[trace_title(small)]).mean()) for data_set, (small, _) in PAIRS.items()}
+    return lmls | {"clean_images": clean.size, "clean_lml": clean.mean()}
+
+
+def peak_numbers(
+    traces: Mapping[str, Trace], curves: Mapping[str, pd.DataFrame], best: pd.DataFrame
+) -> dict[str, float | str]:
+    """By how much both models together are more often right than the L-ML alone, and where almost nothing is sent."""
+    peaks = {title: table["accuracy"].max() - table["accuracy"].iloc[-1] for title, table in curves.items()}
+    peak = max(peaks, key=lambda title: peaks[title])
+    return {
+        "peak_gain": peaks[peak],
+        "peak_title": peak,
+        "other_peak_images": round(max(gain * len(traces[title]) for title, gain in peaks.items() if title != peak)),
+        "few_count": int((best["offload_ratio"] < 0.01).sum()),
+        "row_count": len(best),
+    }
+
+
+def growth_numbers(drawn: pd.DataFrame) -> dict[str, float]:
+    """How many times as much a sample costs at the largest M as at M = 1, at most."""
+    cost = drawn.pivot(index=["title", "batch_size", "seed"], columns="way", values="average_cost")
+    mean, largest = cost.groupby(["title", "batch_size"]).mean(), int(drawn["batch_size"].max())
+    growth = mean.xs(largest, level="batch_size") / mean.xs(1, level="batch_size")
+    return {
+        "largest_size": largest,
+        "real_growth_max": growth[["truth", "answer", "dear truth", "dear answer"]].max(axis=None),
+        "answer_growth_max": growth[["answer", "dear answer"]].max(axis=None),
+    }
+
+
+def resnet8_numbers(traces: Mapping[str, Trace], file: pd.DataFrame, beta: float) -> dict[str, float]:
+    """The same errors as in the examples, for ResNet-8: its table is `file`."""
+    alike, only = both_wrong(traces[trace_title("cifar10-resnet8")], file, beta)
+    return {"resnet8_alike": alike, "resnet8_only": only}
+
+
+def time_numbers(measured: pd.DataFrame, machine: Mapping[str, Any]) -> dict[str, float | str]:
+    """What was measured where, and by what factor m·τ overstates the time of the largest batch."""
+    medians, largest = _medians(measured), max(BATCH_SIZES)
+    over = {large: largest * medians[large, 1] / medians[large, largest] for _, large in PAIRS.values()}
+    return {
+        "machine": f"{machine['cores']} cores of type {machine['processor']}",
+        "efficientnet_over": over["imagenette-efficientnet_lite2"],
+        "resnet56_over": over["cifar10-resnet56"],
+        "largest_batch": largest,
+    }

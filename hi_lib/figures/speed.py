@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from hi_lib.figures.style import PLAIN, legend_below
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 METHOD_COLOURS = {
     "plain": "#D55E00",
@@ -33,3 +30,39 @@ def speed(table: pd.DataFrame) -> Figure:
         axis.yaxis.set_major_formatter(PLAIN)
     legend_below(figure, 5)
     return figure
+
+
+def numbers(table: pd.DataFrame) -> dict[str, float]:
+    """What the text says of each method: times of a round (µs, ns) or of a run (s), memory (GB), and ratios."""
+    measured = table.set_index(["method", "samples"])
+    seconds = measured["seconds_a_round"]
+    # n log n in all is log n a round: what is left over shows the caches.
+    scaled = [seconds["engine", n] / np.log2(n) for n in (10**4, 10**5, 10**6, 10**7)]
+    return {
+        "plain_us": seconds["plain", 10**4] * 1e6,
+        "plain_ratio": seconds["plain", 10**4] / seconds["engine", 10**4],
+        "engine_ns": seconds["engine", 10**6] * 1e9,
+        "engine_sorts": measured["sorts"]["engine", 10**6],
+        "log_growth": max(scaled) / min(scaled),
+        "replay_s": seconds["replay", 10**7] * 10**7,
+        "replay_gb": measured["peak_megabytes"]["replay", 10**7] / 1e3,
+        "streaming_us": seconds["streaming", 10**4] * 1e6,
+    }
+
+
+def shown(table: pd.DataFrame) -> pd.DataFrame:
+    """The table as the page shows it, a method after the other: times in µs, memory in MB, all as text."""
+    columns = {
+        "method": table["method"],
+        "samples": table["samples"].map("{:,}".format),
+        "µs a round": (table["seconds_a_round"] * 1e6).map(_digits),
+        "rounds a second": (1 / table["seconds_a_round"]).map("{:,.0f}".format),
+        "times np.sort": table["sorts"].map(_digits),
+        "peak MB": table["peak_megabytes"].map("{:,.0f}".format),
+    }
+    return pd.DataFrame(columns).sort_values("method", kind="stable")
+
+
+def _digits(value: float) -> str:
+    """Three digits, without exponents."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

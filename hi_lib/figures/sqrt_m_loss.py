@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from itertools import product
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from hi_lib.figures.style import batch_size_axis, legend_below, plain_ticks
-
-if TYPE_CHECKING:
-    import pandas as pd
+from hi_lib.learners import replay
+from hi_lib.regret import lambda_min, tuned_learning_rate
+from hi_lib.traces import Trace
 
 
 def coins(table: pd.DataFrame) -> Figure:
@@ -53,3 +56,103 @@ def sample_orders(table: pd.DataFrame) -> Figure:
     axes[0].set_ylabel("regret")
     legend_below(figure, 4)
     return figure
+
+
+def repeated(trace: Trace, times: int) -> Trace:
+    """The first samples of a trace, each so many times in a row, as many as fit into its length."""
+    some = np.repeat(np.arange(len(trace) // times), times)
+    return Trace(trace.confidence[some], trace.correct[some])
+
+
+def order_regrets(shuffled: Sequence[Trace], beta: float, batch_sizes: Sequence[int], run_length: int) -> pd.DataFrame:
+    """Regret of HIL-F on shuffled traces and on runs of like samples made of them, a row a run.
+
+    The learning rate is "tuned" for each M, or "fixed", tuned for M = 1; `seed` is the place among the shuffled.
+    """
+    rows = []
+    orders = ("shuffled", f"runs of {run_length}", "repeated through a batch")
+    for order, size, (seed, whole) in product(orders, batch_sizes, enumerate(shuffled)):
+        trace = repeated(whole, dict(zip(orders, (1, run_length, size), strict=True))[order])
+        n, shortest = len(trace), lambda_min(trace)
+        for label, tuned_for in (("tuned", size), ("fixed", 1)):
+            rate = tuned_learning_rate(n, tuned_for, shortest)
+            rows.append((order, size, label, seed, replay(trace, beta, size, learning_rate=rate).regret, rate, n))
+    return pd.DataFrame(rows, columns=["order", "batch_size", "learning_rate", "seed", "regret", "rate", "n"])
+
+
+def numbers(coins: pd.DataFrame, orders: pd.DataFrame, sequences: int, run_length: int) -> dict[str, float]:
+    """What the claims and the text rest on, from the tables of the two figures."""
+    return {
+        "minimax_factor": np.sqrt(4 * np.pi * np.log(2)),
+        **_coins(coins, sequences),
+        **_shuffled(orders),
+        "largest_size": int(orders["batch_size"].max()),
+        **_runs(orders, run_length),
+    }
+
+
+def log_slope(table: pd.DataFrame) -> tuple[float, float]:
+    """Slope of log mean regret against log M, with its standard error from the errors of the means."""
+    x = np.log(table["batch_size"])
+    weight = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
+    error = table["error"] / table["mean"]
+    return (weight * np.log(table["mean"])).sum(), np.sqrt((weight**2 * error**2).sum())
+
+
+def _coins(coins: pd.DataFrame, sequences: int) -> dict[str, float]:
+    """How measured regrets scatter around the exact ones, and how both grow with M."""
+    one, halving = (coins[coins["case"] == case] for case in ("one confidence", "halving"))
+    single, weighted = (one[one["learner"] == learner] for learner in ("hil-f", "apple"))
+    slope, error = log_slope(single)
+    exact_slope = np.polyfit(np.log(single["batch_size"]), np.log(single["exact"]), 1)[0]
+    return {
+        "coin_deviation_max": _deviation(one),
+        "coin_slope": slope,
+        "coin_slope_error": error,
+        "exact_slope": exact_slope,
+        "slope_deviation": abs(slope - exact_slope) / error,
+        "slope_from_half": abs(slope - 0.5) / error,
+        "coin_scatter": (single["error"] * np.sqrt(sequences) / single["mean"]).median(),
+        "coin_scatter_apple": (weighted["error"] * np.sqrt(sequences) / weighted["mean"]).max(),
+        "halving_deviation_max": _deviation(halving),
+        "bound_over_halving_max": (halving["bound"] / halving["exact"]).max(),
+    }
+
+
+def _deviation(coins: pd.DataFrame) -> float:
+    """The largest distance of a mean from the exact regret, in standard errors."""
+    return ((coins["mean"] - coins["exact"]).abs() / coins["error"]).max()
+
+
+def _shuffled(orders: pd.DataFrame) -> dict[str, float]:
+    """What batches add to the regret in random order, and what theorem T3 allows them to add."""
+    fixed, tuned = (_mean_regret(orders, "shuffled", label) for label in ("fixed", "tuned"))
+    first = orders[(orders["order"] == "shuffled") & (orders["learning_rate"] == "fixed")].iloc[0]
+    price = 1 + first["rate"] ** 2 * first["n"] / 16 + first["rate"] / 4 * (1 + np.log(first["n"]))
+    added = (fixed["mean"] - fixed["mean"][0]).to_numpy()
+    allowed = (fixed["batch_size"].to_numpy() - 1) * price
+    noise = 4 * np.hypot(fixed["error"], fixed["error"][0]).to_numpy()
+    return {
+        "shuffled_growth_fixed": (fixed["mean"] / fixed["mean"][0]).max(),
+        "shuffled_growth_tuned": (tuned["mean"] / tuned["mean"][0]).max(),
+        "shuffled_added": added[-1],
+        "theorem_allows": allowed[-1],
+        "added_over_allowed_max": ((added - noise)[1:] / allowed[1:]).max(),  # at M = 1 there is nothing to add
+    }
+
+
+def _runs(orders: pd.DataFrame, run_length: int) -> dict[str, float]:
+    """How regret grows where neighbours are alike: through a batch, and up to and beyond the length of runs."""
+    slope, _ = log_slope(_mean_regret(orders, "repeated through a batch", "tuned"))
+    runs = _mean_regret(orders, f"runs of {run_length}", "fixed").set_index("batch_size")["mean"]
+    return {
+        "repeated_slope": slope,
+        "runs_before": runs[run_length] / runs[1],
+        "runs_after": runs[runs.index.max()] / runs[run_length],
+    }
+
+
+def _mean_regret(orders: pd.DataFrame, order: str, label: str) -> pd.DataFrame:
+    """Mean regret over shuffles and its standard error, for each batch size."""
+    rows = orders[(orders["order"] == order) & (orders["learning_rate"] == label)].groupby("batch_size")["regret"]
+    return pd.DataFrame({"mean": rows.mean(), "error": rows.std() / np.sqrt(rows.count())}).reset_index()

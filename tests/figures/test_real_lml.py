@@ -1,6 +1,7 @@
 """A real L-ML: against brute force over thresholds, and against the paper's assumption where it holds."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -69,3 +70,71 @@ def test_a_run_of_another_trace_is_refused():
     trace = hi.Trace([0.5, 0.6], [1, 0], [1, 1])
     with pytest.raises(ValueError, match="one of this trace's 2 samples, got 3"):
         lml.outcome(trace, hi.replay(hi.synthetic_trace(3, 0), 0.5), 0.5)
+
+
+# The S-ML errs on the first two, on the first of them as the L-ML does; the L-ML alone errs on the third.
+FILE = pd.DataFrame(
+    {
+        "confidence": [0.25, 0.5, 0.625, 0.75],
+        "correct": [0, 0, 1, 1],
+        "lml_correct": [0, 1, 0, 1],
+        "predicted": [1, 1, 0, 0],
+        "lml_predicted": [1, 0, 1, 0],
+    }
+)
+TRACE = hi.Trace(FILE["confidence"], FILE["correct"], FILE["lml_correct"], name="a")
+
+
+def test_both_best_thresholds_by_hand():
+    """β = ¼: always right, the L-ML is worth asking twice, for ½ instead of 2; as it is, the first costs 1¼, not 1."""
+    row = lml.best_thresholds({"a": TRACE}, [0.25]).iloc[0]
+    assert row[["assumed_threshold", "assumed_ratio", "assumed_cost"]].tolist() == [0.5625, 0.5, 0.5 / 4]
+    assert row[["threshold", "offload_ratio", "average_cost"]].tolist() == [0.5625, 0.5, (1.25 + 0.25) / 4]
+    assert row["accuracy"] == 0.75
+    assert lml.both_wrong(TRACE, FILE, 0.25) == (0.5, 0)  # of the two below the threshold
+    assert lml.both_wrong(TRACE, FILE.assign(correct=1), 0.25) == (0, 0.5)
+
+
+def test_costs_of_the_ways_by_hand():
+    """One batch, nothing learned yet: an image is offloaded with probability 1 − p, whatever is learned from."""
+    drawn = lml.shuffled_costs({"a": TRACE}, {"a": FILE}, 0.25, [4], shuffles=1)
+    assert drawn["way"].tolist() == ["truth", "answer", "dear truth", "dear answer", "never", "best", "paper"]
+    cost = drawn.set_index("way")["average_cost"]
+    q = 1 - FILE["confidence"]
+    real = (q * (0.25 + 1 - FILE["lml_correct"]) + (1 - q) * (1 - FILE["correct"])).mean()
+    assert cost[["truth", "answer", "dear truth", "dear answer"]].tolist() == pytest.approx([real] * 4)
+    assert cost["paper"] == pytest.approx((q * 0.25 + (1 - q) * (1 - FILE["correct"])).mean())
+    assert cost[["never", "best"]].tolist() == pytest.approx([0.5, 0.375])
+
+
+def test_numbers_by_hand():
+    best = lml.best_thresholds({"a": TRACE}, [0.25])
+    ways = {"truth": 0.5, "answer": 0.75, "dear truth": 0.375, "dear answer": 0.5, "never": 1, "best": 0.25}
+    rows = [
+        ("a", size, seed, way, cost * size + (0.125 * seed if way == "answer" else 0), 0.75)
+        for size in (1, 2)
+        for seed in (-1, 1)
+        for way, cost in ways.items()
+    ]
+    drawn = pd.DataFrame(rows, columns=["title", "batch_size", "seed", "way", "average_cost", "accuracy"])
+    files = {"a": FILE, "b": FILE}
+    best_of_both, both = (pd.concat([table, table.assign(title="b")]) for table in (best, drawn))
+    found = lml.example_numbers(dict.fromkeys(files, TRACE), files, best_of_both, both, 0.25)
+    assert (found["second_title"], found["first_error"], found["first_hard"]) == ("b", 0.5, 0.5)
+    assert (found["first_dear_gain"], found["first_answer"], found["first_answer_error"]) == (0.125, 0.25, 0.125)
+    assert lml.growth_numbers(drawn) == {"largest_size": 2, "real_growth_max": 2, "answer_growth_max": 2}
+    curves = {"a": lml.curve(TRACE), "b": pd.DataFrame({"accuracy": [0.5, 0.5]})}
+    peak = lml.peak_numbers({"a": TRACE, "b": TRACE}, curves, best)
+    # With the first two offloaded three of four are right; with all, two.
+    assert (peak["peak_title"], peak["peak_gain"], peak["other_peak_images"], peak["few_count"]) == ("a", 0.25, 0, 0)
+
+
+def test_times_by_hand():
+    models = ("imagenette-efficientnet_lite2", "cifar10-resnet56")
+    rows = [(model, size, 4.0 * (place + size)) for place, model in enumerate(models) for size in (1, 32)]
+    measured = pd.DataFrame(rows, columns=["model", "batch_size", "milliseconds"])
+    found = lml.time_numbers(measured, {"cores": 2, "processor": "abacus"})
+    assert found["machine"] == "2 cores of type abacus"
+    assert (found["efficientnet_over"], found["resnet56_over"]) == (1, 32 * 8 / (4 * 33))
+    table = lml.times(measured, {models[1]: lml.Line(4, 4, 0.5, 0.25)})
+    assert table.loc["ResNet-56 (ONNX)"].tolist() == ["8.00", "4.00 ± 0.50", "4.000 ± 0.250", "132.0", "256.0"]

@@ -1,0 +1,68 @@
+"""What the page that compares learners counts, on tables and traces worked out by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import hi_lib as hi
+from hi_lib.figures import learners_compared as page
+
+COLUMNS = ["title", "batch_size", "learner", *page.QUANTITIES]
+# At β = ½ accepting all costs 1, offloading the less confident one ½.
+TRACE = hi.Trace([0.25, 0.75], [0, 1], name="a")
+
+
+def test_rules_that_do_not_learn_by_hand():
+    fixed = page.fixed_thresholds({"a": TRACE}, 0.875)
+    # θ = 1/8 accepts both; the best θ, above ¼, saves an eighth.
+    assert fixed.to_numpy().tolist() == [["a", page.CALIBRATED, 0.5, 0.0, 0.125], ["a", "oracle", 0.4375, 0.5, 0.0]]
+
+
+def test_the_table_has_a_line_a_learner_and_one_for_all_sizes_of_a_rule():
+    rows = [("Pets, Net", size, "hil-f", 0.25, 0.5, regret) for size in (1, 2) for regret in (10 * size, 12 * size)]
+    rules = [("Pets, Net", size, "always", 0.5, 1.0, 20) for size in (1, 2)]
+    fixed = pd.DataFrame([("Pets, Net", "oracle", 0.125, 0.25, 0.0)], columns=["title", "learner", *page.QUANTITIES])
+    table = page.shown(pd.DataFrame(rows + rules, columns=COLUMNS), ["hil-f"], fixed)
+    assert table.columns.tolist() == ["learner", "M", "Pets<br>Net"]
+    assert table.to_numpy().tolist() == [
+        ["hil-f", 1, "0.2500<br>0.500<br>11 ± 1"],
+        ["hil-f", 2, "0.2500<br>0.500<br>22 ± 3"],
+        ["always", "", "0.5000<br>1.000<br>20"],
+        ["oracle", "", "0.1250<br>0.250<br>0"],
+    ]
+
+
+def test_regret_is_counted_against_the_best_threshold_of_each_half():
+    """All right, then all wrong at β = ½: the best thresholds pay nothing, then ½ a sample."""
+    halves = hi.Trace([0.5] * 4, [1] * 4), hi.Trace([0.5] * 4, [0] * 4)
+    paths = page.regret_paths(halves, page.Setting(0.5, 4, window=4, share=0.1), shuffles=2)
+    for path in paths.values():
+        assert path.shape == (2, 8)
+        # In the first batch half of all thresholds lie above ½ and pay β.
+        assert path[:, 3] == pytest.approx([4 * 0.5 / 2] * 2)
+    # HIL-F has learned to accept: odds of e^(η · 4 · ½), and pays 1 − β more where it does.
+    rate = (8 * np.log(2) / (4 * 4)) ** 0.5
+    accept = 1 / (1 + np.exp(-rate * 4 * 0.5))
+    assert paths["HIL-F"][0, 7] - paths["HIL-F"][0, 3] == pytest.approx(4 * 0.5 * accept)
+
+
+def test_numbers_by_hand():
+    names = {"hil-f": 10, "quantised": 12, "naive": 25, "hi-lcb": 30, "hi-lcb-lite": 40}
+    rows = [("a", 1, name, regret / 100, 0.5, regret) for name, regret in names.items()]
+    fixed = page.fixed_thresholds({"a": TRACE}, 0.875)
+    found = page.numbers(pd.DataFrame(rows, columns=COLUMNS), {"a": 100}, fixed)
+    assert found == pytest.approx(
+        {"quantised_extra": 0.02, "rule_worst": 0.125, "lcb_worst": 0.4, "naive_least": 2.5, "naive_most": 2.5}
+    )
+
+
+def test_drift_numbers_by_hand():
+    """Two samples, then two: every learner has a regret of 1 by the change; of 3 and 5 at the end."""
+    names = ["HIL-F", "HIL-F, quick", "sliding window", "fixed share", "naive"]
+    drift = {case: dict.fromkeys(names, np.array([[0, 1, 2, last]] * 2)) for case, last in (("new", 3), ("surer", 5))}
+    surer = hi.Trace([0.5, 0.875], [0, 1])
+    cases = {"new": (TRACE, TRACE), "surer": (TRACE, surer)}
+    found = page.drift_numbers(cases, drift, page.Setting(0.5, 1, 500, 0.1))
+    assert (found["drift_first"], found["drift_window"]) == ("a", 500)
+    assert (found["threshold_before"], found["threshold_overconfident"]) == (0.5, (0.5 + 0.875) / 2)
+    assert (found["replaced_share"], found["over_naive"], found["calm_quick"]) == (2, 4, 1)

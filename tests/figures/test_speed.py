@@ -1,0 +1,37 @@
+"""What the page on speed counts, on times simple enough to work out by hand."""
+
+import pandas as pd
+import pytest
+
+from hi_lib.figures import speed as page
+
+COLUMNS = ["method", "samples", "seconds_a_round", "sorts", "peak_megabytes"]
+
+
+def test_numbers_by_hand():
+    # An engine of 4, 5, 6 and 14 ns: by log n as 1, 1, 1 and 2.
+    engine = [("engine", 10**k, ns * 1e-9, 3.0 * k, 10) for k, ns in ((4, 4), (5, 5), (6, 6), (7, 14))]
+    others = [("plain", 10**4, 8e-5, 9, 1), ("streaming", 10**4, 2e-5, 9, 1), ("replay", 10**7, 2e-7, 9, 1500)]
+    found = page.numbers(pd.DataFrame([*engine, *others], columns=COLUMNS))
+    assert found == pytest.approx(
+        {
+            "plain_us": 80,
+            "plain_ratio": 20_000,
+            "engine_ns": 6,
+            "engine_sorts": 18,
+            "log_growth": 2,
+            "replay_s": 2,
+            "replay_gb": 1.5,
+            "streaming_us": 20,
+        }
+    )
+
+
+def test_the_table_puts_methods_together_and_writes_three_digits():
+    rows = [("sort", 1000, 5e-9, 1, 41.4), ("engine", 1000, 1.2345e-4, 1478.7, 40), ("sort", 10**6, 2e-8, 1, 1200)]
+    table = page.shown(pd.DataFrame(rows, columns=COLUMNS))
+    assert table.to_numpy().tolist() == [
+        ["engine", "1,000", "123", "8,100", "1,479", "40"],
+        ["sort", "1,000", "0.005", "200,000,000", "1", "41"],
+        ["sort", "1,000,000", "0.02", "50,000,000", "1", "1,200"],
+    ]
