@@ -156,6 +156,20 @@ def test_the_prose_rule_finds_decimals():
     assert decimals("it costs 1.05 on MobileNet v1 0.25-128 at $β = 0.7$, {glue:text}`x:.3f`, `0.1`") == ["1.05"]
 
 
+@pytest.mark.parametrize("name", notebooks.notebook_names())
+def test_a_notebook_is_a_story(name):
+    cells = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text())["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    assert sum(bool(line.strip()) for source in code for line in source.splitlines()) <= 40
+    assert not re.search(r"^\s*(def|class) ", "\n".join(code), re.MULTILINE)
+    shown = [cell for cell in cells if cell["cell_type"] == "code" and not cell["metadata"].get("tags")]
+    assert [cell for cell in shown if "mystnb" not in cell["metadata"]], "nothing that a reader would type is shown"
+    for cell in cells:
+        if cell["cell_type"] == "markdown":
+            text = re.sub(r"```.*?```|^\|.*$", "", "".join(cell["source"]), flags=re.DOTALL | re.MULTILINE)
+            assert max(map(len, text.splitlines()), default=0) <= 120
+
+
 def test_every_notebook_has_parameters_and_no_output():
     for name in notebooks.notebook_names():
         assert notebooks.default_parameters(name)

@@ -132,7 +132,7 @@ def _sums(flags: NDArray[np.bool_]) -> NDArray[np.intp]:
 def accuracy_offload(curves: Mapping[str, pd.DataFrame], best: pd.DataFrame) -> Figure:
     """Accuracy of the final answers against the share offloaded, a panel a trace.
 
-    `curves` maps panel titles to tables of `lml.curve`; `best` has columns title, beta, offload_ratio, accuracy.
+    `curves` maps panel titles to tables of `curve`; `best` has columns title, beta, offload_ratio, accuracy.
     """
     figure, axes = panels(len(curves), height=2.3)
     for axis, (title, table) in zip(axes, curves.items(), strict=True):

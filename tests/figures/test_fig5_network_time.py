@@ -1,0 +1,27 @@
+"""What Fig. 5's page counts, against the closed form (9) written out."""
+
+import numpy as np
+import pytest
+
+import hi_lib as hi
+from hi_lib.figures import fig5_network_time as page
+
+# At ρ = 1 and α = ½, (9) is M† = √(τ_nw / B) with B = τ_ed / 2 + τ_es + τ_tx; M* is the least M with M (M + 1) > M†².
+TIMING = hi.IMAGENETTE.timing
+SLOWNESS = TIMING.tau_ed / 2 + TIMING.tau_es + TIMING.tau_tx
+TIMES = np.array([1.0, 4.0, 9.0]) * SLOWNESS
+
+
+def test_optima_by_hand():
+    table = page.optima(1.0, TIMES, [0.5, 0.9])
+    even, large = (table[table["alpha"] == alpha] for alpha in (0.5, 0.9))
+    assert even["relaxed"].to_numpy() == pytest.approx([1, 2, 3])
+    assert even["integer"].tolist() == [1, 2, 3]
+    assert large["relaxed"].to_numpy() == pytest.approx([3, 6, 9])  # √(α / (1 − α)) is 3
+
+
+def test_numbers_by_hand():
+    found = page.numbers(1.0, TIMES, [0.5])
+    assert found["slope_error_max"] < 1e-9  # a root
+    assert (found["integer_step_min"], found["integer_growth_min"], found["integer_at_slowest"]) == (1, 2, 3)
+    assert found["integer_at_default"] == 1  # M†² is 20 / 10.08, just below 1 · 2
