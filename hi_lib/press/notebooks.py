@@ -259,7 +259,21 @@ def _without_traces_of_the_run(text: str) -> str:
         for key in ("papermill", "execution"):
             cell["metadata"].pop(key, None)
         cell["id"] = f"cell-{number}"
+        if "outputs" in cell:
+            cell["outputs"] = _joined(cell["outputs"])
     return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+
+
+def _joined(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Outputs in which what was printed in one go is one text, into however many messages the kernel has cut it."""
+    found: list[dict[str, Any]] = []
+    for output in outputs:
+        if found and output["output_type"] == "stream" and found[-1].get("name") == output["name"]:
+            text = "".join([*found[-1]["text"], *output["text"]])
+            found[-1] = {**output, "text": text.splitlines(keepends=True)}
+        else:
+            found.append(output)
+    return found
 
 
 def installed() -> str:

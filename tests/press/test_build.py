@@ -119,6 +119,21 @@ def test_two_runs_leave_the_same_bytes(project):
     assert (project / "_build" / "executed" / "sum.ipynb").read_bytes() == first
 
 
+def test_what_is_printed_in_one_go_is_one_output(project):
+    """A busy kernel sends it in several messages, another time in one: the bytes must be the same."""
+    slowly = (
+        "import sys, time\nfor word in ('one', 'two', 'three'):\n    print(word, flush=True)\n    time.sleep(0.4)\n"
+    )
+    write_notebook(project, slowly + "print('beside', file=sys.stderr)\nresults.publish('sum', {'total': a + b})")
+    run()
+    cells = json.loads((project / "_build" / "executed" / "sum.ipynb").read_text())["cells"]
+    streams = [output for output in cells[-1]["outputs"] if output["output_type"] == "stream"]
+    assert [(each["name"], "".join(each["text"])) for each in streams] == [
+        ("stdout", "one\ntwo\nthree\n"),
+        ("stderr", "beside\n"),
+    ]
+
+
 def test_a_mistake_in_a_notebook_comes_with_its_place_and_its_parameters(project):
     write_notebook(project, "list(zip([a], [], strict=True))")
     with pytest.raises(
