@@ -199,7 +199,8 @@ def _wanted(name: str, parameters: Mapping[str, Any]) -> str:
     notebook = places.NOTEBOOKS / f"{name}.ipynb"
     code = "\n".join(_code_cells(notebook))
     shown = [claim for claim in claims.load_claims() if claim.notebook == name]
-    texts = [json.dumps(parameters, sort_keys=True), installed(), repr(shown), repr(shipped())]
+    runner = files.sha256(Path(__file__))  # what is written of a run is decided here
+    texts = [json.dumps(parameters, sort_keys=True), installed(), repr(shown), repr(shipped()), runner]
     return places.digest([notebook, *uses.modules(code, places.ROOT)], *texts)
 
 
