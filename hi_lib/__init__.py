@@ -26,7 +26,7 @@ from hi_lib.regret import (
     tuned_learning_rate,
     tuned_partial_feedback_rate,
 )
-from hi_lib.streaming import HILF, HILN
+from hi_lib.streaming import HILF, HILN, Apple, Ticket
 from hi_lib.timing import OptimalBatch, TimingModel
 from hi_lib.traces import Trace, list_traces, load_trace, synthetic_trace
 
@@ -35,10 +35,12 @@ __all__ = [
     "HILF",
     "HILN",
     "IMAGENETTE",
+    "Apple",
     "BestThreshold",
     "OptimalBatch",
     "Run",
     "Setting",
+    "Ticket",
     "TimingModel",
     "Trace",
     "anytime_learning_rates",

@@ -8,32 +8,31 @@ stretch sums up the mass between its own samples, weighted with what the earlier
 sort from confidence to time that carries masses along: log n / 5 passes, sequential reads, and an inner loop over 32
 lanes that the processor does several at a time.
 
-Weights span more than a double can hold. Within a stretch where no two cells can drift apart by more than e^SPAN,
-masses relative to the largest do fit, and what is too small to fit there cannot matter there. In wider stretches every
-mass is kept as mantissa · B^block with B = 2^512, so nothing overflows, and a weight that has become tiny can grow
-again.
+Weights span more than a double can hold. Within a stretch of time where no two cells can drift apart by more than
+e^SPAN, masses relative to the largest do fit, and what is too small to fit there cannot matter there. A longer trace is
+cut into such stretches; at the start of each, all weights are computed afresh from the counts of the past. (With a
+learning rate so large that there are very many, the tree takes over.)
 """
 
 from __future__ import annotations
 
 import functools
-from decimal import Context, Decimal, localcontext
+import itertools
+from decimal import Decimal, localcontext
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from hi_lib import _tree
 from hi_lib.forecaster import SPAN
-from hi_lib.typing import Floats
+from hi_lib.traces import Trace
 
+_MOST_STRETCHES = 150  # beyond it, the tree is faster
 _LANES = 5  # bits of time a pass deals out: 32 lanes
 _WEIGHT = 1 << _LANES  # where the weights stand in a pass's state, after the sums
 _RESYNC = 256  # samples after which the rounding error of a repeated factor is taken out
-_B, _INVERSE = 2.0**512, 2.0**-512
 _DIGITS = 60  # of the factors, before they are rounded to a double
-_LN_B = Context(prec=_DIGITS).multiply(512, Decimal(2).ln(Context(prec=_DIGITS)))
-_LOW, _HIGH = 2.0**-256, 2.0**256
-_NOTHING = -1e300  # block of a zero mass: below any other, so that a sum never drops its other term for it
 # Unsigned, since numba then need not ask whether an index counts from the end.
 _ONE = np.uint64(1)
 _TIME, _WRONG = np.uint32(2**31 - 1), np.uint32(31)
@@ -42,20 +41,14 @@ _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
 def offload_probability(
-    gaps: Floats,
-    order: NDArray[np.intp],
-    wrong: NDArray[np.bool_],
-    steps: tuple[float, float],
-    learning_rate: float,
-    batch_size: int,
+    trace: Trace, wrong: NDArray[np.bool_], steps: tuple[float, float], learning_rate: float, batch_size: int
 ) -> NDArray[np.float64]:
     """Probability that θ > p for each sample, learning after each batch: what the plain forecaster computes.
 
     Parameters
     ----------
-    gaps : NDArray of shape (n + 1,)
-    order : NDArray of shape (n,)
-        Distances between the sorted confidences, and what sorts them: as of a `Trace`.
+    trace : Trace
+        Its confidences count.
     wrong : NDArray of shape (n,)
         Which of the two steps each sample takes.
     steps : (float, float)
@@ -74,26 +67,95 @@ def offload_probability(
     ValueError
         More than 2^29 samples, whose times do not fit into 31 bits.
     """
+    order, gaps = trace.order, trace.gaps
     if order.size > 2**29:
         raise ValueError(f"a replay must have at most 2^29 samples, got {order.size}")
-    factors = np.array([_factor(learning_rate, step) for step in steps])
-    drift = learning_rate * np.abs(steps)
-    return _replay(order, wrong, gaps, batch_size, factors, drift)
+    steps_array, factors = np.array(steps), np.array([_factor(learning_rate, step) for step in steps])
+    bounds = _stretches(wrong, batch_size, learning_rate * np.abs(steps_array)).tolist()
+    if len(bounds) == 2:
+        return _replay(order, wrong, gaps, batch_size, factors)
+    if len(bounds) > _MOST_STRETCHES:
+        return _tree.replay(trace.confidence, wrong, steps, learning_rate, batch_size)
+    with np.errstate(divide="ignore"):  # a gap of length zero is no cell
+        log_gaps = np.log(gaps)
+    found, sorted_wrong = [], wrong[order]
+    for start, stop in itertools.pairwise(bounds):
+        cells = order, sorted_wrong, gaps, log_gaps
+        inside, masses = _resume(*cells, steps_array, factors[:, 0], learning_rate, start, stop)
+        found.append(_replay(inside, wrong[start:stop], masses, min(batch_size, stop - start), factors))
+    return np.concatenate(found)
 
 
 @functools.lru_cache(maxsize=1024)
-def _factor(learning_rate: float, step: float) -> tuple[float, float, float]:
-    """e^(−η step) as mantissa and block, and the relative error of the mantissa, which repetition would multiply."""
+def _factor(learning_rate: float, step: float) -> tuple[float, float]:
+    """e^(−η step), and its relative error, which repetition would multiply."""
+    if learning_rate * abs(step) > SPAN:
+        return 1.0, 0.0  # never used: the batch of such a sample is a stretch of its own
     with localcontext(prec=_DIGITS):
-        exponent = -Decimal(learning_rate) * Decimal(step)
-        block = (exponent / _LN_B).to_integral_value()
-        exact = (exponent - block * _LN_B).exp()
-        mantissa = float(exact)
-        return mantissa, float(block), float(Decimal(mantissa) / exact - 1)
+        exact = (-Decimal(learning_rate) * Decimal(step)).exp()
+        factor = float(exact)
+        return factor, float(Decimal(factor) / exact - 1)
 
 
 @_compiled
-def _replay(order, wrong, gaps, batch_size, factors, drift):  # type: ignore[no-untyped-def]
+def _stretches(wrong, batch_size, drift):  # type: ignore[no-untyped-def]
+    """Bounds of stretches of whole batches, in each of which two cells move apart by SPAN at most, or of one batch."""
+    bounds, right, mistakes = [0], 0, 0
+    for begin in range(0, wrong.size, batch_size):
+        end = min(begin + batch_size, wrong.size)
+        new_mistakes = wrong[begin:end].sum()
+        right, mistakes = right + end - begin - new_mistakes, mistakes + new_mistakes
+        if max(right * drift[0], mistakes * drift[1]) > SPAN and begin > bounds[-1]:
+            bounds.append(begin)
+            right, mistakes = end - begin - new_mistakes, new_mistakes
+    bounds.append(wrong.size)
+    return np.array(bounds)
+
+
+@_compiled
+def _resume(  # type: ignore[no-untyped-def]
+    order, sorted_wrong, gaps, log_gaps, steps, factors, learning_rate, start, stop
+):
+    """Go on at `start`: the stretch's own samples by confidence, and the mass between them after what came before."""
+    right, bad, top, best_right, best_bad, log_scale = 0, 0, -np.inf, 0, 0, 0.0
+    for i in range(gaps.size):
+        exponent = log_gaps[i] - learning_rate * (steps[0] * right + steps[1] * bad)
+        if exponent > top:
+            top, best_right, best_bad, log_scale = exponent, right, bad, min(-log_gaps[i], 700.0)
+        if i < order.size:
+            past = order[i] < start
+            bad += past and sorted_wrong[i]
+            right += past and not sorted_wrong[i]
+    # Losses are counted from the best cell, in two halves of which the first is exact: cells far ahead keep all digits.
+    high = steps.astype(np.float32).astype(np.float64)
+    low = steps - high
+    by = np.array([1.0, factors[0], factors[1]])
+    # Products of factors for a few cells, in which they move by e^40 at most; then an exponential again. Cells without
+    # length may have weights beyond a double: there, and beside them, every cell gets its own exponential.
+    stride = max(1, int(min(_RESYNC, 40.0 / (learning_rate * np.abs(steps).max() + 1e-300))))
+    inside, masses, found = np.empty(stop - start + 1, order.dtype), np.zeros(stop - start + 1), 0
+    right, bad, begin = -best_right, -best_bad, 0
+    while begin < gaps.size:
+        loss = (high[0] * right + high[1] * bad) + (low[0] * right + low[1] * bad)
+        exponent = log_scale - learning_rate * loss
+        end = min(begin + (stride if exponent < 660.0 else 1), gaps.size)
+        weight = np.exp(exponent)
+        for i in range(begin, end):
+            if gaps[i] > 0.0:
+                masses[found] += gaps[i] * weight
+            if i < order.size:
+                past, mistaken = order[i] < start, sorted_wrong[i]
+                bad += past and mistaken
+                right += past and not mistaken
+                weight *= by[past + (past and mistaken)]
+                inside[found] = order[i] - start
+                found += not past and order[i] < stop
+        begin = end
+    return inside[:-1], masses
+
+
+@_compiled
+def _replay(order, wrong, gaps, batch_size, factors):  # type: ignore[no-untyped-def]
     """Deal out by time. A node of the current level holds the samples of 2^level slots, sorted by confidence.
 
     Batch b has the slots from b·2^w on, so that a slot's high bits name its node. A node lies where its samples will
@@ -107,22 +169,17 @@ def _replay(order, wrong, gaps, batch_size, factors, drift):  # type: ignore[no-
     level = w
     while 1 << level < batches << w:
         level += 1
-    narrow = level
-    while narrow > w and _drift(wrong, (1 << narrow >> w) * batch_size, drift) > SPAN:
-        narrow = max(narrow - _LANES, w)
     entries, below, now = _entries(order, wrong, batch_size, w), gaps[:1].copy(), 0
     mass = np.empty((2, n + 1))
     mass[0] = gaps
-    if narrow < level:
-        below, now = _deal_wide(entries, mass, level, narrow, w, batch_size, factors, drift)
-        level = narrow
-    place, state, counts = _scratch()
+    # For each lane: next place to write; sum, then weight; samples met, right and wrong.
+    place, state, counts = np.empty(1 << _LANES, np.uint64), np.empty(2 << _LANES), np.empty(2 << _LANES)
     passes = -(-(level - w) // _LANES)
     while level > w:
         bits = -(-(level - w) // passes)
         passes -= 1
         level -= bits
-        rows, keep = _lane_tables(1 << bits, factors[0, 0] * _B ** factors[0, 1], factors[1, 0] * _B ** factors[1, 1])
+        rows, keep = _lane_tables(1 << bits, factors[0, 0], factors[1, 0])
         step = (1 << level >> w) * batch_size
         parts = np.empty(-(-n // step))
         old, new, old_mass, new_mass = entries[now], entries[1 - now], mass[now], mass[1 - now]
@@ -157,23 +214,6 @@ def _entries(order, wrong, batch_size, w):  # type: ignore[no-untyped-def]
             entries[0, i] = (batch << np.uint32(w)) + time - batch * size
         entries[0, i] |= np.uint32(wrong[order[i]]) << _WRONG
     return entries
-
-
-@_compiled
-def _drift(wrong, length, drift):  # type: ignore[no-untyped-def]
-    """How far apart two cells can move, at most, in any aligned stretch of `length` samples."""
-    largest = 0.0
-    for start in range(0, wrong.size, length):
-        stop = min(start + length, wrong.size)
-        count = wrong[start:stop].sum()
-        largest = max(largest, (stop - start - count) * drift[0], count * drift[1])
-    return largest
-
-
-@_compiled
-def _scratch():  # type: ignore[no-untyped-def]
-    """What a node's lanes need: next place to write; sums, then weights; samples met, right and wrong."""
-    return np.empty(1 << _LANES, np.uint64), np.empty(2 << _LANES), np.empty(2 << _LANES)
 
 
 @_compiled
@@ -230,154 +270,8 @@ def _resync(lanes, state, counts, factors):  # type: ignore[no-untyped-def]
     error = 0.0
     for c in range(lanes):
         state[_WEIGHT + c] *= 1.0 - error
-        error += counts[c] * factors[0, 2] + counts[lanes + c] * factors[1, 2]
+        error += counts[c] * factors[0, 1] + counts[lanes + c] * factors[1, 1]
         counts[c] = counts[lanes + c] = 0.0
-
-
-@_compiled
-def _deal_wide(entries, mass, level, narrow, w, batch_size, factors, drift):  # type: ignore[no-untyped-def]
-    """Deal out from `level` to `narrow` in numbers of unlimited range, then give every node plain masses.
-
-    Sums are in units of B^unit, the one of the cells at hand, times B^raised of each lane. Where a unit or a lane's
-    weight must change, its sum so far is set aside, and joined to the rest when it is due.
-    """
-    n = entries.shape[1]
-    block = np.zeros(mass.shape)
-    for i in range(n + 1):
-        mass[0, i], block[0, i] = _normal(mass[0, i], 0.0)
-    below, below_block, now = mass[0, :1].copy(), block[0, :1].copy(), 0
-    place, state, counts = _scratch()
-    before, raised, aside = np.empty(1 << _LANES, np.uint64), np.empty(1 << _LANES), np.empty((2, 1 << _LANES))
-    # So many samples move a weight by 2^128 at most, or one by 2^256: with cells within 2^±384 no product overflows.
-    stride = max(1, int(min(_RESYNC, 88.0 / drift.max())))
-    most = _LANES if stride > 1 else 2
-    passes = -(-(level - narrow) // most)
-    while level > narrow:
-        bits = -(-(level - narrow) // passes)
-        passes -= 1
-        level -= bits
-        lanes = 1 << bits
-        rows, keep = _lane_tables(lanes, factors[0, 0], factors[1, 0])
-        step = (1 << level >> w) * batch_size
-        parts, parts_block = np.empty(-(-n // step)), np.empty(-(-n // step))
-        old, new, old_mass, new_mass = entries[now], entries[1 - now], mass[now], mass[1 - now]
-        old_block, new_block = block[now], block[1 - now]
-        for node in range(below.size - 1, -1, -1):
-            start, stop = node * step << bits, min((node + 1) * step << bits, n)
-            used = _begin(lanes, start, stop, step, below[node], place, state, counts)
-            unit = below_block[node]
-            raised[:], aside[0], aside[1], counts[:] = 0.0, 0.0, _NOTHING, 0.0
-            begin = start
-            while begin < stop:
-                end, next_unit = _common_unit(old_mass, old_block, begin, min(begin + stride, stop), unit)
-                jump = factors[old[begin] >> _WRONG, 1]
-                if next_unit != unit or jump != 0.0:
-                    for lane in range(lanes):
-                        _set_aside(lane, state, unit, raised, aside)
-                    unit = next_unit
-                    raised[int((old[begin] & _TIME) >> np.uint32(level)) % lanes + 1 : lanes] += jump
-                before[:] = place
-                _deal(old, old_mass, begin, end, level, rows, keep, new, new_mass, place, state, counts)
-                for lane in range(used):
-                    _join(new_mass, new_block, before[lane], place[lane], unit + raised[lane], aside, lane)
-                _resync(lanes, state, counts, factors)
-                _rescale(lanes, state, unit, raised, aside)
-                begin = end
-            for lane in range(used - 1, -1, -1):
-                last = place[lane]
-                new_mass[last] = state[lane]
-                _join(new_mass, new_block, last, last + _ONE, unit + raised[lane], aside, lane)
-                first = start + lane * step
-                parts[(node << bits) + lane] = new_mass[first]
-                parts_block[(node << bits) + lane] = new_block[first]
-        below, below_block, now = parts, parts_block, 1 - now
-    for node in range(below.size):
-        inside = slice(node * step + 1, min((node + 1) * step, n) + 1)
-        below[node] = _flatten(mass[now, inside], block[now, inside], below[node], below_block[node])
-    return below, now
-
-
-@_compiled
-def _common_unit(mass, block, begin, end, unit):  # type: ignore[no-untyped-def]
-    """Scale the cells above the samples from `begin` to one common unit, as long as their sizes allow it.
-
-    Returns the last sample whose cell could be scaled, and the unit.
-    """
-    for i in range(begin + 1, end + 1):
-        if mass[i] == 0.0:
-            continue
-        gap = block[i] - unit
-        if gap == 1.0 and mass[i] < 2.0**-128:
-            mass[i] *= _B
-        elif gap == -1.0 and mass[i] >= 2.0**128:
-            mass[i] *= _INVERSE
-        elif gap != 0.0:
-            if i > begin + 1:
-                return i - 1, unit
-            unit = block[i]
-    return end, unit
-
-
-@_compiled
-def _set_aside(c, state, unit, raised, aside):  # type: ignore[no-untyped-def]
-    if state[c] > 0.0:
-        total, total_block = _normal(state[c], unit + raised[c])
-        total, total_block = _normal(total, total_block)
-        aside[0, c], aside[1, c] = _add(aside[0, c], aside[1, c], total, total_block)
-        state[c] = 0.0
-
-
-@_compiled
-def _rescale(lanes, state, unit, raised, aside):  # type: ignore[no-untyped-def]
-    """Bring weights that have moved too far back to the middle."""
-    for c in range(lanes):
-        weight, up = _normal(state[_WEIGHT + c], 0.0)
-        if up != 0.0:
-            _set_aside(c, state, unit, raised, aside)
-            state[_WEIGHT + c] = weight
-            raised[c] += up
-
-
-@_compiled
-def _join(mass, block, first, last, unit, aside, lane):  # type: ignore[no-untyped-def]
-    """Normal form for a lane's masses from `first` on; what was set aside belongs to the first of them."""
-    for i in range(first, last):
-        total, total_block = _normal(mass[i], unit)
-        total, total_block = _normal(total, total_block)
-        if i == first and aside[0, lane] > 0.0:
-            total, total_block = _add(total, total_block, aside[0, lane], aside[1, lane])
-            aside[0, lane], aside[1, lane] = 0.0, _NOTHING
-        mass[i], block[i] = total, total_block
-
-
-@_compiled
-def _flatten(mass, block, below, below_block):  # type: ignore[no-untyped-def]
-    """Masses relative to the largest, in place, as plain doubles; return the one below likewise."""
-    top = max(below_block, block.max())
-    largest = below if below_block == top else 0.0
-    for i in range(mass.size):
-        if block[i] == top:
-            largest = max(largest, mass[i])
-    for i in range(mass.size):
-        mass[i] = _plain(mass[i] / largest, block[i] - top)
-    return _plain(below / largest, below_block - top)
-
-
-@_compiled
-def _plain(mantissa, gap):  # type: ignore[no-untyped-def]
-    if gap < 0.0:
-        mantissa *= _INVERSE if gap == -1.0 else _INVERSE * _INVERSE if gap == -2.0 else 0.0
-    return mantissa
-
-
-@_compiled
-def _add(a, a_block, b, b_block):  # type: ignore[no-untyped-def]
-    """Sum of two numbers in normal form; two blocks apart, the smaller is below 2^-512 of the larger."""
-    if a_block < b_block:
-        a, a_block, b, b_block = b, b_block, a, a_block
-    if a_block == b_block:
-        return a + b, a_block
-    return a + (b * _INVERSE if a_block - b_block == 1.0 else 0.0), a_block
 
 
 @_compiled
@@ -396,16 +290,3 @@ def _shares_above(entries, mass, below, batch_size, w):  # type: ignore[no-untyp
         for i in range(start, stop):
             offload[i] /= total
     return offload
-
-
-@_compiled
-def _normal(mantissa, block):  # type: ignore[no-untyped-def]
-    """Bring a positive mantissa from (2^-768, 2^768) back to [2^-256, 2^256); zero gets the smallest block."""
-    if mantissa >= _HIGH:
-        mantissa, block = mantissa * _INVERSE, block + 1.0
-    elif mantissa < _LOW:
-        if mantissa == 0.0:
-            block = _NOTHING
-        else:
-            mantissa, block = mantissa * _B, block - 1.0
-    return mantissa, block

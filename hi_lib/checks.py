@@ -6,7 +6,7 @@ import difflib
 import numbers
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -75,14 +75,18 @@ def vector(where: str, values: ArrayLike) -> NDArray[np.float64]:
         raise ValueError(f"{where} must be one-dimensional, got shape {array.shape}")
     if array.size == 0:
         raise ValueError(f"{where} must hold at least one value, got none")
+    if array.size == 1 and 0 <= array.item() <= 1:
+        return array  # a device decides one sample at a time: this is several times faster
     return reals(where, array, 0, 1)
 
 
 def flags(where: str, values: ArrayLike, length: int | None = None) -> NDArray[np.bool_]:
     """Return a one-dimensional bool array, of the given length if any, from values that are all 0/1 or True/False."""
-    array = _array(where, values)
+    array: NDArray[Any] = values if _are_flags(values) else _array(where, values)
     if array.ndim != 1 or length not in (None, array.size):
         raise ValueError(f"{where} must have shape ({'n' if length is None else length},), got {array.shape}")
+    if array.dtype == np.bool_:
+        return array.copy()
     bad = (array != 0) & (array != 1)
     if bad.any():
         first = int(np.flatnonzero(bad)[0])
@@ -146,13 +150,17 @@ def _float(where: str, value: Any) -> float:
     return float(array)
 
 
+def _are_flags(values: Any) -> TypeGuard[NDArray[np.bool_]]:
+    return type(values) is np.ndarray and values.dtype == np.bool_
+
+
 def _array(where: str, values: Any) -> NDArray[np.float64]:
     """Real numbers as float64; text, dates, complex and masked values are not taken for numbers."""
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         raise ValueError(f"{where} must not be masked: drop or fill the masked values first")
     try:
         array = np.asarray(values)
-        if array.dtype.kind == "O" and all(isinstance(item, numbers.Real) for item in array.flat):
+        if array.dtype.kind == "O" and all(isinstance(item, numbers.Real | np.bool_) for item in array.flat):
             array = array.astype(np.float64)
         if array.size and array.dtype.kind not in "biuf":
             raise TypeError

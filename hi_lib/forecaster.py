@@ -2,15 +2,17 @@
 
 The loss of a sample depends on θ only through whether θ > p_t (offload) or θ <= p_t (accept). After any number of
 samples the weight exp(−η · past loss) is therefore constant on the cells between neighbouring confidences, and every
-integral over θ is a finite sum. Here each call costs O(cells): `Forecaster` is the plain version, for confidences
-known in advance and any learning rate at any time; `StreamingForecaster` serves a device, which knows neither past nor
-future confidences, with one learning rate.
+integral over θ is a finite sum.
+
+There are three versions of it, which tests hold together. `Forecaster` is the plain one, at O(cells) a call: it says
+what the others compute, and allows any learning rate at any time; `Grid` is the same with weights kept from sample to
+sample, for a device whose confidences are rounded. `_tree.Tree` serves a device that knows no confidence in advance, at
+O(log cells) a sample. `_engine` treats a whole trace at once, because thousands of replays are the book's evidence.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,11 +20,9 @@ from numpy.typing import ArrayLike
 from hi_lib.traces import cell_edges
 from hi_lib.typing import Floats
 
-# How far two weights may drift apart, in nats, after which weights relative to the largest are taken afresh. A double
-# reaches down to e^-708: what was smaller then is still below e^-100 of the largest when it has grown by so much.
+# Nats that two weights may drift apart before all are computed afresh. A double reaches down to e^-708: what was
+# smaller then is still below e^-100 of the largest when it has grown by so much.
 SPAN = 600.0
-_BLOCK = 64  # cells
-_ONES = np.ones(_BLOCK)
 
 
 class Forecaster:
@@ -50,102 +50,93 @@ class Forecaster:
 
     def update(self, confidence: Floats, step: Floats) -> None:
         """Add a batch to the past: `step` (m,) is the loss for θ > p minus the loss for θ <= p of each sample."""
-        position = np.searchsorted(self._edges, confidence)
+        position = self._edges.searchsorted(confidence)
         added = np.bincount(position, weights=step, minlength=self._edges.size)
         self._loss += np.cumsum(added)[:-1]
 
     def weights(self, learning_rate: float) -> Floats:
         """Weight of each cell, shape (cells,), scaled so that the largest is 1; no η or past can overflow it."""
-        return _weights(self._log_length, learning_rate, self._loss)
+        # Subtracting the least loss first keeps the digits of the lengths when η · loss is huge.
+        exponent = self._loss.min() - self._loss
+        with np.errstate(over="ignore"):  # a weight that far below the best is zero
+            exponent *= learning_rate
+        exponent += self._log_length
+        exponent -= exponent.max()
+        return np.exp(exponent, out=exponent)
 
     def offload_probability(self, confidence: Floats, learning_rate: float) -> Floats:
         """Probability that θ > p, for each p of shape (m,) among the known confidences; 0 for p = 1."""
         above = np.append(np.cumsum(self.weights(learning_rate)[::-1])[::-1], 0.0)
         return above[np.searchsorted(self._edges, confidence)] / above[0]
 
+    def share(self, share: float, learning_rate: float) -> None:
+        """Spread a share of the weight evenly over all thresholds: losses become those that would have led there."""
+        weight, length = self.weights(learning_rate), np.exp(self._log_length)
+        self._loss = -np.log((1 - share) * weight / weight.sum() / length + share) / learning_rate
 
-class StreamingForecaster:
-    """The same weights for one η, without knowing the confidences in advance; one exponential a sample.
+    def draw(self, rng: np.random.Generator, learning_rate: float) -> float:
+        """Draw one threshold from the current density."""
+        passed = self.weights(learning_rate).cumsum()
+        # The product may round up to the total.
+        cell = min(int(passed.searchsorted(rng.random() * passed[-1], side="right")), passed.size - 1)
+        low, high = self._edges[cell : cell + 2].tolist()
+        return inside_cell(low, high, 1.0 - rng.random())
+
+    def state(self) -> dict[str, list[float]]:
+        """The loss of each cell."""
+        return {"loss": self._loss.tolist()}
+
+    def restore(self, state: dict[str, list[float]]) -> None:
+        """Go on from a state of a forecaster for the same confidences."""
+        self._loss[:] = state["loss"]
+
+
+class Grid(Forecaster):
+    """The plain forecaster for confidences on a grid of `levels` equal steps, which keeps its weights up to date.
 
     Parameters
     ----------
+    levels : int
     learning_rate : float
-        η > 0.
+        η > 0 of the updates to come; asking with another one computes all weights afresh.
     """
 
-    def __init__(self, learning_rate: float) -> None:
-        self.learning_rate = learning_rate
-        self._cells, self._drift = 1, 0.0
-        # Row 0: lower edge of each cell; row 1: its loss; row 2: its weight. With room to grow.
-        self._table = np.zeros((3, _BLOCK))
-        self._edges, self._loss, self._weight = self._table
-        self._edges[1] = self._weight[0] = 1.0
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Let the rows of a copy be those of its own table again."""
-        self.__dict__ |= state
-        self._edges, self._loss, self._weight = self._table
+    def __init__(self, levels: int, learning_rate: float) -> None:
+        super().__init__(np.arange(levels) / levels)
+        self._levels, self._eta = levels, learning_rate
+        self._weigh_afresh()
 
     def update(self, confidence: Floats, step: Floats) -> None:
-        """Add a batch to the past: `step` (m,) is the loss for θ > p minus the loss for θ <= p of each sample."""
+        """Add a batch to the past, as the plain version."""
         for p, change in zip(confidence.tolist(), step.tolist(), strict=True):
-            above = slice(self._cut(p), self._cells)
-            self._loss[above] += change
-            self._drift += self.learning_rate * abs(change)
-            if self._drift > SPAN:
-                self._weigh_afresh()
-            else:
-                self._weight[above] *= math.exp(-self.learning_rate * change)
+            place = round(p * self._levels)
+            self._loss[place:] += change
+            self._drift += self._eta * abs(change)
+            if self._drift <= SPAN:
+                self._weight[place:] *= math.exp(-self._eta * change)
+        if self._drift > SPAN:
+            self._weigh_afresh()
 
-    def offload_probability(self, confidence: float) -> float:
-        """Probability that θ > p."""
-        place = self._cut(confidence)
-        above, below = self._weight[place : self._cells].sum(), self._weight[:place].sum()
-        return float(above / (above + below))
+    def weights(self, learning_rate: float) -> Floats:
+        """Weight of each cell, up to a common factor."""
+        if learning_rate != self._eta:
+            self._eta = learning_rate
+            self._weigh_afresh()
+        return self._weight
 
-    def draw(self, rng: np.random.Generator) -> float:
-        """Draw one threshold from the current density."""
-        # In two steps, over blocks of cells and in one block: running sums over all cells would take most of the time.
-        blocks = self._weight.reshape(-1, _BLOCK)
-        passed = (blocks @ _ONES).cumsum()
-        target = rng.random() * passed[-1]
-        block = min(int(passed.searchsorted(target, side="right")), passed.size - 1)  # U · total may round up to total
-        before = passed[block - 1] if block else 0.0
-        inside = (before + blocks[block].cumsum()).searchsorted(target, side="right")
-        cell = min(block * _BLOCK + int(inside), self._cells - 1)
-        low, high = self._edges[cell : cell + 2].tolist()
-        # Cells are open below: 1 − U lies in (0, 1]. Where a cell is a few ulps wide, the sum may round out of it.
-        threshold = low + (high - low) * (1.0 - rng.random())
-        return min(max(threshold, math.nextafter(low, 1.0)), high)
+    def state(self) -> dict[str, list[float]]:
+        """The loss of each cell, and its weight as it has come to be."""
+        return super().state() | {"weight": self._weight.tolist(), "drift": [self._drift]}
 
-    def _cut(self, p: float) -> int:
-        """Cut the cell that holds p, unless p is an edge; both halves keep its loss. Return the first cell above p."""
-        place = int(self._edges[: self._cells + 1].searchsorted(p))
-        low, high = self._edges[place - 1], self._edges[place]
-        if high == p:
-            return place
-        if self._cells + 2 > self._table.shape[1]:
-            self._table = np.concatenate((self._table, np.zeros_like(self._table)), axis=1)
-            self._edges, self._loss, self._weight = self._table
-        self._cells += 1
-        self._table[:, place + 1 : self._cells + 1] = self._table[:, place : self._cells]
-        self._edges[place] = p
-        weight = self._weight[place - 1]
-        self._loss[place] = self._loss[place - 1]
-        self._weight[place - 1], self._weight[place] = (
-            weight * ((p - low) / (high - low)),
-            weight * ((high - p) / (high - low)),
-        )
-        return place
+    def restore(self, state: dict[str, list[float]]) -> None:
+        """Go on from a state of a grid of as many levels."""
+        super().restore(state)
+        self._weight, self._drift = np.array(state["weight"]), state["drift"][0]
 
     def _weigh_afresh(self) -> None:
-        loss, edges = self._loss[: self._cells], self._edges[: self._cells + 1]
-        self._weight[: self._cells] = _weights(np.log(np.diff(edges)), self.learning_rate, loss)
-        self._drift = 0.0
+        self._weight, self._drift = super().weights(self._eta), 0.0
 
 
-def _weights(log_length: Floats, learning_rate: float, loss: Floats) -> Floats:
-    # Subtracting the least loss first keeps the digits of the lengths when η · loss is huge.
-    with np.errstate(over="ignore"):  # a weight that far below the best is zero
-        exponent = log_length - learning_rate * (loss - loss.min())
-    return np.exp(exponent - exponent.max())
+def inside_cell(low: float, high: float, share: float) -> float:
+    """The place at a share in (0, 1] of a cell that is open below; a cell a few ulps wide is not left by rounding."""
+    return min(max(low + (high - low) * share, math.nextafter(low, 1.0)), high)

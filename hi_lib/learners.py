@@ -11,12 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hi_lib import checks, regret
-from hi_lib.forecaster import SPAN, Forecaster
+from hi_lib.forecaster import Forecaster
 from hi_lib.traces import Trace, cell_edges, checked
 from hi_lib.typing import Floats
 
-# Above it the compiled engine would lose digits; nobody learns that fast, but the answer must be right.
-ENGINE_LIMIT = 1e9
 LEARNERS = ("hil-f", "hil-n", "apple", "naive", "quantised", "hi-lcb", "hi-lcb-lite", "fixed", "always", "never")
 
 
@@ -240,7 +238,7 @@ def _decide(
         return Decided(rivals.apple(trace, beta, batch_size, eta, seed), eta, bound, eta * batch_size)
     if learner == "naive":
         tuned = regret.tuned_learning_rate(len(trace), batch_size, regret.lambda_min(trace))
-        eta = _one_rate(learning_rate, tuned or 1.0, SPAN)
+        eta = _one_rate(learning_rate, tuned or 1.0)
         return Decided(rivals.naive(trace, beta, batch_size, eta, seed), eta)
     return Decided(rivals.lower_confidence_bound(trace, beta, batch_size, monotone=learner == "hi-lcb"))
 
@@ -256,11 +254,11 @@ def _as_run(trace: Trace, beta: float, batch_size: int | tuple[int, ...], decide
 def _arguments(trace: Trace, beta: float, batch_size: int, learning_rate: float) -> tuple[float, int, float]:
     """β, M and one fixed η, each within its range."""
     checked(trace)
-    eta = _one_rate(learning_rate, math.nan, SPAN)
+    eta = _one_rate(learning_rate, math.nan)
     return checks.real("beta", beta, 0, 1), checks.whole("batch_size", batch_size), eta
 
 
-def _one_rate(learning_rate: str | float, tuned: float, most: float) -> float:
+def _one_rate(learning_rate: str | float, tuned: float, most: float = np.inf) -> float:
     """Return `tuned` where that is asked for and exists, else the learner's own rate, in (0, most]."""
     if isinstance(learning_rate, str) and not math.isnan(tuned):
         checks.choice("learning_rate", learning_rate, ("tuned",))
@@ -271,7 +269,7 @@ def _one_rate(learning_rate: str | float, tuned: float, most: float) -> float:
 def _replay_hil_f(trace: Trace, beta: float, batch_size: int, learning_rate: str | float) -> Decided:
     rates, bound = _learning_rates(trace, batch_size, learning_rate)
     eta = float(rates[-1])
-    if rates[0] == eta <= ENGINE_LIMIT:  # a constant η: the same at O(log n) a sample
+    if rates[0] == eta:  # a constant η: the same at O(log n) a sample
         return Decided(_on_engine(trace, ~trace.correct, (beta, beta - 1), eta, batch_size), eta, bound)
     return Decided(_hil_f(trace, beta, batch_size, rates), eta, bound)
 
@@ -302,7 +300,7 @@ def _replay_hil_n(
         exploration = regret.tuned_exploration(n, batch_size, shortest, beta, own_rate)
     exploration = checks.share("exploration", exploration)
     tuned = regret.tuned_partial_feedback_rate(n, batch_size, shortest, exploration)
-    eta = _one_rate(learning_rate, tuned or 1.0, ENGINE_LIMIT)  # where there is nothing to learn, any η does
+    eta = _one_rate(learning_rate, tuned or 1.0)  # where there is nothing to learn, any η does
     bound = regret.partial_feedback_bound(n, batch_size, shortest, beta, eta, exploration)
     flagged = np.random.default_rng(seed).random(n) < exploration
     offload = _on_engine(trace, flagged & ~trace.correct, (beta, beta - 1 / exploration), eta, batch_size)
@@ -315,7 +313,7 @@ def _on_engine(
     from hi_lib import _engine  # brings numba, which only replays need
 
     size = min(batch_size, len(trace))
-    return _engine.offload_probability(trace.gaps, trace.order, wrong, steps, learning_rate, size)
+    return _engine.offload_probability(trace, wrong, steps, learning_rate, size)
 
 
 def _sizes(n: int, batch_size: int | tuple[int, ...]) -> NDArray[np.int64]:

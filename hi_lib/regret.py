@@ -156,6 +156,17 @@ def varying_regret_bound(batch_sizes: ArrayLike, lambda_min: float, learning_rat
     return float(log_cells / eta + eta * squares.sum() / 8)
 
 
+def doubling_learning_rate(exposure: float, lambda_min: float) -> float:
+    """Rate for a device that knows no horizon: η = √(8 L / ((1 + √2) 2^j)), where 2^j <= exposure < 2^(j + 1).
+
+    Used when the exposure Σ (1 + 2 g_t) up to the end of the batch has reached so much, it is constant between
+    doublings. Over a total exposure E the regret stays below √((1 + √2)/2) √(L E) < 1.1 √(L E): 56 % above the bound of
+    a rate tuned for E.
+    """
+    reached = 2.0 ** np.floor(np.log2(checks.real("exposure", exposure, 1, 2**1000)))
+    return float(np.sqrt(8 * _log_inverse(lambda_min) / ((1 + np.sqrt(2)) * reached)))
+
+
 def partial_feedback_bound(
     n: int, batch_size: int, lambda_min: float, beta: float, learning_rate: float, exploration: float
 ) -> float:

@@ -1,11 +1,21 @@
 """Thresholds that a device draws, against the weights they are drawn from."""
 
+import itertools
+import json
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import costs, traces
+from hypothesis import given
+from hypothesis import strategies as st
 
 import hi_lib as hi
+from hi_lib import files, regret
+from hi_lib.forecaster import Forecaster
 
 DRAWS = 4000
 
@@ -22,9 +32,10 @@ def test_the_threshold_that_is_drawn_lies_in_its_cell(p, learner):
     device = learner(beta=0.5, learning_rate=0.05, seed=1, **more)
     neighbours = [q for q in (p, math.nextafter(p, 0), math.nextafter(p, 1), 0.5) if 0 < q <= 1]
     # Accepting p and what is below it was always wrong: nearly all the weight moves above p.
-    device._learn(np.array(neighbours * 300), np.array([-0.5 if q <= p else 0.5 for q in neighbours] * 300))
-    probability = device._forecaster.offload_probability(p)
-    drawn = [device._forecaster.draw(device._rng) for _ in range(DRAWS)]
+    steps = [-0.5 if q <= p else 0.5 for q in neighbours]
+    device._forecaster.update(np.array(neighbours * 300), np.array(steps * 300))
+    probability = device._forecaster.offload_probability(np.array([p]), 0.05)[0]
+    drawn = [device._draw() for _ in range(DRAWS)]
     assert all(0 < threshold <= 1 for threshold in drawn)
     error = math.sqrt(probability * (1 - probability) / DRAWS)
     assert np.mean([threshold > p for threshold in drawn]) == pytest.approx(probability, abs=4.5 * error + 1e-9)
@@ -35,7 +46,267 @@ def test_what_was_found_in_the_field():
     below = 1 - 2**-53
     device = hi.HILF(beta=0.7, learning_rate=1.0, seed=0)
     device.update([below, 1.0] * 200, [0, 1] * 200)
-    assert device._forecaster.offload_probability(below) == pytest.approx(1.0)
+    assert device._forecaster.offload_probability(np.array([below]), 1.0) == pytest.approx([1.0])
     for _ in range(200):
         assert device.decide([below]).all()
         device.update([below, 1.0], [0, 1])
+
+
+EVERY = {
+    "HILF": lambda **more: hi.HILF(0.6, 0.3, seed=4, **more),
+    "HILF, anytime": lambda **more: hi.HILF(0.6, "anytime", seed=4, **more),
+    "HILN": lambda **more: hi.HILN(0.6, 0.3, 0.2, seed=4, loss_rate=0.1, **more),
+    "HILN, anytime": lambda **more: hi.HILN(0.6, "anytime", 0.2, seed=4, **more),
+    "Apple": lambda **more: hi.Apple(0.6, 0.3, 0.3, seed=4, **more),
+}
+every_learner = pytest.mark.parametrize("make", EVERY.values(), ids=EVERY)
+memory = pytest.mark.parametrize("levels", [None, 16])
+
+
+def live(learner, samples, rng):
+    """Use a learner in both ways for a while; return the thresholds it drew."""
+    drawn = []
+    for p in rng.random(samples):
+        right = rng.random() < p
+        if rng.random() < 0.5:
+            learner.decide([p])
+            learner.update([p], [right])
+            drawn.append(learner.threshold())
+        else:
+            drawn.append(learner.decide_later([p, 1 - p]).threshold)
+            chosen = int(rng.choice(learner.outstanding))
+            if rng.random() < 0.3:
+                learner.forget(chosen)
+            elif rng.random() < 0.6:
+                learner.hear(chosen, [right, not right])
+    return drawn
+
+
+@every_learner
+@memory
+def test_a_restored_learner_goes_on_to_the_last_bit(make, levels, tmp_path):
+    learner = make(levels=levels)
+    live(learner, 60, np.random.default_rng(1))
+    learner.decide([0.25])
+    file = tmp_path / "state.json"
+    file.write_text(json.dumps(learner.state(), allow_nan=False))
+    restored = type(learner).restore(json.loads(file.read_text()))
+    for each in (learner, restored):
+        each.update([0.25], [1])
+    first, second = (live(each, 60, np.random.default_rng(2)) for each in (learner, restored))
+    assert first == second
+    assert learner.state() == restored.state()
+
+
+@every_learner
+def test_state_of_others_or_damaged_is_refused(make):
+    learner = make()
+    learner.decide([0.3])
+    learner.update([0.3], [1])
+    state = learner.state()
+    others = {"Apple", "HILF", "HILN"} - {type(learner).__name__}
+    for bad, says in [
+        (state | {"learner": others.pop()}, "state must be of"),
+        (state | {"version": 99}, "must be of version 1, got 99"),
+        (state | {"threshold": 0.123}, "state is damaged"),
+        ({**state, "weights": {}}, "state is damaged"),
+        ({key: value for key, value in state.items() if key != "exposure"}, "state is damaged"),
+        ({}, r"state must be what state\(\) gave"),
+        ("text", r"state must be what state\(\) gave"),
+    ]:
+        with pytest.raises(ValueError, match=says):
+            type(learner).restore(bad)
+
+
+@every_learner
+@memory
+def test_a_wrong_use_changes_nothing(make, levels):
+    learner = make(levels=levels)
+    first, second = learner.decide_later([0.2, 0.8]), learner.decide_later([0.9])
+    learner.hear(first, [0, 1])
+    learner.decide([0.4, 0.5])
+    before = learner.state()
+    for wrong, says in [
+        (lambda: learner.hear(first, [0, 1]), "ticket 0 must be outstanding, but was heard or forgotten before"),
+        (lambda: learner.forget(first), "ticket 0 must be outstanding"),
+        (lambda: learner.hear(7, [0]), "ticket 7 must be outstanding, but was never given"),
+        (lambda: learner.hear("x", [0]), "ticket must be numeric"),
+        (lambda: learner.hear(second, [0, 1]), r"correct must have shape \(1,\), got \(2,\)"),
+        (lambda: learner.hear(second, [2]), r"correct\[0\] must be 0 or 1"),
+        (lambda: learner.update([0.4], [1, 0]), "must"),
+        (lambda: learner.decide_later([1.5]), r"confidence\[0\] must be in \[0, 1\]"),
+        (lambda: learner.decide_later([]), "confidence must hold at least one value"),
+    ]:
+        with pytest.raises(ValueError, match=says):
+            wrong()
+        assert learner.state() == before
+    assert learner.outstanding == [second.number]
+
+
+@every_learner
+def test_settings_cannot_be_changed(make):
+    learner = make()
+    partial = () if isinstance(learner, hi.HILF) and not isinstance(learner, hi.HILN) else ("exploration", "loss_rate")
+    for name in ("beta", "learning_rate", "levels", "outstanding", *partial):
+        with pytest.raises(AttributeError):
+            setattr(learner, name, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (lambda: hi.HILF(0.5, "tuned"), "learning_rate must be one of anytime"),
+        (lambda: hi.HILF(0.5, 0.1, lambda_min=0.1), "lambda_min must be left out"),
+        (lambda: hi.HILF(0.5, "anytime", lambda_min=1), r"lambda_min must be in \(0, 1\)"),
+        (lambda: hi.HILF(0.5, 0.1, levels=0), "levels must be an integer >= 1"),
+        (lambda: hi.HILF(0.5, 0.1, levels=2**21), "levels must be at most 2"),
+        (lambda: hi.HILN(0.5, 0.1, 0.1, loss_rate=1), r"loss_rate must be in \[0, 1\)"),
+        (lambda: hi.Apple(0.5, "anytime", 0.1), "learning_rate must be numeric"),
+    ],
+)
+def test_settings_that_no_learner_has_are_refused(wrong, says):
+    with pytest.raises(ValueError, match=says):
+        wrong()
+
+
+@given(traces(), costs, st.integers(1, 9), st.randoms())
+def test_late_feedback_teaches_the_same_in_any_order(trace, beta, size, random):
+    """All tickets first, then their feedback, shuffled: the weights are those of one batch."""
+    late, batch = hi.HILF(beta, 0.5, seed=0), hi.HILF(beta, 0.5, seed=0)
+    batch.update(trace.confidence, trace.correct)
+    tickets = [
+        (late.decide_later(trace.confidence[start : start + size]), trace.correct[start : start + size])
+        for start in range(0, len(trace), size)
+    ]
+    random.shuffle(tickets)
+    for ticket, right in tickets:
+        late.hear(ticket, right)
+    asked = np.append(trace.confidence, 0.3)
+    first, second = (each._forecaster.offload_probability(asked, 0.5) for each in (late, batch))
+    # Sums of steps in another order: n roundings in the exponent.
+    assert first == pytest.approx(second, abs=1e-13 * len(trace))
+
+
+@pytest.mark.parametrize("kind", [hi.HILN, hi.Apple])
+def test_lost_answers_leave_no_bias_where_their_rate_is_known(kind):
+    """Over many lives, what is learned about accepting has the true mean, though 40 % of the answers are lost."""
+    confidence, wrong, beta = np.array([0.2, 0.5, 0.9]), np.array([1, 1, 0]), 0.5
+    found = []
+    for seed in range(4000):
+        rng = np.random.default_rng(seed)
+        learner = kind(beta, 0.4, 0.3, seed, loss_rate=0.4, levels=10)
+        for _ in range(3):
+            ticket = learner.decide_later(confidence)
+            if rng.random() < 0.4:
+                learner.forget(ticket)
+            else:
+                learner.hear(ticket, 1 - wrong)
+        steps = np.diff(learner._forecaster._loss, prepend=0.0)[[2, 5, 9]]
+        found.append(steps)
+    mean, error = np.mean(found, axis=0), np.std(found, axis=0, ddof=1) / np.sqrt(len(found))
+    assert np.abs(mean - 3 * (beta - wrong)) == pytest.approx(0, abs=4.5 * error.max())
+    assert error.max() < 0.1
+
+
+def test_answers_that_are_lost_without_notice_look_right():
+    """What `forget` without a loss rate leaves: mistakes count (1 − r) times what they should."""
+    found = []
+    for seed in range(2000):
+        learner = hi.HILN(0.5, 0.4, 1.0, seed, levels=2)
+        ticket = learner.decide_later([0.5])
+        learner.forget(ticket) if np.random.default_rng(seed).random() < 0.4 else learner.hear(ticket, [0])
+        found.append(learner._forecaster._loss[1])
+    assert np.mean(found) == pytest.approx(0.5 - 0.6, abs=4.5 * np.sqrt(0.24 / 2000))
+
+
+@given(traces(), costs, st.sampled_from([1, 2, 7, 256]))
+def test_the_grid_costs_what_is_stated(trace, beta, levels):
+    """The best threshold on the grid costs at most a unit more for each sample in one cell of the grid."""
+    rounded = np.floor(trace.confidence * levels) / levels
+    grid = hi.best_threshold(hi.Trace(rounded, trace.correct), beta)
+    crowd = np.unique(rounded, return_counts=True)[1].max()
+    best = hi.best_threshold(trace, beta).average_cost * len(trace)
+    assert best - 1e-9 <= grid.average_cost * len(trace) <= best + crowd + 1e-9
+    by_hand = min(
+        np.where(trace.confidence < k / levels, beta, ~trace.correct).sum()
+        for k in range(
+            1, levels + 1
+        )  # thresholds that offload the first k cells; a rounded θ > 0 offloads one at least
+    )
+    assert grid.average_cost * len(trace) <= by_hand + 1e-9
+
+
+@memory
+@given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=12), seed=st.integers(0, 99))
+def test_anytime_is_the_plain_forecaster_with_rates_that_fall_at_doublings(levels, sizes, seed):
+    rng = np.random.default_rng(seed)
+    learner = hi.HILF(0.5, "anytime", seed=0, levels=levels, lambda_min=0.01)
+    known, seen, exposure = Forecaster(np.arange(64) / 64), [], 0
+    if levels is None:
+        known = Forecaster(confidence := rng.integers(0, 64, sum(sizes)) / 64)
+    else:
+        known = Forecaster(confidence := rng.integers(0, levels, sum(sizes)) / levels)
+    for stop, size in zip(np.cumsum(sizes), sizes, strict=True):
+        batch, right = confidence[stop - size : stop], rng.random(size) < 0.5
+        eta = learner.learning_rate
+        share = learner._forecaster.offload_probability(batch, eta)
+        assert share == pytest.approx(known.offload_probability(batch, eta), abs=1e-12)
+        learner.update(batch, right)
+        known.update(batch, 0.5 - ~right)
+        exposure += size**2
+        seen.append(eta)
+        assert learner.learning_rate <= regret.doubling_learning_rate(exposure + size**2, 0.01) + 1e-15
+    assert all(a >= b for a, b in itertools.pairwise(seen))
+
+
+@pytest.mark.parametrize("batches", [1, 2, 3, 7, 8, 100, 4095, 4096])
+@pytest.mark.parametrize("batch_size", [1, 5])
+def test_doubling_rates_keep_their_bound(batches, batch_size):
+    """L/η_K + Σ η_k M²/8 with the rates that a device uses, against 1.1 √(L E)."""
+    shortest, log_cells = 1e-4, -math.log(1e-4)
+    rates = [regret.doubling_learning_rate(k * batch_size**2, shortest) for k in range(1, batches + 1)]
+    bound = log_cells / rates[-1] + sum(rates) * batch_size**2 / 8
+    # The exposure in units of the first batch's: for M > 1 doublings of M² need not fall on those of 1.
+    assert bound <= math.sqrt((1 + math.sqrt(2)) / 2) * math.sqrt(2 if batch_size > 1 else 1) * math.sqrt(
+        log_cells * batches * batch_size**2
+    )
+
+
+def test_anytime_learns_without_knowing_for_how_long():
+    """Mean regret over a thousand rounds of coins at the middle, where learning is as hard as it gets."""
+    beta, n, regrets = 0.5, 1000, []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        wrong = rng.random(n) < beta
+        learner = hi.HILF(beta, "anytime", seed, lambda_min=0.5)
+        cost = 0.0
+        for mistake in wrong:
+            cost += beta if learner.decide([0.5])[0] else mistake
+            learner.update([0.5], [not mistake])
+        regrets.append(cost - min(beta * n, wrong.sum()))
+    error = np.std(regrets, ddof=1) / np.sqrt(len(regrets))
+    assert np.mean(regrets) < 1.1 * math.sqrt(math.log(2) * n) + 4 * error
+
+
+def test_levels_need_numpy_alone(tmp_path):
+    """In an environment that holds NumPy and nothing else, with the package on its path."""
+    site = tmp_path / "site"
+    site.mkdir()
+    installed = Path(np.__file__).parent.parent
+    for part in installed.glob("numpy*"):
+        (site / part.name).symlink_to(part)
+    (site / "hi_lib").symlink_to(files.ROOT / "hi_lib")
+    program = (
+        f"import sys; sys.path.insert(0, {str(site)!r}); import hi_lib as hi\n"
+        "for learner in (hi.HILF(.5, 'anytime', 0, levels=256), hi.HILN(.5, .1, .1, 0, levels=256),"
+        " hi.Apple(.5, .1, .1, 0, levels=256)):\n"
+        "    learner.hear(learner.decide_later([.3, .7]), [0, 1])\n"
+        "    learner = type(learner).restore(learner.state())\n"
+        "    learner.decide([.4]); learner.update([.4], [1])\n"
+        "others = {name.split('.')[0] for name in sys.modules} - set(sys.stdlib_module_names)\n"
+        "print(sorted(others & {'hi_lib', 'numpy', 'numba', 'scipy', 'pandas', 'simpy', 'yaml'}))\n"
+        "try:\n    hi.HILF(.5, .1)\nexcept ModuleNotFoundError as error:\n    print(error.name)\n"
+    )
+    # -S leaves out site-packages, -I what the environment or the folder would add.
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == ["['hi_lib', 'numpy']", "numba"], done.stderr

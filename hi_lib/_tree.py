@@ -1,0 +1,319 @@
+"""The forecaster for a device, compiled: a balanced tree over the confidences met so far, O(log n) a sample.
+
+Each node is a confidence p: it adds its `step` to the loss of all thresholds above p, and owns the cell from p to the
+next confidence. A subtree needs three numbers: the sum S of its steps, the least loss ℓ of its cells and their mass m
+relative to the best of them, both counted from the subtree's own left end. Two neighbouring stretches join as
+
+    S = S₁ + S₂,    ℓ = min(ℓ₁, S₁ + ℓ₂),    m = m₁ e^{−η(ℓ₁ − ℓ)} + m₂ e^{−η(S₁ + ℓ₂ − ℓ)},
+
+so no exponent is ever positive and the best cell counts in full: nothing overflows, and what underflows cannot matter.
+
+The tree is a treap whose priorities are hashes of the confidences: its shape follows from which confidences it holds,
+whatever the order in which they came. So a learner that is restored from its cells goes on to the last bit.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from hi_lib.forecaster import inside_cell
+from hi_lib.typing import Floats
+
+# Columns of a node: its confidence, its own step, the length of its cell; then S, ℓ and m of its subtree.
+_KEY, _STEP, _LENGTH, _SUM, _LEAST, _MASS = range(6)
+_HEAD = 0  # owns the cell from 0 to the least confidence; the treap is its right child
+_NONE = -1
+# Lengths are kept in this unit: even the shortest, 2^-1074, has all its digits after some learning.
+_UNIT = 2.0**600
+_DEPTH = 128  # a path longer than this is rarer than a broken computer, and costs one larger array
+
+# Whose answers count: all; offloaded ones, by their probability; offloaded ones, as they are.
+_FULL, WEIGHTED, NAIVE = range(3)
+
+_compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
+
+
+class Seen(NamedTuple):
+    """Feedback on offloaded samples only: the draws that decide which these are, and how they count."""
+
+    uniform: Floats
+    """One number in [0, 1) a batch, which stands for its θ."""
+    explored: NDArray[np.bool_]
+    """Which samples are offloaded whatever θ says, shape (n,)."""
+    exploration: float
+    """With which probability."""
+    counts: int
+    """WEIGHTED or NAIVE."""
+
+
+class Tree:
+    """The weights of `Forecaster`, without knowing the confidences in advance; arguments and results as there.
+
+    Parameters
+    ----------
+    learning_rate : float
+        η > 0 of the updates to come; asking with another one weighs all cells afresh.
+    """
+
+    def __init__(self, learning_rate: float) -> None:
+        self._eta = learning_rate
+        self._count = 1
+        self._cells, self._links = _empty(64)
+
+    def update(self, confidence: Floats, step: Floats) -> None:
+        """Add a batch to the past: `step` (m,) is the loss for θ > p minus the loss for θ <= p of each sample."""
+        while self._count + confidence.size > len(self._cells):
+            self._cells = np.concatenate((self._cells, np.zeros_like(self._cells)))
+            self._links = np.concatenate((self._links, np.full_like(self._links, _NONE)))
+        self._count = _learn_all(self._cells, self._links, self._count, confidence, step, self._eta)
+
+    def offload_probability(self, confidence: Floats, learning_rate: float) -> Floats:
+        """Probability that θ > p, for each p of shape (m,)."""
+        self._weigh(learning_rate)
+        return _shares_above(self._cells, self._links, confidence, self._eta)
+
+    def draw(self, rng: np.random.Generator, learning_rate: float) -> float:
+        """Draw one threshold from the current density."""
+        self._weigh(learning_rate)
+        low, high = _cell(self._cells, self._links, rng.random(), self._eta)
+        return inside_cell(low, high, 1.0 - rng.random())
+
+    def state(self) -> dict[str, list[float]]:
+        """The confidences met, in order, and the sum of the steps of each."""
+        met = self._cells[1 : self._count]
+        met = met[met[:, _KEY].argsort()]
+        return {"confidence": met[:, _KEY].tolist(), "step": met[:, _STEP].tolist()}
+
+    def restore(self, state: dict[str, list[float]]) -> None:
+        """Go on from a state; this tree must be new."""
+        self.update(np.array(state["confidence"]), np.array(state["step"]))
+
+    def _weigh(self, learning_rate: float) -> None:
+        if learning_rate != self._eta:
+            self._eta = learning_rate
+            _weigh_afresh(self._cells, self._links, self._count, learning_rate)
+
+
+def replay(
+    confidence: Floats,
+    wrong: NDArray[np.bool_],
+    steps: tuple[float, float],
+    learning_rate: float,
+    batch_size: int,
+    seen: Seen | None = None,
+    window: int = 0,
+) -> NDArray[np.float64]:
+    """Probability of an offload for each sample of a trace, learning after each batch.
+
+    Parameters
+    ----------
+    confidence, wrong : NDArray of shape (n,)
+    steps : (float, float)
+        What a sample adds to the loss of the thresholds above it, where it was right and where it was wrong.
+    learning_rate : float
+        η > 0.
+    batch_size : int
+        M >= 1.
+    seen : Seen, optional
+        How offloaded samples teach, where they alone do.
+    window : int
+        Only so many samples of the past count; 0: all.
+    """
+    n = confidence.size
+    seen = seen or Seen(np.empty(0), np.zeros(n, np.bool_), 0.0, _FULL)
+    settings = learning_rate, *steps, seen.exploration
+    return _rounds(confidence, wrong, seen.uniform, seen.explored, settings, batch_size, seen.counts, window)
+
+
+@_compiled
+def _priority(cells, node):  # type: ignore[no-untyped-def]
+    """A hash of the confidence's bits (the finaliser of splitmix64), so that equal ones need no random numbers."""
+    x = cells[node, _KEY : _KEY + 1].view(np.uint64)[0]
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+@_compiled
+def _weigh(cells, links, node, eta):  # type: ignore[no-untyped-def]
+    """Take S, ℓ and m of a node from its children and its own cell."""
+    left, right = links[node, 0], links[node, 1]
+    own = cells[node, _STEP]
+    if left != _NONE:
+        own += cells[left, _SUM]
+    least, total = own, own
+    if left != _NONE:
+        least = min(least, cells[left, _LEAST])
+    if right != _NONE:
+        least = min(least, own + cells[right, _LEAST])
+        total += cells[right, _SUM]
+    mass = cells[node, _LENGTH] * np.exp(-eta * (own - least))
+    if left != _NONE:
+        mass += cells[left, _MASS] * np.exp(-eta * (cells[left, _LEAST] - least))
+    if right != _NONE:
+        mass += cells[right, _MASS] * np.exp(-eta * (own + cells[right, _LEAST] - least))
+    cells[node, _SUM], cells[node, _LEAST], cells[node, _MASS] = total, least, mass
+
+
+@_compiled
+def _learn_all(cells, links, count, confidence, step, eta):  # type: ignore[no-untyped-def]
+    """Add samples; return how many nodes there are then. A step of zero changes nothing, nor does one for all cells."""
+    for t in range(confidence.size):
+        if step[t] != 0.0 and 0.0 < confidence[t] < 1.0:
+            count = _learn(cells, links, count, confidence[t], step[t], eta)
+    return count
+
+
+@_compiled
+def _learn(cells, links, count, p, step, eta):  # type: ignore[no-untyped-def]
+    path = np.empty(_DEPTH, np.int32)
+    depth, node, before, after = 0, links[_HEAD, 1], _HEAD, 1.0
+    while node != _NONE and cells[node, _KEY] != p:
+        if depth == path.size:
+            path = np.concatenate((path, np.empty_like(path)))
+        path[depth] = node
+        depth += 1
+        if p < cells[node, _KEY]:
+            after, node = cells[node, _KEY], links[node, 0]
+        else:
+            before, node = node, links[node, 1]
+    new = node == _NONE
+    if new:  # cut the cell that holds p
+        node = count
+        count += 1
+        cells[node, _KEY], cells[node, _LENGTH] = p, (after - p) * _UNIT
+        cells[before, _LENGTH] = (p - cells[before, _KEY]) * _UNIT
+    cells[node, _STEP] += step
+    _weigh(cells, links, node, eta)
+    rises = new
+    while depth > 0:
+        depth -= 1
+        parent = path[depth]
+        side = 0 if p < cells[parent, _KEY] else 1
+        rises = rises and _priority(cells, node) > _priority(cells, parent)
+        if rises:
+            links[parent, side] = links[node, 1 - side]
+            links[node, 1 - side] = parent
+            _weigh(cells, links, parent, eta)
+            _weigh(cells, links, node, eta)
+        else:
+            links[parent, side] = node
+            _weigh(cells, links, parent, eta)
+            node = parent
+    links[_HEAD, 1] = node
+    _weigh(cells, links, _HEAD, eta)
+    return count
+
+
+@_compiled
+def _weigh_afresh(cells, links, count, eta):  # type: ignore[no-untyped-def]
+    """Weigh all nodes for another learning rate, children before their parents."""
+    order = np.empty(count, np.int32)
+    order[0] = _HEAD
+    found = 1
+    for place in range(count):
+        for side in range(2):
+            child = links[order[place], side]
+            if child != _NONE:
+                order[found] = child
+                found += 1
+    for place in range(count - 1, -1, -1):
+        _weigh(cells, links, order[place], eta)
+
+
+@_compiled
+def _shares_above(cells, links, confidence, eta):  # type: ignore[no-untyped-def]
+    share = np.empty(confidence.size)
+    for t in range(confidence.size):
+        share[t] = _share_above(cells, links, confidence[t], eta)
+    return share
+
+
+@_compiled
+def _share_above(cells, links, p, eta):  # type: ignore[no-untyped-def]
+    """Share of the mass above p: a sum of positive terms, so that nothing cancels."""
+    least = cells[_HEAD, _LEAST]
+    node, passed, above = links[_HEAD, 1], 0.0, 0.0
+    # The cell that holds p begins at the last node that was passed on its right.
+    high, at = 1.0, 0.0
+    while node != _NONE:
+        left, right = links[node, 0], links[node, 1]
+        own = passed + cells[node, _STEP]
+        if left != _NONE:
+            own += cells[left, _SUM]
+        if p < cells[node, _KEY]:
+            high = cells[node, _KEY]
+            above += cells[node, _LENGTH] * np.exp(-eta * (own - least))
+            if right != _NONE:
+                above += cells[right, _MASS] * np.exp(-eta * (own + cells[right, _LEAST] - least))
+            node = left
+        else:
+            at, passed = own, own
+            node = right
+    above += max(high - p, 0.0) * _UNIT * np.exp(-eta * (at - least))
+    return min(above / cells[_HEAD, _MASS], 1.0)
+
+
+@_compiled
+def _cell(cells, links, uniform, eta):  # type: ignore[no-untyped-def]
+    """Both ends of the cell below which a share `uniform` of the mass ends."""
+    node, high, target = _HEAD, 1.0, uniform * cells[_HEAD, _MASS]
+    while True:
+        left, right, least, own = links[node, 0], links[node, 1], cells[node, _LEAST], cells[node, _STEP]
+        if left != _NONE:
+            own += cells[left, _SUM]
+            factor = np.exp(-eta * (cells[left, _LEAST] - least))
+            if target < cells[left, _MASS] * factor:
+                high = cells[node, _KEY]
+                node, target = left, target / factor
+                continue
+            target -= cells[left, _MASS] * factor
+        mass = cells[node, _LENGTH] * np.exp(-eta * (own - least))
+        factor = 0.0 if right == _NONE else np.exp(-eta * (own + cells[right, _LEAST] - least))
+        # Rounding may leave a little more than all there is: never go where there is nothing.
+        if target < mass or right == _NONE or cells[right, _MASS] * factor == 0.0:
+            low = cells[node, _KEY]
+            while right != _NONE:
+                high = cells[right, _KEY]
+                right = links[right, 0]
+            return low, high
+        node, target = right, (target - mass) / factor
+
+
+@_compiled
+def _empty(capacity):  # type: ignore[no-untyped-def]
+    """A tree that has met no confidence yet: cells and links, with room for more."""
+    cells, links = np.zeros((capacity, 6)), np.full((capacity, 2), _NONE, np.int32)
+    cells[_HEAD, _LENGTH] = cells[_HEAD, _MASS] = _UNIT
+    return cells, links
+
+
+@_compiled
+def _rounds(  # type: ignore[no-untyped-def]
+    confidence, wrong, uniform, explored, settings, batch_size, counts, window
+):
+    eta, right_step, wrong_step, exploration = settings
+    n, known = confidence.size, 1
+    cells, links = _empty(n + 1)
+    offload, step = np.empty(n), np.empty(n)
+    for start in range(0, n, batch_size):
+        stop = min(start + batch_size, n)
+        for t in range(start, stop):
+            q = _share_above(cells, links, confidence[t], eta)
+            offload[t] = q + (1 - q) * exploration
+            step[t] = wrong_step if wrong[t] else right_step
+            if counts != _FULL:
+                sent = explored[t] or 1 - uniform[start // batch_size] <= q  # the same θ for the whole batch
+                if counts == WEIGHTED:
+                    step[t] = right_step + ((step[t] - right_step) / offload[t] if sent else 0.0)
+                elif not sent:
+                    step[t] = 0.0
+        known = _learn_all(cells, links, known, confidence[start:stop], step[start:stop], eta)
+        if window > 0:
+            out = slice(max(start - window, 0), max(stop - window, 0))
+            known = _learn_all(cells, links, known, confidence[out], -step[out], eta)
+    return offload
