@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import re
 import resource
@@ -27,7 +28,14 @@ SPEED, MACHINE = "benchmarks/speed.csv", "benchmarks/machine.json"  # below data
 BETA = 0.5
 REPEATS = 7
 # Rounds beyond these numbers of known confidences would take hours, or days.
-LARGEST = {"plain": 1_000_000, "streaming": 100_000, "engine": 10_000_000, "replay": 10_000_000, "sort": 10_000_000}
+LARGEST = {
+    "plain": 1_000_000,
+    "device": 1_000_000,
+    "256 levels": 1_000_000,
+    "engine": 10_000_000,
+    "replay": 10_000_000,
+    "sort": 10_000_000,
+}
 
 Task = Callable[[], float]  # runs once and returns seconds a round
 
@@ -50,7 +58,7 @@ def run(say: Callable[[str], None] = print, sizes: tuple[int, ...] = (10**3, 10*
         for name, found in seconds.items():
             to_sort = statistics.median(a / b for a, b in zip(found, seconds["sort"], strict=True))
             rows.append((name, n, statistics.median(found), min(found), to_sort, _peak_memory(name, n)))
-            say(f"{name:>9} {n:>10,} samples: {rows[-1][2] * 1e6:10.3f} µs a round, {rows[-1][5]:6.0f} MB")
+            say(f"{name:>10} {n:>10,} samples: {rows[-1][2] * 1e6:10.3f} µs a round, {rows[-1][5]:6.0f} MB")
     columns = ["method", "samples", "seconds_a_round", "least_seconds_a_round", "sorts", "peak_megabytes"]
     write_data(MACHINE, json.dumps(machine("numpy", "numba"), indent=2) + "\n", "make bench")
     return write_data(SPEED, pd.DataFrame(rows, columns=columns).to_csv(index=False, float_format="%.5g"), "make bench")
@@ -74,19 +82,20 @@ def _plain(trace: Trace) -> Task:
     return lambda: _timed(work) / rounds
 
 
-def _streaming(trace: Trace) -> Task:
-    """A round of the streaming learner that has met the other confidences before, and meets a new one."""
-    rounds = min(200, len(trace) // 8)
-    met = HILF(BETA, _learning_rate(trace), seed=0)
+def _device(trace: Trace, levels: int | None = None) -> Task:
+    """A sample on a device, by the public calls, that has met the others' confidences before, and meets a new one."""
+    rounds = min(1000, len(trace) // 8)
+    met = HILF(BETA, _learning_rate(trace), seed=0, levels=levels)
     met.update(trace.confidence[rounds:], trace.correct[rounds:])
+    confidence, correct = trace.confidence[:rounds].tolist(), trace.correct[:rounds].tolist()
 
     def once() -> float:
         learner = copy.deepcopy(met)
 
         def work() -> None:
-            for t in range(rounds):
-                learner.decide(trace.confidence[t : t + 1])
-                learner.update(trace.confidence[t : t + 1], trace.correct[t : t + 1])
+            for p, right in zip(confidence, correct, strict=True):
+                learner.decide([p])
+                learner.update([p], [right])
 
         return _timed(work) / rounds
 
@@ -109,7 +118,14 @@ def _replay(trace: Trace) -> Task:
     return once
 
 
-METHODS = {"sort": _sort, "plain": _plain, "streaming": _streaming, "engine": _engine_only, "replay": _replay}
+METHODS = {
+    "sort": _sort,
+    "plain": _plain,
+    "device": _device,
+    "256 levels": functools.partial(_device, levels=256),
+    "engine": _engine_only,
+    "replay": _replay,
+}
 
 
 def _learning_rate(trace: Trace) -> float:

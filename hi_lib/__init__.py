@@ -7,6 +7,7 @@
 True
 """
 
+from hi_lib.exploring import HILN, Apple
 from hi_lib.learners import Run, replay
 from hi_lib.paper import CIFAR10, IMAGENETTE, Setting
 from hi_lib.regret import (
@@ -26,7 +27,7 @@ from hi_lib.regret import (
     tuned_learning_rate,
     tuned_partial_feedback_rate,
 )
-from hi_lib.streaming import HILF, HILN, Apple, Ticket
+from hi_lib.streaming import HILF, Ticket
 from hi_lib.timing import OptimalBatch, TimingModel
 from hi_lib.traces import Trace, list_traces, load_trace, synthetic_trace
 

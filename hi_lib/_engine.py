@@ -76,11 +76,13 @@ def offload_probability(
         return _replay(order, wrong, gaps, batch_size, factors)
     if len(bounds) > _MOST_STRETCHES:
         return _tree.replay(trace.confidence, wrong, steps, learning_rate, batch_size)
+    # Products of factors for a few cells, in which they move by e^40 at most; then an exponential again.
+    stride = int(np.clip(40.0 / (learning_rate * np.abs(steps_array).max()), 1, _RESYNC))
     with np.errstate(divide="ignore"):  # a gap of length zero is no cell
-        log_gaps = np.log(gaps)
+        longest = np.log(np.maximum.reduceat(gaps, np.arange(0, gaps.size, stride)))
     found, sorted_wrong = [], wrong[order]
     for start, stop in itertools.pairwise(bounds):
-        cells = order, sorted_wrong, gaps, log_gaps
+        cells = order, sorted_wrong, gaps, longest, stride
         inside, masses = _resume(*cells, steps_array, factors[:, 0], learning_rate, start, stop)
         found.append(_replay(inside, wrong[start:stop], masses, min(batch_size, stop - start), factors))
     return np.concatenate(found)
@@ -114,44 +116,65 @@ def _stretches(wrong, batch_size, drift):  # type: ignore[no-untyped-def]
 
 @_compiled
 def _resume(  # type: ignore[no-untyped-def]
-    order, sorted_wrong, gaps, log_gaps, steps, factors, learning_rate, start, stop
+    order, sorted_wrong, gaps, longest, stride, steps, factors, learning_rate, start, stop
 ):
     """Go on at `start`: the stretch's own samples by confidence, and the mass between them after what came before."""
-    right, bad, top, best_right, best_bad, log_scale = 0, 0, -np.inf, 0, 0, 0.0
-    for i in range(gaps.size):
-        exponent = log_gaps[i] - learning_rate * (steps[0] * right + steps[1] * bad)
-        if exponent > top:
-            top, best_right, best_bad, log_scale = exponent, right, bad, min(-log_gaps[i], 700.0)
-        if i < order.size:
-            past = order[i] < start
-            bad += past and sorted_wrong[i]
-            right += past and not sorted_wrong[i]
+    counts, best = _past(order, sorted_wrong, stride, longest.size, start), 0
+    exponents = longest - learning_rate * (steps[0] * counts[0] + steps[1] * counts[1])
+    best = exponents.argmax()
+    log_scale = min(-longest[best], 660.0)
     # Losses are counted from the best cell, in two halves of which the first is exact: cells far ahead keep all digits.
     high = steps.astype(np.float32).astype(np.float64)
     low = steps - high
     by = np.array([1.0, factors[0], factors[1]])
-    # Products of factors for a few cells, in which they move by e^40 at most; then an exponential again. Cells without
-    # length may have weights beyond a double: there, and beside them, every cell gets its own exponential.
-    stride = max(1, int(min(_RESYNC, 40.0 / (learning_rate * np.abs(steps).max() + 1e-300))))
     inside, masses, found = np.empty(stop - start + 1, order.dtype), np.zeros(stop - start + 1), 0
-    right, bad, begin = -best_right, -best_bad, 0
-    while begin < gaps.size:
-        loss = (high[0] * right + high[1] * bad) + (low[0] * right + low[1] * bad)
-        exponent = log_scale - learning_rate * loss
-        end = min(begin + (stride if exponent < 660.0 else 1), gaps.size)
-        weight = np.exp(exponent)
-        for i in range(begin, end):
+    for block in range(longest.size):
+        right, bad = counts[0, block] - counts[0, best], counts[1, block] - counts[1, best]
+        first, last = block * stride, min((block + 1) * stride, order.size)
+        if exponents[block] < exponents[best] - 830.0:  # beyond a double's reach, wherever in the block
+            for i in range(first, last):
+                inside[found] = order[i] - start
+                found += (order[i] >= start) & (order[i] < stop)
+            continue
+        # Cells without length may have weights beyond a double: beside them, every cell gets its own exponential.
+        exact, weight = True, 0.0
+        for i in range(first, last):
+            if exact:
+                exponent = _exponent(high, low, right, bad, learning_rate, log_scale)
+                exact, weight = exponent > 660.0, np.exp(exponent)
             if gaps[i] > 0.0:
                 masses[found] += gaps[i] * weight
-            if i < order.size:
-                past, mistaken = order[i] < start, sorted_wrong[i]
-                bad += past and mistaken
-                right += past and not mistaken
-                weight *= by[past + (past and mistaken)]
-                inside[found] = order[i] - start
-                found += not past and order[i] < stop
-        begin = end
+            past = order[i] < start
+            mistaken = past & sorted_wrong[i]
+            bad += mistaken
+            right += past ^ mistaken
+            weight *= by[np.int64(past) + mistaken]
+            inside[found] = order[i] - start
+            found += (order[i] >= start) & (order[i] < stop)
+        if block == longest.size - 1:
+            exponent = _exponent(high, low, right, bad, learning_rate, log_scale)
+            masses[found] += gaps[last] * np.exp(min(exponent, 709.0))
     return inside[:-1], masses
+
+
+@_compiled
+def _exponent(high, low, right, bad, learning_rate, log_scale):  # type: ignore[no-untyped-def]
+    loss = (high[0] * right + high[1] * bad) + (low[0] * right + low[1] * bad)
+    return log_scale - learning_rate * loss
+
+
+@_compiled
+def _past(order, sorted_wrong, stride, blocks, start):  # type: ignore[no-untyped-def]
+    """How many samples of the past, right ones and wrong ones, lie below each block of cells, shape (2, blocks)."""
+    counts = np.zeros((2, blocks))
+    for block in range(blocks - 1):
+        past, bad = 0, 0
+        for i in range(block * stride, (block + 1) * stride):
+            past += order[i] < start
+            bad += (order[i] < start) & sorted_wrong[i]
+        counts[0, block + 1] = counts[0, block] + past - bad
+        counts[1, block + 1] = counts[1, block] + bad
+    return counts
 
 
 @_compiled

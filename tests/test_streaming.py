@@ -266,10 +266,7 @@ def test_doubling_rates_keep_their_bound(batches, batch_size):
     shortest, log_cells = 1e-4, -math.log(1e-4)
     rates = [regret.doubling_learning_rate(k * batch_size**2, shortest) for k in range(1, batches + 1)]
     bound = log_cells / rates[-1] + sum(rates) * batch_size**2 / 8
-    # The exposure in units of the first batch's: for M > 1 doublings of M² need not fall on those of 1.
-    assert bound <= math.sqrt((1 + math.sqrt(2)) / 2) * math.sqrt(2 if batch_size > 1 else 1) * math.sqrt(
-        log_cells * batches * batch_size**2
-    )
+    assert bound <= math.sqrt((1 + math.sqrt(2)) / 2 * log_cells * batches * batch_size**2)
 
 
 def test_anytime_learns_without_knowing_for_how_long():

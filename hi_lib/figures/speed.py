@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from hi_lib.figures.style import PLAIN, legend_below
+from hi_lib.regret import best_threshold
+from hi_lib.traces import Trace
 
 METHOD_COLOURS = {
     "plain": "#D55E00",
-    "streaming": "#009E73",
+    "device": "#009E73",
+    "256 levels": "#CC79A7",
     "replay": "#0072B2",
     "engine": "#56B4E9",
     "sort": "#999999",
@@ -28,7 +33,7 @@ def speed(table: pd.DataFrame) -> Figure:
             rows = table[table["method"] == method]
             axis.plot(rows["samples"], rows[column] * unit, "o-", ms=3, color=colour, label=method)
         axis.yaxis.set_major_formatter(PLAIN)
-    legend_below(figure, 5)
+    legend_below(figure, 6)
     return figure
 
 
@@ -46,8 +51,20 @@ def numbers(table: pd.DataFrame) -> dict[str, float]:
         "log_growth": max(scaled) / min(scaled),
         "replay_s": seconds["replay", 10**7] * 10**7,
         "replay_gb": measured["peak_megabytes"]["replay", 10**7] / 1e3,
-        "streaming_us": seconds["streaming", 10**4] * 1e6,
+        "device_us": seconds["device", 10**4] * 1e6,
+        "device_growth": seconds["device", 10**5] / seconds["device", 10**4],
+        "device_million_us": seconds["device", 10**6] * 1e6,
+        "levels_us": seconds["256 levels", 10**4] * 1e6,
     }
+
+
+def grid_price(known: Iterable[Trace], beta: float, levels: int) -> float:
+    """How much more the best threshold costs a sample, at most, if confidences are rounded down to a grid."""
+    prices = []
+    for trace in known:
+        rounded = Trace(np.floor(trace.confidence * levels) / levels, trace.correct)
+        prices.append(best_threshold(rounded, beta).average_cost - best_threshold(trace, beta).average_cost)
+    return max(prices)
 
 
 def shown(table: pd.DataFrame) -> pd.DataFrame:

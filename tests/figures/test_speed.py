@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from hi_lib.figures import speed as page
+from hi_lib.traces import Trace
 
 COLUMNS = ["method", "samples", "seconds_a_round", "sorts", "peak_megabytes"]
 
@@ -11,7 +12,12 @@ COLUMNS = ["method", "samples", "seconds_a_round", "sorts", "peak_megabytes"]
 def test_numbers_by_hand():
     # An engine of 4, 5, 6 and 14 ns: by log n as 1, 1, 1 and 2.
     engine = [("engine", 10**k, ns * 1e-9, 3.0 * k, 10) for k, ns in ((4, 4), (5, 5), (6, 6), (7, 14))]
-    others = [("plain", 10**4, 8e-5, 9, 1), ("streaming", 10**4, 2e-5, 9, 1), ("replay", 10**7, 2e-7, 9, 1500)]
+    others = [
+        ("plain", 10**4, 8e-5, 9, 1),
+        *(("device", 10**k, us * 1e-6, 9, 1) for k, us in ((4, 20), (5, 30), (6, 50))),
+        ("256 levels", 10**4, 1e-5, 9, 1),
+        ("replay", 10**7, 2e-7, 9, 1500),
+    ]
     found = page.numbers(pd.DataFrame([*engine, *others], columns=COLUMNS))
     assert found == pytest.approx(
         {
@@ -22,7 +28,10 @@ def test_numbers_by_hand():
             "log_growth": 2,
             "replay_s": 2,
             "replay_gb": 1.5,
-            "streaming_us": 20,
+            "device_us": 20,
+            "device_growth": 1.5,
+            "device_million_us": 50,
+            "levels_us": 10,
         }
     )
 
@@ -35,3 +44,9 @@ def test_the_table_puts_methods_together_and_writes_three_digits():
         ["sort", "1,000", "0.005", "200,000,000", "1", "41"],
         ["sort", "1,000,000", "0.02", "50,000,000", "1", "1,200"],
     ]
+
+
+def test_the_price_of_a_grid_by_hand():
+    """Wrong at 0.3, right at 0.4: a threshold between costs β, on halves both are offloaded or none."""
+    traces = [Trace([0.3, 0.4], [0, 1]), Trace([0.3, 0.6], [0, 1])]
+    assert page.grid_price(traces, beta=0.5, levels=2) == pytest.approx((1 - 0.5) / 2)
