@@ -7,6 +7,7 @@
 True
 """
 
+from hi_lib.choosing import BestBatch, best_batch_size
 from hi_lib.exploring import HILN, Apple
 from hi_lib.learners import Run, replay
 from hi_lib.paper import CIFAR10, IMAGENETTE, Setting
@@ -37,6 +38,7 @@ __all__ = [
     "HILN",
     "IMAGENETTE",
     "Apple",
+    "BestBatch",
     "BestThreshold",
     "OptimalBatch",
     "Run",
@@ -47,6 +49,7 @@ __all__ = [
     "anytime_learning_rates",
     "anytime_regret_bound",
     "apple_bound",
+    "best_batch_size",
     "best_threshold",
     "coin_regret",
     "halving_coins",

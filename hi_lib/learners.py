@@ -76,7 +76,7 @@ class Run:
         One θ a batch: without exploration P(any) is the batch's largest q_t. With it, the other samples of the batch
         must not be explored either for nothing to be sent.
         """
-        sizes = _sizes(self.offload_probability.size, self.batch_size)
+        sizes = regret.sizes_of(self.batch_size, self.offload_probability.size)
         likeliest = np.maximum.reduceat(self.offload_probability, np.cumsum(sizes) - sizes)
         others = sizes - 1
         return float((1 - (1 - likeliest) * (1 - (self.exploration or 0.0)) ** others).sum())
@@ -279,7 +279,7 @@ def _hil_f(trace: Trace, beta: float, batch_size: int | tuple[int, ...], rates: 
     forecaster = Forecaster(trace.confidence)
     step = beta - ~trace.correct
     offload = np.empty(len(trace))
-    sizes = _sizes(len(trace), batch_size)
+    sizes = regret.sizes_of(batch_size, len(trace))
     for stop, size, rate in zip(np.cumsum(sizes).tolist(), sizes.tolist(), rates, strict=True):
         batch = slice(stop - size, stop)
         offload[batch] = forecaster.offload_probability(trace.confidence[batch], rate)
@@ -314,11 +314,6 @@ def _on_engine(
 
     size = min(batch_size, len(trace))
     return _engine.offload_probability(trace, wrong, steps, learning_rate, size)
-
-
-def _sizes(n: int, batch_size: int | tuple[int, ...]) -> NDArray[np.int64]:
-    """Sizes of all batches, shape (batches,)."""
-    return np.array(batch_size) if isinstance(batch_size, tuple) else regret.fixed_sizes(n, batch_size)
 
 
 def _learning_rates(trace: Trace, batch_size: int, learning_rate: str | float) -> tuple[Floats, float]:

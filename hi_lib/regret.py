@@ -123,6 +123,11 @@ def fixed_sizes(n: int, batch_size: int) -> NDArray[np.int64]:
     return np.diff(np.append(np.arange(0, n, checks.whole("batch_size", batch_size)), n))
 
 
+def sizes_of(batch_size: int | tuple[int, ...], n: int) -> NDArray[np.int64]:
+    """Sizes of all batches, shape (batches,), from that of each batch, or from M."""
+    return np.array(batch_size) if isinstance(batch_size, tuple) else fixed_sizes(n, batch_size)
+
+
 def varying_learning_rates(batch_sizes: ArrayLike, lambda_min: float) -> NDArray[np.float64]:
     """η_k = 2 √(L / (M_1² + … + M_k²)): rates for batches of any sizes, each known when its batch begins."""
     return 2 * np.sqrt(_log_inverse(lambda_min) / np.cumsum(_sizes(batch_sizes) ** 2))

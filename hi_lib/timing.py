@@ -13,12 +13,14 @@ from hi_lib.typing import Floats
 
 if TYPE_CHECKING:
     from hi_lib.response import ResponseLaw
+    from hi_lib.run_times import Replayed, RunTimes
 
-SYSTEM_MODELS = ("paper", "exact")
+# "exact" is the old name of "independent".
+SYSTEM_MODELS = ("paper", "independent", "exact")
 MODEL_NAMES = {
     "paper": "the paper's formulas",
-    "worst": "exact, offloads first",
-    "average": "exact, offloads anywhere",
+    "worst": "independent, offloads first",
+    "average": "independent, offloads anywhere",
 }
 RESPONSE_MODELS, EXACT_MODELS = tuple(MODEL_NAMES), ("worst", "average")
 _NEGLIGIBLE = 1e-3  # batch sizes below it are not told from zero
@@ -57,10 +59,11 @@ class TimingModel:
         f(M)   &= α\,t_s(M) + (1-α)\,t_r(M)                                                     \quad (8) \\
         M^†    &= \sqrt{ατ_{nw} / ((1-α)(ρ(1-ρ/2)τ_{ed} + ρ^2(τ_{es} + τ_{tx})))}               \quad (9)
 
-    The exact models take m ~ Bin(M, ρ) instead, so that a batch without offloads sends nothing; there, with
-    v = E[m²]/M = ρ(1 − ρ) + ρ²M,
+    The independent models take m ~ Bin(M, ρ) instead, as if each sample were offloaded on its own, so that a batch
+    without offloads sends nothing; they are exact for a fixed threshold and samples in random order. (A learner draws
+    one θ for a batch: `of_run` is exact for a replayed run.) With v = E[m²]/M = ρ(1 − ρ) + ρ²M,
 
-    * "exact" t_s = τ_ed + ρ(τ_es + τ_tx) + (1 − (1 − ρ)^M) τ_nw / M,
+    * "independent" t_s = τ_ed + ρ(τ_es + τ_tx) + (1 − (1 − ρ)^M) τ_nw / M,
     * "worst" t_r = τ_ed(ρ(M + 1) − (v + ρ)/2 + 1 − ρ) + ρτ_nw + v(τ_es + τ_tx): the offloads come first in the batch,
     * "average" t_r = τ_ed(ρ(M + 1)/2 + 1 − ρ) + ρτ_nw + v(τ_es + τ_tx): the offloads come anywhere.
 
@@ -99,16 +102,16 @@ class TimingModel:
             object.__setattr__(self, parameter.name, value)
 
     def system_time(self, batch_size: ArrayLike, offload_ratio: ArrayLike, model: str = "paper") -> Floats:
-        """t_s, ms a sample: (6), or its exact form. `batch_size` and `offload_ratio` broadcast.
+        """t_s, ms a sample: (6), or with independent offloads. `batch_size` and `offload_ratio` broadcast.
 
-        `batch_size` is any real > 0 for "paper", an integer >= 1 for "exact"; `offload_ratio` lies in [0, 1].
+        `batch_size` is any real > 0 for "paper", an integer >= 1 for "independent"; `offload_ratio` lies in [0, 1].
         """
         checks.choice("model", model, SYSTEM_MODELS)
         size, ratio = _batch_size(batch_size, model), checks.reals("offload_ratio", offload_ratio, 0, 1)
         return self._system_time(size, ratio, model)
 
     def response_time(self, batch_size: ArrayLike, offload_ratio: ArrayLike, model: str = "paper") -> Floats:
-        """t_r, ms, mean over all samples: (7), or the exact "worst" or "average" form; arguments as `system_time`."""
+        """t_r, ms, mean over all samples: (7), or the independent "worst" or "average"; arguments as `system_time`."""
         checks.choice("model", model, RESPONSE_MODELS)
         size, ratio = _batch_size(batch_size, model), checks.reals("offload_ratio", offload_ratio, 0, 1)
         return self._response_time(size, ratio, model)
@@ -116,10 +119,32 @@ class TimingModel:
     def objective(
         self, batch_size: ArrayLike, offload_ratio: ArrayLike, alpha: ArrayLike, model: str = "paper"
     ) -> Floats:
-        """f = α t_s + (1 − α) t_r, ms (8); "worst" and "average" take the exact t_s with that t_r. α lies in (0, 1)."""
+        """f = α t_s + (1 − α) t_r, ms (8); "worst" and "average" take the independent t_s. α lies in (0, 1)."""
         checks.choice("model", model, RESPONSE_MODELS)
         size, ratio = _batch_size(batch_size, model), checks.reals("offload_ratio", offload_ratio, 0, 1)
         return self._objective(size, ratio, _alpha(alpha), model)
+
+    def of_run(self, run: Replayed, network_times: ArrayLike | None = None) -> RunTimes:
+        """Exact times of a replayed run on this device, which waits for the answers of every batch.
+
+        Parameters
+        ----------
+        run : Run
+            What `replay` returned.
+        network_times : array-like of shape (k,), optional
+            Equally likely network times of a transmission, ms; by default τ_nw always.
+
+        Examples
+        --------
+        >>> import hi_lib as hi
+        >>> run = hi.replay(hi.load_trace("cifar10-resnet8"), beta=0.5, batch_size=8)
+        >>> times = hi.CIFAR10.timing.of_run(run)
+        >>> times.quantile(0.5) <= times.quantile(0.95)
+        True
+        """
+        from hi_lib.run_times import run_times
+
+        return run_times(self.tau_ed, self.tau_tx + self.tau_es, self._network(network_times), run)
 
     def response_law(
         self,

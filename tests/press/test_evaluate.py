@@ -53,7 +53,7 @@ def test_the_learned_threshold_is_the_middle_of_the_weight():
     draws = []
     for seed in range(400):
         learner._rng = np.random.default_rng(seed)
-        draws.append(learner._forecaster.draw(learner._rng))
+        draws.append(learner._draw())
     # Of 400 draws, 200 ± 4 standard errors (40) lie below the median, 20 ± 18 below the low end and above the high one.
     assert abs(sum(draw < median for draw in draws) - 200) <= 40
     assert abs(sum(draw < low for draw in draws) - 20) <= 18
