@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hi_lib import regret
+from hi_lib import _engine, regret
 from hi_lib.forecaster import Forecaster
-from hi_lib.learners import _on_engine, replay
+from hi_lib.learners import replay
 from hi_lib.makers.registering import write_data
 from hi_lib.makers.timings import machine
 from hi_lib.streaming import HILF
@@ -105,7 +105,7 @@ def _device(trace: Trace, levels: int | None = None) -> Task:
 def _engine_only(trace: Trace) -> Task:
     """All rounds of vanilla HI, the confidences sorted before."""
     wrong, steps, eta = ~trace.correct, (BETA, BETA - 1), _learning_rate(trace)
-    return lambda: _timed(lambda: _on_engine(trace, wrong, steps, eta, 1)) / len(trace)
+    return lambda: _timed(lambda: _engine.offload_probability(trace, wrong, steps, eta, 1)) / len(trace)
 
 
 def _replay(trace: Trace) -> Task:

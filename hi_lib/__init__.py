@@ -7,7 +7,7 @@
 True
 """
 
-from hi_lib.choosing import BestBatch, best_batch_size
+from hi_lib.adaptive import BestBatch, best_batch_size
 from hi_lib.exploring import HILN, Apple
 from hi_lib.learners import Run, replay
 from hi_lib.paper import CIFAR10, IMAGENETTE, Setting
@@ -18,6 +18,7 @@ from hi_lib.regret import (
     apple_bound,
     best_threshold,
     coin_regret,
+    equivalent_batch_size,
     halving_coins,
     lambda_min,
     partial_feedback_bound,
@@ -52,6 +53,7 @@ __all__ = [
     "best_batch_size",
     "best_threshold",
     "coin_regret",
+    "equivalent_batch_size",
     "halving_coins",
     "lambda_min",
     "list_traces",

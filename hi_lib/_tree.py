@@ -106,6 +106,7 @@ def replay(
     batch_size: int,
     seen: Seen | None = None,
     window: int = 0,
+    release: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float64]:
     """Probability of an offload for each sample of a trace, learning after each batch.
 
@@ -122,11 +123,16 @@ def replay(
         How offloaded samples teach, where they alone do.
     window : int
         Only so many samples of the past count; 0: all.
+    release : NDArray of shape (n,), optional
+        How many samples have been decided when the feedback on this one is in; by default, those up to the end of its
+        batch.
     """
     n = confidence.size
+    late = np.empty(0, np.int64) if release is None else np.argsort(release, kind="stable")
     seen = seen or Seen(np.empty(0), np.zeros(n, np.bool_), 0.0, _FULL)
     settings = learning_rate, *steps, seen.exploration
-    return _rounds(confidence, wrong, seen.uniform, seen.explored, settings, batch_size, seen.counts, window)
+    times = late, release[late] if release is not None else late
+    return _rounds(confidence, wrong, seen.uniform, seen.explored, settings, batch_size, seen.counts, window, times)
 
 
 @_compiled
@@ -294,14 +300,19 @@ def _empty(capacity):  # type: ignore[no-untyped-def]
 
 @_compiled
 def _rounds(  # type: ignore[no-untyped-def]
-    confidence, wrong, uniform, explored, settings, batch_size, counts, window
+    confidence, wrong, uniform, explored, settings, batch_size, counts, window, times
 ):
     eta, right_step, wrong_step, exploration = settings
-    n, known = confidence.size, 1
+    n, known, heard = confidence.size, 1, 0
+    late, release = times
     cells, links = _empty(n + 1)
     offload, step = np.empty(n), np.empty(n)
     for start in range(0, n, batch_size):
         stop = min(start + batch_size, n)
+        first = heard
+        while heard < late.size and release[heard] <= start:
+            heard += 1
+        known = _learn_all(cells, links, known, confidence[late[first:heard]], step[late[first:heard]], eta)
         for t in range(start, stop):
             q = _share_above(cells, links, confidence[t], eta)
             offload[t] = q + (1 - q) * exploration
@@ -312,7 +323,8 @@ def _rounds(  # type: ignore[no-untyped-def]
                     step[t] = right_step + ((step[t] - right_step) / offload[t] if sent else 0.0)
                 elif not sent:
                     step[t] = 0.0
-        known = _learn_all(cells, links, known, confidence[start:stop], step[start:stop], eta)
+        if late.size == 0:
+            known = _learn_all(cells, links, known, confidence[start:stop], step[start:stop], eta)
         if window > 0:
             out = slice(max(start - window, 0), max(stop - window, 0))
             known = _learn_all(cells, links, known, confidence[out], -step[out], eta)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks, regret
 from hi_lib.forecaster import Forecaster
@@ -16,6 +16,7 @@ from hi_lib.traces import Trace, cell_edges, checked
 from hi_lib.typing import Floats
 
 LEARNERS = ("hil-f", "hil-n", "apple", "naive", "quantised", "hi-lcb", "hi-lcb-lite", "fixed", "always", "never")
+LATE_LEARNERS = ("hil-f", "hil-n", "apple", "naive")
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +92,8 @@ def replay(
     exploration: float | None = None,
     threshold: float | None = None,
     seed: int | None = None,
+    *,
+    delay: ArrayLike = 0,
 ) -> Run:
     """Run a learner over a trace and return exact expectations over its draws of θ.
 
@@ -113,6 +116,9 @@ def replay(
         θ for "fixed", and only for it.
     seed : int, optional
         Decides what "hil-n", "apple" and "naive" see; the others give the same Run for every seed.
+    delay : int or array-like of int, shape (n,)
+        How many further samples are decided, after the end of a sample's batch, before its feedback is in. For "hil-f",
+        "hil-n", "apple" and "naive"; T14 gives the bounds of the first two, tuned rates are for them.
 
     Raises
     ------
@@ -137,7 +143,8 @@ def replay(
         )
     if (threshold is None) == (learner == "fixed"):
         raise ValueError(f"threshold must be {'given' if learner == 'fixed' else 'None'} for learner {learner!r}")
-    decided = _decide(trace, beta, size, learner, learning_rate, exploration, threshold, seed)
+    schedule = _schedule(len(trace), size, delay, learner)
+    decided = _decide(trace, beta, schedule, learner, learning_rate, exploration, threshold, seed)
     return _as_run(trace, beta, size, decided)
 
 
@@ -207,10 +214,28 @@ class Decided(NamedTuple):
     exploration: float | None = None
 
 
+class Schedule(NamedTuple):
+    """When feedback comes: at the end of each batch, or when so many samples have been decided as `release` says."""
+
+    batch_size: int
+    release: NDArray[np.int64] | None
+    size: float
+    """What stands for M in the bounds: M itself, or what late feedback is equivalent to."""
+
+
+def _schedule(n: int, batch_size: int, delay: ArrayLike, learner: str) -> Schedule:
+    if isinstance(delay, int) and delay == 0:
+        return Schedule(batch_size, None, batch_size)
+    release = regret.release_times(n, batch_size, delay)
+    if learner not in LATE_LEARNERS:
+        raise ValueError(f"delay must be 0 for learner {learner!r}: {', '.join(LATE_LEARNERS)} can learn late")
+    return Schedule(batch_size, release, regret.equivalent_batch_size(n, batch_size, delay))
+
+
 def _decide(
     trace: Trace,
     beta: float,
-    batch_size: int,
+    schedule: Schedule,
     learner: str,
     learning_rate: str | float,
     exploration: float | None,
@@ -222,24 +247,23 @@ def _decide(
     if learner in ("always", "never"):
         return Decided(np.full(len(trace), float(learner == "always")))
     if learner == "hil-f":
-        return _replay_hil_f(trace, beta, batch_size, learning_rate)
+        return _replay_hil_f(trace, beta, schedule, learning_rate)
     if learner == "hil-n":
-        return _replay_hil_n(trace, beta, batch_size, learning_rate, exploration, seed)
+        return _replay_hil_n(trace, beta, schedule, learning_rate, exploration, seed)
     from hi_lib import rivals  # brings numba
 
+    batch_size, size, n, shortest = schedule.batch_size, schedule.size, len(trace), regret.lambda_min(trace)
     if learner == "quantised":
-        return _replay_hil_f(rivals.quantised(trace), beta, batch_size, learning_rate)._replace(regret_bound=None)
+        return _replay_hil_f(rivals.quantised(trace), beta, schedule, learning_rate)._replace(regret_bound=None)
     if learner == "apple":
-        n, shortest = len(trace), regret.lambda_min(trace)
-        most = 1 / batch_size
-        tuned = min(regret.tuned_apple_rate(n, batch_size, shortest, beta) or most, most)
-        eta = _one_rate(learning_rate, tuned, most)
-        bound = regret.apple_bound(n, batch_size, shortest, beta, eta)
-        return Decided(rivals.apple(trace, beta, batch_size, eta, seed), eta, bound, eta * batch_size)
+        most = 1 / size
+        eta = _one_rate(learning_rate, min(regret.tuned_apple_rate(n, size, shortest, beta) or most, most), most)
+        bound = None if schedule.release is not None else regret.apple_bound(n, size, shortest, beta, eta)
+        offload = rivals.apple(trace, beta, batch_size, eta, seed, eta * size, schedule.release)
+        return Decided(offload, eta, bound, eta * size)
     if learner == "naive":
-        tuned = regret.tuned_learning_rate(len(trace), batch_size, regret.lambda_min(trace))
-        eta = _one_rate(learning_rate, tuned or 1.0)
-        return Decided(rivals.naive(trace, beta, batch_size, eta, seed), eta)
+        eta = _one_rate(learning_rate, regret.tuned_learning_rate(n, size, shortest) or 1.0)
+        return Decided(rivals.naive(trace, beta, batch_size, eta, seed, schedule.release), eta)
     return Decided(rivals.lower_confidence_bound(trace, beta, batch_size, monotone=learner == "hi-lcb"))
 
 
@@ -266,12 +290,12 @@ def _one_rate(learning_rate: str | float, tuned: float, most: float = np.inf) ->
     return checks.real("learning_rate", learning_rate, 0, most, open_ends="(")
 
 
-def _replay_hil_f(trace: Trace, beta: float, batch_size: int, learning_rate: str | float) -> Decided:
-    rates, bound = _learning_rates(trace, batch_size, learning_rate)
+def _replay_hil_f(trace: Trace, beta: float, schedule: Schedule, learning_rate: str | float) -> Decided:
+    rates, bound = _learning_rates(trace, schedule, learning_rate)
     eta = float(rates[-1])
     if rates[0] == eta:  # a constant η: the same at O(log n) a sample
-        return Decided(_on_engine(trace, ~trace.correct, (beta, beta - 1), eta, batch_size), eta, bound)
-    return Decided(_hil_f(trace, beta, batch_size, rates), eta, bound)
+        return Decided(_quickly(trace, ~trace.correct, (beta, beta - 1), eta, schedule), eta, bound)
+    return Decided(_hil_f(trace, beta, schedule.batch_size, rates), eta, bound)
 
 
 def _hil_f(trace: Trace, beta: float, batch_size: int | tuple[int, ...], rates: Floats) -> Floats:
@@ -288,44 +312,54 @@ def _hil_f(trace: Trace, beta: float, batch_size: int | tuple[int, ...], rates: 
 
 
 def _replay_hil_n(
-    trace: Trace, beta: float, batch_size: int, learning_rate: str | float, exploration: float | None, seed: int | None
+    trace: Trace,
+    beta: float,
+    schedule: Schedule,
+    learning_rate: str | float,
+    exploration: float | None,
+    seed: int | None,
 ) -> Decided:
     """HIL-N over a trace: every sample is flagged with probability ε, and offloaded if flagged or below θ.
 
     Only flagged samples count as feedback, weighted 1/ε: pseudo-loss β for θ > p, e_t Q_t / ε for θ <= p, unbiased.
     """
-    n, shortest = len(trace), regret.lambda_min(trace)
+    n, size, shortest = len(trace), schedule.size, regret.lambda_min(trace)
     own_rate = None if isinstance(learning_rate, str) else checks.positive("learning_rate", learning_rate)
     if exploration is None:
-        exploration = regret.tuned_exploration(n, batch_size, shortest, beta, own_rate)
+        exploration = regret.tuned_exploration(n, size, shortest, beta, own_rate)
     exploration = checks.share("exploration", exploration)
-    tuned = regret.tuned_partial_feedback_rate(n, batch_size, shortest, exploration)
+    tuned = regret.tuned_partial_feedback_rate(n, size, shortest, exploration)
     eta = _one_rate(learning_rate, tuned or 1.0)  # where there is nothing to learn, any η does
-    bound = regret.partial_feedback_bound(n, batch_size, shortest, beta, eta, exploration)
+    bound = regret.partial_feedback_bound(n, size, shortest, beta, eta, exploration)
     flagged = np.random.default_rng(seed).random(n) < exploration
-    offload = _on_engine(trace, flagged & ~trace.correct, (beta, beta - 1 / exploration), eta, batch_size)
+    offload = _quickly(trace, flagged & ~trace.correct, (beta, beta - 1 / exploration), eta, schedule)
     return Decided(offload + exploration * (1 - offload), eta, bound, exploration)
 
 
-def _on_engine(
-    trace: Trace, wrong: NDArray[np.bool_], steps: tuple[float, float], learning_rate: float, batch_size: int
+def _quickly(
+    trace: Trace, wrong: NDArray[np.bool_], steps: tuple[float, float], learning_rate: float, schedule: Schedule
 ) -> Floats:
-    from hi_lib import _engine  # brings numba, which only replays need
+    """Full feedback with one η, by the engine, or by the tree where feedback is late."""
+    from hi_lib import _engine, _tree  # bring numba, which only replays need
 
-    size = min(batch_size, len(trace))
-    return _engine.offload_probability(trace, wrong, steps, learning_rate, size)
+    size = min(schedule.batch_size, len(trace))
+    if schedule.release is None:
+        return _engine.offload_probability(trace, wrong, steps, learning_rate, size)
+    return _tree.replay(trace.confidence, wrong, steps, learning_rate, size, release=schedule.release)
 
 
-def _learning_rates(trace: Trace, batch_size: int, learning_rate: str | float) -> tuple[Floats, float]:
+def _learning_rates(trace: Trace, schedule: Schedule, learning_rate: str | float) -> tuple[Floats, float]:
     """HIL-F's η of every batch, shape (⌈n/M⌉,), and the bound that goes with it."""
     n, shortest = len(trace), regret.lambda_min(trace)
-    batches = math.ceil(n / batch_size)
+    batches = math.ceil(n / schedule.batch_size)
     if isinstance(learning_rate, str):
         checks.choice("learning_rate", learning_rate, ("tuned", "anytime"))
+        if learning_rate == "anytime" and schedule.release is not None:
+            raise ValueError("delay must be 0 with anytime rates: give one rate, or tuned")
         if learning_rate == "anytime":
-            rates = regret.anytime_learning_rates(n, batch_size, shortest)
-            return rates, regret.anytime_regret_bound(n, batch_size, shortest)
-        eta = regret.tuned_learning_rate(n, batch_size, shortest)
-        return np.full(batches, eta), regret.regret_bound(n, batch_size, shortest)
+            rates = regret.anytime_learning_rates(n, schedule.batch_size, shortest)
+            return rates, regret.anytime_regret_bound(n, schedule.batch_size, shortest)
+        eta = regret.tuned_learning_rate(n, schedule.size, shortest)
+        return np.full(batches, eta), regret.regret_bound(n, schedule.size, shortest)
     eta = checks.positive("learning_rate", learning_rate)
-    return np.full(batches, eta), regret.regret_bound(n, batch_size, shortest, eta)
+    return np.full(batches, eta), regret.regret_bound(n, schedule.size, shortest, eta)

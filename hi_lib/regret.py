@@ -76,7 +76,7 @@ def lambda_min(trace: Trace) -> float:
     return float(checked(trace).gaps.min(where=trace.gaps > 0, initial=1.0))
 
 
-def tuned_learning_rate(n: int, batch_size: int, lambda_min: float) -> float:
+def tuned_learning_rate(n: int, batch_size: float, lambda_min: float) -> float:
     """η* = √(8 L / (n M)) with L = ln(1/λ_min), which minimises the bound (4); 0 if there is only one cell.
 
     Examples
@@ -85,7 +85,7 @@ def tuned_learning_rate(n: int, batch_size: int, lambda_min: float) -> float:
     0.05257
     """
     log_cells = _log_inverse(lambda_min)
-    return float(np.sqrt(8 * log_cells / (checks.whole("n", n) * checks.whole("batch_size", batch_size))))
+    return float(np.sqrt(8 * log_cells / (checks.whole("n", n) * _batch_size(batch_size))))
 
 
 def anytime_learning_rates(n: int, batch_size: int, lambda_min: float) -> NDArray[np.float64]:
@@ -95,7 +95,7 @@ def anytime_learning_rates(n: int, batch_size: int, lambda_min: float) -> NDArra
     return 2 * np.sqrt(_log_inverse(lambda_min) / batches) / size
 
 
-def regret_bound(n: int, batch_size: int, lambda_min: float, learning_rate: float | None = None) -> float:
+def regret_bound(n: int, batch_size: float, lambda_min: float, learning_rate: float | None = None) -> float:
     """Bound on the expected regret: (4) for a given η, L/η + n M η/8; without one (5), √(n M L / 2).
 
     Examples
@@ -105,7 +105,7 @@ def regret_bound(n: int, batch_size: int, lambda_min: float, learning_rate: floa
     >>> regret_bound(n=10_000, batch_size=4, lambda_min=1e-6).__round__(1)
     525.7
     """
-    log_cells, exposure = _log_inverse(lambda_min), checks.whole("n", n) * checks.whole("batch_size", batch_size)
+    log_cells, exposure = _log_inverse(lambda_min), checks.whole("n", n) * _batch_size(batch_size)
     if learning_rate is None:
         return float(np.sqrt(exposure * log_cells / 2))
     eta = checks.positive("learning_rate", learning_rate)
@@ -126,6 +126,55 @@ def fixed_sizes(n: int, batch_size: int) -> NDArray[np.int64]:
 def sizes_of(batch_size: int | tuple[int, ...], n: int) -> NDArray[np.int64]:
     """Sizes of all batches, shape (batches,), from that of each batch, or from M."""
     return np.array(batch_size) if isinstance(batch_size, tuple) else fixed_sizes(n, batch_size)
+
+
+def release_times(n: int, batch_size: int, delay: ArrayLike) -> NDArray[np.int64]:
+    """How many samples have been decided when the feedback on each is in: `delay` more than up to its batch's end.
+
+    Parameters
+    ----------
+    n, batch_size : int
+    delay : int or array-like of int, shape (n,)
+        d >= 0, the same for all samples or one for each.
+    """
+    sizes = fixed_sizes(n, batch_size)
+    late = checks.reals("delay", delay, 0, 2**53)
+    if late.shape not in ((), (n,)) or (late != np.floor(late)).any():
+        raise ValueError(
+            f"delay must be an integer >= 0, or one for each of the {n} samples, got {checks.shown(delay)}"
+        )
+    return np.repeat(np.cumsum(sizes), sizes) + late.astype(np.int64)
+
+
+def outstanding(n: int, batch_size: int, delay: ArrayLike) -> NDArray[np.int64]:
+    """g_t, how many earlier samples still lack their feedback when sample t is decided, shape (n,).
+
+    Examples
+    --------
+    >>> outstanding(n=6, batch_size=1, delay=2)
+    array([0, 1, 2, 2, 2, 2])
+    >>> outstanding(n=6, batch_size=3, delay=0)
+    array([0, 1, 2, 0, 1, 2])
+    """
+    released = np.sort(release_times(n, batch_size, delay))
+    starts = np.arange(n) // batch_size * batch_size  # weights are frozen from there
+    return np.arange(n) - released.searchsorted(starts, side="right")
+
+
+def equivalent_batch_size(n: int, batch_size: int = 1, delay: ArrayLike = 0) -> float:
+    """Σ (1 + 2 g_t) / n, the batch size whose bound late feedback has (T14): M for batches, 1 + 2d for a delay of d.
+
+    Parameters as for `release_times`. The value may stand for the batch size in `regret_bound`, `tuned_learning_rate`
+    and their like for HIL-N. It is a little smaller than M or 1 + 2d, since the first and the last samples wait less.
+
+    Examples
+    --------
+    >>> equivalent_batch_size(n=6, batch_size=3)
+    3.0
+    >>> round(equivalent_batch_size(n=10_000, delay=10), 2)
+    20.99
+    """
+    return float((1 + 2 * outstanding(n, batch_size, delay)).mean())
 
 
 def varying_learning_rates(batch_sizes: ArrayLike, lambda_min: float) -> NDArray[np.float64]:
@@ -173,7 +222,7 @@ def doubling_learning_rate(exposure: float, lambda_min: float) -> float:
 
 
 def partial_feedback_bound(
-    n: int, batch_size: int, lambda_min: float, beta: float, learning_rate: float, exploration: float
+    n: int, batch_size: float, lambda_min: float, beta: float, learning_rate: float, exploration: float
 ) -> float:
     """Bound on HIL-N's expected regret: n β ε + L/η + (η/2) (n/ε + n (M − 1)).
 
@@ -183,17 +232,17 @@ def partial_feedback_bound(
     2490.8
     """
     log_cells, cost = _log_inverse(lambda_min), checks.real("beta", beta, 0, 1)
-    n, size = checks.whole("n", n), checks.whole("batch_size", batch_size)
+    n, size = checks.whole("n", n), _batch_size(batch_size)
     eta, share = checks.positive("learning_rate", learning_rate), checks.share("exploration", exploration)
     return n * cost * share + log_cells / eta + eta / 2 * n * (1 / share + size - 1)
 
 
 def tuned_exploration(
-    n: int, batch_size: int, lambda_min: float, beta: float, learning_rate: float | None = None
+    n: int, batch_size: float, lambda_min: float, beta: float, learning_rate: float | None = None
 ) -> float:
     """ε in [1/n, 1] that minimises HIL-N's bound, for the given η or, without one, for the best η at each ε."""
     log_cells, cost = _log_inverse(lambda_min), checks.real("beta", beta, 0, 1)
-    n, size = checks.whole("n", n), checks.whole("batch_size", batch_size)
+    n, size = checks.whole("n", n), _batch_size(batch_size)
     if cost == 0:
         return 1.0
     if learning_rate is not None:
@@ -209,24 +258,24 @@ def tuned_exploration(
     return float(np.clip(best, 1 / n, 1))
 
 
-def tuned_partial_feedback_rate(n: int, batch_size: int, lambda_min: float, exploration: float) -> float:
+def tuned_partial_feedback_rate(n: int, batch_size: float, lambda_min: float, exploration: float) -> float:
     """η = √(2 L / (n (1/ε + M − 1))), which minimises HIL-N's bound for a given ε."""
-    n, size = checks.whole("n", n), checks.whole("batch_size", batch_size)
+    n, size = checks.whole("n", n), _batch_size(batch_size)
     return float(
         np.sqrt(2 * _log_inverse(lambda_min) / (n * (1 / checks.share("exploration", exploration) + size - 1)))
     )
 
 
-def apple_bound(n: int, batch_size: int, lambda_min: float, beta: float, learning_rate: float) -> float:
+def apple_bound(n: int, batch_size: float, lambda_min: float, beta: float, learning_rate: float) -> float:
     """Bound on the expected regret with importance weights on every offload, ε = η M <= 1: L/η + (1 + β) η n M."""
-    n, size = checks.whole("n", n), checks.whole("batch_size", batch_size)
+    n, size = checks.whole("n", n), _batch_size(batch_size)
     eta = checks.real("learning_rate", learning_rate, 0, 1 / size, open_ends="(")
     return _log_inverse(lambda_min) / eta + (1 + checks.real("beta", beta, 0, 1)) * eta * n * size
 
 
-def tuned_apple_rate(n: int, batch_size: int, lambda_min: float, beta: float) -> float:
+def tuned_apple_rate(n: int, batch_size: float, lambda_min: float, beta: float) -> float:
     """η = √(L / ((1 + β) n M)), which minimises `apple_bound` where it is at most 1/M: 2 √((1 + β) n M L)."""
-    exposure = checks.whole("n", n) * checks.whole("batch_size", batch_size) * (1 + checks.real("beta", beta, 0, 1))
+    exposure = checks.whole("n", n) * _batch_size(batch_size) * (1 + checks.real("beta", beta, 0, 1))
     return float(np.sqrt(_log_inverse(lambda_min) / exposure))
 
 
@@ -278,6 +327,11 @@ def _sizes(batch_sizes: ArrayLike) -> Floats:
     if sizes.ndim != 1 or sizes.size == 0 or (sizes != np.floor(sizes)).any():
         raise ValueError("batch_sizes must be a list of integers >= 1, with at least one")
     return sizes
+
+
+def _batch_size(value: float) -> float:
+    """M of a bound: a whole number, or the equivalent one of late feedback."""
+    return checks.real("batch_size", value, 1, 2**53)
 
 
 def _log_inverse(lambda_min: float) -> float:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import numba
 import numpy as np
+from numpy.typing import NDArray
 
 from hi_lib import _tree
 from hi_lib.forecaster import Forecaster
@@ -27,22 +28,41 @@ from hi_lib.typing import Floats
 
 LEVELS = 16  # equal steps of confidence for the learners that know no finer ones: 4 bits
 
+Times = NDArray[np.int64]
+
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
-def apple(trace: Trace, beta: float, batch_size: int, learning_rate: float, seed: int | None) -> Floats:
+def apple(
+    trace: Trace,
+    beta: float,
+    batch_size: int,
+    learning_rate: float,
+    seed: int | None,
+    exploration: float,
+    release: Times | None = None,
+) -> Floats:
     """Importance weights on every offload, explored or not, as in apple tasting: ê_t = e_t 1{offloaded} / P_t.
 
     A sample is explored with probability ε = η M, which keeps η ê_t below 1/M. Returns P_t, shape (n,).
     """
-    seen = _seen(trace, batch_size, seed, learning_rate * batch_size, _tree.WEIGHTED)
-    return _tree.replay(trace.confidence, ~trace.correct, (beta, beta - 1), learning_rate, batch_size, seen)
+    seen = _seen(trace, batch_size, seed, exploration, _tree.WEIGHTED)
+    steps = beta, beta - 1
+    return _tree.replay(trace.confidence, ~trace.correct, steps, learning_rate, batch_size, seen, release=release)
 
 
-def naive(trace: Trace, beta: float, batch_size: int, learning_rate: float, seed: int | None) -> Floats:
+def naive(
+    trace: Trace,
+    beta: float,
+    batch_size: int,
+    learning_rate: float,
+    seed: int | None,
+    release: Times | None = None,
+) -> Floats:
     """Algorithm 1 as the paper lists it: losses of offloaded samples count as they are, the others not at all."""
     seen = _seen(trace, batch_size, seed, 0.0, _tree.NAIVE)
-    return _tree.replay(trace.confidence, ~trace.correct, (beta, beta - 1), learning_rate, batch_size, seen)
+    steps = beta, beta - 1
+    return _tree.replay(trace.confidence, ~trace.correct, steps, learning_rate, batch_size, seen, release=release)
 
 
 def sliding_window(trace: Trace, beta: float, batch_size: int, learning_rate: float, window: int) -> Floats:

@@ -3,13 +3,15 @@
 The device computes the samples of a batch one after another, hands the offloaded ones to the link and waits; the link
 sends them one after another and carries them over; the server works through them; the answers come back together.
 Samples may arrive at times of their own, every transmission may meet another network time, the server may need time to
-set up a batch, the batch size may change from batch to batch, and a learner may decide what is offloaded.
+set up a batch, the batch size may change from batch to batch, and a learner may decide what is offloaded. With a
+window, the device goes on computing while transmissions are out.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -17,6 +19,7 @@ import simpy
 from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks
+from hi_lib.queueing import in_order, n_times, open_window
 from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace
 from hi_lib.typing import Floats
@@ -83,6 +86,23 @@ class Learning:
         self.learner.update(self.trace.confidence[batch], self.trace.correct[batch])
 
 
+class LateLearning:
+    """A streaming learner at work on a trace while its feedback is out: a ticket a batch."""
+
+    def __init__(self, learner: Any, trace: Trace) -> None:
+        self.learner, self.trace = learner, trace
+        self._tickets: dict[int, Any] = {}
+
+    def decide(self, batch: slice) -> NDArray[np.bool_]:
+        """The learner's decision with a threshold from what it has heard so far."""
+        self._tickets[batch.start] = ticket = self.learner.decide_later(self.trace.confidence[batch])
+        return ticket.offload
+
+    def learn(self, batch: slice) -> None:
+        """Let the learner hear of the whole batch."""
+        self.learner.hear(self._tickets.pop(batch.start), self.trace.correct[batch])
+
+
 @dataclass(frozen=True)
 class Fixed:
     """Always the same batch size."""
@@ -130,7 +150,25 @@ class Log:
     @property
     def system_time(self) -> float:
         """Time of the whole run a sample, ms."""
-        return float(self.ended[-1] / self.arrived.size)
+        return float(self.ended.max() / self.arrived.size)
+
+
+@dataclass(frozen=True)
+class How:
+    """What the device and its surroundings do beside the paper's assumptions; see `simulate`."""
+
+    window: float | None = None
+    max_wait: float = math.inf
+    overhead: float = 0.0
+    server_setup: float = 0.0
+    half_duplex: bool = False
+
+    def __post_init__(self) -> None:
+        open_window(self.window)
+        if self.max_wait != math.inf:
+            checks.nonnegative("max_wait", self.max_wait)
+        checks.nonnegative("overhead", self.overhead)
+        checks.nonnegative("server_setup", self.server_setup)
 
 
 def simulate(
@@ -141,8 +179,8 @@ def simulate(
     samples: int | None = None,
     arrivals: ArrayLike | None = None,
     network_times: ArrayLike | None = None,
-    server_setup: float = 0.0,
     record: bool = False,
+    **how: Any,
 ) -> Log:
     """Let a device, a link and a server work through n samples.
 
@@ -160,10 +198,20 @@ def simulate(
         When each sample is there, ms, in order. By default the next one is there whenever the device is free.
     network_times : array-like of shape (n,), optional
         Network time of a transmission, ms, if it carries the batch that ends with this sample; by default τ_nw.
-    server_setup : float
-        Time of the server for a batch, beside τ_es for each sample, ms.
     record : bool
         Whether to keep every interval.
+    window : int or inf, optional
+        W: the device goes on while up to so many transmissions are out; one more waits, and the device with it, until
+        an answer is back. By default it waits idle for every answer, as the paper's. A learner must then be able to
+        hear late: `LateLearning`.
+    max_wait : float
+        A batch closes, full or not, once so many ms have passed since its first sample was begun.
+    overhead : float
+        Time of the device for each transmission that overlaps with nothing, e.g. to wake up the radio, ms.
+    server_setup : float
+        Time of the server for a batch, beside τ_es for each sample, ms.
+    half_duplex : bool
+        Whether the link carries one thing at a time: a transmission until it has arrived, or an answer on its way.
 
     Raises
     ------
@@ -193,149 +241,138 @@ def simulate(
             raise ValueError(f"samples must be left out where offloaded is given, got {checks.shown(samples)}")
         policy, n = Given(flags), checks.whole("samples", flags.size)
     sizes = batch_size if hasattr(batch_size, "next_size") else Fixed(checks.whole("batch_size", batch_size))
-    there = None if arrivals is None else _arrivals(arrivals, n)
-    network = np.full(n, timing.tau_nw) if network_times is None else _times("network_times", network_times, n)
-    cell = _Cell(timing, network, checks.nonnegative("server_setup", server_setup), record)
+    there = None if arrivals is None else in_order(arrivals, n)
+    network = np.full(n, timing.tau_nw) if network_times is None else n_times("network_times", network_times, n)
+    known = {parameter.name for parameter in fields(How)}
+    for name in how:
+        checks.choice("simulate's option", name, known)
+    cell = _Cell(timing, network, How(**how), record)
+    if cell.how.window is not None and isinstance(policy, Learning):
+        raise ValueError("a learner must be able to hear late where there is a window: use LateLearning")
+    if cell.how.max_wait < math.inf and isinstance(policy, LateLearning):
+        raise ValueError("max_wait must be left out with LateLearning: its tickets are for whole batches")
     return cell.run(policy, sizes, n, None if there is None else there.tolist())  # type: ignore[arg-type]
-
-
-def poisson_arrivals(n: int, rate: float, seed: int | None = None) -> NDArray[np.float64]:
-    """Arrival times of n samples, ms, `rate` of them a millisecond on average: exponential gaps."""
-    gaps = np.random.default_rng(checks.seed("seed", seed)).exponential(size=checks.whole("n", n))
-    return np.cumsum(gaps / checks.positive("rate", rate))
-
-
-def lognormal_times(mean: ArrayLike, variation: float, seed: int | None = None) -> NDArray[np.float64]:
-    """Random network times, ms: lognormal around `mean`, shape (n,), with this coefficient of variation."""
-    middle = checks.reals("mean", mean, 0, np.finfo(float).max)
-    spread = np.sqrt(np.log1p(checks.nonnegative("variation", variation) ** 2))
-    noise = np.random.default_rng(checks.seed("seed", seed)).standard_normal(middle.shape)
-    return middle * np.exp(spread * noise - spread**2 / 2)
-
-
-def queue_times(timing: TimingModel, offloaded: ArrayLike, batch_size: int, arrivals: ArrayLike) -> NDArray[np.float64]:
-    """Response times of samples that arrive at these times, shape (n,), ms: what `simulate` finds, counted directly.
-
-    For long runs: some thousand times faster, with a constant network and server.
-
-    Examples
-    --------
-    >>> timing = TimingModel(tau_ed=1, tau_es=4, tau_tx=5, tau_nw=20)
-    >>> queue_times(timing, [1, 0, 1], 1, arrivals=[10, 12, 100])
-    array([30., 29., 30.])
-    """
-    flags = checks.flags("offloaded", offloaded)
-    there = _arrivals(arrivals, flags.size)
-    size = checks.whole("batch_size", batch_size)
-    from hi_lib.queueing import responses  # brings numba
-
-    return responses(flags, there, size, timing.tau_ed, timing.tau_nw, timing.tau_tx + timing.tau_es)
-
-
-def mean_error(values: ArrayLike, block: int) -> float:
-    """Standard error of the mean of values that hang together within blocks of so many only, e.g. within batches."""
-    found, size = np.asarray(values, dtype=float), checks.whole("block", block)
-    blocks = found.size // size
-    if blocks < 2:
-        raise ValueError(f"values must fill at least two blocks of {size}, got {found.size}")
-    return float(found[: blocks * size].reshape(blocks, size).mean(axis=1).std(ddof=1) / np.sqrt(blocks))
 
 
 class _Cell:
     """One device, its link and its server."""
 
-    def __init__(self, timing: TimingModel, network: Floats, server_setup: float, record: bool) -> None:
-        self.timing, self.network, self.server_setup = timing, network.tolist(), server_setup
+    def __init__(self, timing: TimingModel, network: Floats, how: How, record: bool) -> None:
+        self.timing, self.network, self.how = timing, network.tolist(), how
         self.intervals: list[Interval] | None = [] if record else None
         self.env = simpy.Environment()
-        self.to_link, self.to_server = self.env.event(), self.env.event()
+        self.link, self.server = simpy.Resource(self.env), simpy.Resource(self.env)
+        self.out, self.back = 0, self.env.event()
 
     def run(self, policy: Policy, sizes: BatchSizes, n: int, arrivals: list[float] | None) -> Log:
-        self.env.process(self.link())
-        self.env.process(self.server())
+        self.policy, self.sizes = policy, sizes
         self.started, self.answered = [0.0] * n, [0.0] * n
         self.offloaded = np.zeros(n, dtype=bool)
-        self.batches: list[tuple[int, int, float]] = []
-        self.env.run(self.env.process(self.device(policy, sizes, n, arrivals)))
+        self.batches: list[list[float]] = []
+        self.env.process(self.device(n, arrivals))
+        self.env.run()
         size, offloads, ended = (np.array(column) for column in zip(*self.batches, strict=True))
         started, answered = np.array(self.started), np.array(self.answered)
         arrived = started if arrivals is None else np.array(arrivals)
-        return Log(arrived, started, answered, self.offloaded, size, offloads, ended, self.intervals or [])
+        counts = size.astype(np.int64), offloads.astype(np.int64)
+        return Log(arrived, started, answered, self.offloaded, *counts, ended, self.intervals or [])
 
-    def device(self, policy: Policy, sizes: BatchSizes, n: int, arrivals: list[float] | None) -> Process:
-        env, tau_ed, first = self.env, self.timing.tau_ed, 0
+    def device(self, n: int, arrivals: list[float] | None) -> Process:
+        env, first, how = self.env, 0, self.how
         while first < n:
-            size = sizes.next_size()
+            size = self.sizes.next_size()
             if size < 1:
                 raise ValueError(f"next_size must return an integer >= 1, got {checks.shown(size)}")
-            last = min(first + size, n) - 1
-            batch = slice(first, last + 1)
-            self.offloaded[batch] = flags = policy.decide(batch)
-            for sample in range(first, last + 1):
-                if arrivals is not None and arrivals[sample] > env.now:
-                    yield env.timeout(arrivals[sample] - env.now)
-                self.started[sample] = env.now
-                yield env.timeout(tau_ed)
-                self.answered[sample] = env.now
-                self.note("device", tau_ed, sample)
-            sent = [first + place for place, offload in enumerate(flags.tolist()) if offload]
-            if sent:
-                yield self.hand(self.to_link, (sent, self.network[last]))
-                for sample in sent:
-                    self.answered[sample] = env.now
-            policy.learn(batch)
-            sizes.observe(last + 1 - first, len(sent), self.network[last] if sent else None)
-            self.batches.append((last + 1 - first, len(sent), env.now))
-            first = last + 1
+            batch = yield from self.compute(first, min(first + size, n), arrivals)
+            sent = [first + place for place, offload in enumerate(self.offloaded[batch].tolist()) if offload]
+            number, first = len(self.batches), batch.stop
+            self.batches.append([first - batch.start, len(sent), env.now])
+            if not sent:
+                self.learn(number, batch, None)
+                continue
+            if how.overhead:
+                yield env.timeout(how.overhead)
+                self.note("device", how.overhead)
+            if how.window is None:
+                yield from self.carry(number, batch, sent)
+                continue
+            while self.out >= how.window:
+                yield self.back
+            self.out += 1
+            env.process(self.carry(number, batch, sent))
 
-    def link(self) -> Process:
-        env, tau_tx = self.env, self.timing.tau_tx
-        while True:
-            (sent, network_time), answers = yield self.to_link
-            self.to_link = env.event()
-            for sample in sent:
-                yield env.timeout(tau_tx)
-                self.note("uplink", tau_tx, sample)
-            yield env.timeout(network_time / 2)
-            self.note("network", network_time / 2)
-            yield self.hand(self.to_server, sent)
-            yield env.timeout(network_time / 2)
-            self.note("network", network_time / 2)
-            answers.succeed()
+    def compute(self, first: int, last: int, arrivals: list[float] | None) -> Generator[simpy.Event, Any, slice]:
+        """Work through a batch; it closes early once `max_wait` has passed since its first sample was begun."""
+        env, tau_ed, max_wait, closes = self.env, self.timing.tau_ed, self.how.max_wait, math.inf
+        if max_wait == math.inf:
+            batch = slice(first, last)
+            self.offloaded[batch] = self.policy.decide(batch)
+        for sample in range(first, last):
+            if arrivals is not None and arrivals[sample] > env.now:
+                yield env.timeout(min(arrivals[sample], max(closes, env.now)) - env.now)
+            if env.now >= closes:
+                return slice(first, sample)
+            self.started[sample] = env.now
+            if max_wait < math.inf:
+                self.offloaded[sample : sample + 1] = self.policy.decide(slice(sample, sample + 1))
+                closes = closes if sample > first else env.now + max_wait
+            yield env.timeout(tau_ed)
+            self.answered[sample] = env.now
+            self.note("device", tau_ed, sample)
+        return slice(first, last)
 
-    def server(self) -> Process:
-        env, tau_es = self.env, self.timing.tau_es
-        while True:
-            sent, served = yield self.to_server
-            self.to_server = env.event()
-            if self.server_setup:
-                yield env.timeout(self.server_setup)
-                self.note("server", self.server_setup)
-            for sample in sent:
-                yield env.timeout(tau_es)
-                self.note("server", tau_es, sample)
-            served.succeed()
+    def carry(self, number: int, batch: slice, sent: list[int]) -> Process:
+        """Take a batch's offloads to the server and their answers back."""
+        env, tau_tx, tau_es = self.env, self.timing.tau_tx, self.timing.tau_es
+        half, both_ways, setup = self.network[batch.stop - 1] / 2, self.how.half_duplex, self.how.server_setup
+        turn = yield from self.turn(self.link)
+        for sample in sent:
+            yield env.timeout(tau_tx)
+            self.note("uplink", tau_tx, sample)
+        if not both_ways:
+            self.leave(self.link, turn)
+        yield env.timeout(half)
+        self.note("network", half)
+        if both_ways:
+            self.leave(self.link, turn)
+        turn = yield from self.turn(self.server)
+        if setup:
+            yield env.timeout(setup)
+            self.note("server", setup)
+        for sample in sent:
+            yield env.timeout(tau_es)
+            self.note("server", tau_es, sample)
+        self.leave(self.server, turn)
+        turn = (yield from self.turn(self.link)) if both_ways else None
+        yield env.timeout(half)
+        self.note("network", half)
+        self.leave(self.link, turn)
+        for sample in sent:
+            self.answered[sample] = env.now
+        self.learn(number, batch, 2 * half)
+        if self.how.window is not None:
+            self.out -= 1
+            self.back.succeed()
+            self.back = env.event()
 
-    def hand(self, to: simpy.Event, load: Any) -> simpy.Event:
-        """Wake up who waits for work, and return the event of its being done."""
-        done = self.env.event()
-        to.succeed((load, done))
-        return done
+    def turn(self, resource: simpy.Resource) -> Generator[simpy.Event, Any, simpy.resources.resource.Request | None]:
+        """Wait for one's turn, where others may be on the way."""
+        if self.how.window is None:
+            return None
+        request = resource.request()
+        yield request
+        return request
+
+    def leave(self, resource: simpy.Resource, turn: simpy.resources.resource.Request | None) -> None:
+        if turn is not None:
+            resource.release(turn)
+
+    def learn(self, number: int, batch: slice, network_time: float | None) -> None:
+        size, offloads, _ = self.batches[number]
+        self.batches[number][2] = self.env.now
+        self.policy.learn(batch)
+        self.sizes.observe(int(size), int(offloads), network_time)
 
     def note(self, lane: str, duration: float, sample: int | None = None) -> None:
         if self.intervals is not None:
             self.intervals.append(Interval(lane, float(self.env.now - duration), float(self.env.now), sample))
-
-
-def _arrivals(values: ArrayLike, n: int) -> NDArray[np.float64]:
-    times = _times("arrivals", values, n)
-    if (np.diff(times) < 0).any():
-        raise ValueError("arrivals must be in order")
-    return times
-
-
-def _times(where: str, values: ArrayLike, n: int) -> NDArray[np.float64]:
-    times = checks.reals(where, values, 0, np.finfo(float).max)
-    if times.shape != (n,):
-        raise ValueError(f"{where} must have shape ({n},), got {times.shape}")
-    return times

@@ -13,8 +13,9 @@ from hi_lib.adaptive import AdaptiveBatchSize
 from hi_lib.figures import adaptive_batch_size as page
 from hi_lib.figures.adaptive_batch_size import account, follow
 from hi_lib.learners import replay_batches
+from hi_lib.queueing import lognormal_times
 from hi_lib.regret import fixed_sizes
-from hi_lib.simulation import Learning, lognormal_times, simulate
+from hi_lib.simulation import Learning, simulate
 
 TIMING, RATIO = hi.IMAGENETTE.timing, 0.421
 

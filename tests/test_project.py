@@ -69,7 +69,17 @@ def test_public_names_are_the_designed_ones():
     expected = {
         hi.list_traces: [],
         hi.load_trace: ["name"],
-        hi.replay: ["trace", "beta", "batch_size", "learner", "learning_rate", "exploration", "threshold", "seed"],
+        hi.replay: [
+            "trace",
+            "beta",
+            "batch_size",
+            "learner",
+            "learning_rate",
+            "exploration",
+            "threshold",
+            "seed",
+            "delay",
+        ],
         hi.best_threshold: ["trace", "beta"],
         hi.lambda_min: ["trace"],
         hi.regret_bound: ["n", "batch_size", "lambda_min", "learning_rate"],

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 import hi_lib as hi
 from hi_lib import simulation
-from hi_lib.simulation import Interval, Learning, mean_error, simulate
+from hi_lib.queueing import lognormal_times, mean_error, pipeline, poisson_arrivals
+from hi_lib.simulation import Interval, Learning, simulate
 
 TIMING = hi.TimingModel(tau_ed=1, tau_es=4, tau_tx=5, tau_nw=20)
 
@@ -40,9 +41,9 @@ def test_a_queue_worked_by_hand():
 
 @given(st.lists(st.booleans(), min_size=1, max_size=50), st.integers(1, 9), st.integers(0, 99), st.floats(1, 60))
 def test_the_direct_count_of_a_queue_is_what_the_simulation_finds(flags, batch_size, seed, gap):
-    arrivals = simulation.poisson_arrivals(len(flags), 1 / gap, seed)
+    arrivals = poisson_arrivals(len(flags), 1 / gap, seed)
     log = simulate(TIMING, flags, batch_size, arrivals=arrivals)
-    counted = simulation.queue_times(TIMING, flags, batch_size, arrivals)
+    counted = pipeline(TIMING, flags, batch_size, arrivals=arrivals).response_time
     np.testing.assert_allclose(counted, log.response_time, rtol=1e-9)
 
 
@@ -107,16 +108,16 @@ def test_the_waiting_time_of_a_queue_of_single_samples():
     first, second = np.array([1 - ratio, ratio]) @ np.array([service, service**2]).T
     rate = 0.5 / first
     expected = first + rate * second / (2 * (1 - rate * first))
-    log = simulate(timing, offloads(n, ratio, 8), 1, arrivals=simulation.poisson_arrivals(n, rate, seed=9))
+    log = simulate(timing, offloads(n, ratio, 8), 1, arrivals=poisson_arrivals(n, rate, seed=9))
     # Waiting times hang together over busy periods: blocks of 500 samples are as good as independent.
     assert abs(log.response_time.mean() - expected) < 4 * mean_error(log.response_time, 500)
 
 
 def test_random_network_times_have_the_mean_and_the_variation_asked_for():
-    times = simulation.lognormal_times(np.full(200_000, 20.0), 0.5, seed=1)
+    times = lognormal_times(np.full(200_000, 20.0), 0.5, seed=1)
     assert times.mean() == pytest.approx(20, abs=4 * 10 / np.sqrt(200_000))
     assert times.std() / times.mean() == pytest.approx(0.5, rel=0.02)
-    assert (simulation.lognormal_times([20.0, 40.0], 0, seed=1) == [20, 40]).all()
+    assert (lognormal_times([20.0, 40.0], 0, seed=1) == [20, 40]).all()
 
 
 def test_a_learner_at_work_decides_as_it_would_alone():
@@ -154,7 +155,7 @@ def test_bad_arguments_are_refused(options, says):
 
 def test_a_queue_needs_arrivals_in_order():
     with pytest.raises(ValueError, match="arrivals must be in order"):
-        simulation.queue_times(TIMING, [1, 0], 1, [3, 1])
+        pipeline(TIMING, [1, 0], 1, arrivals=[3, 1])
 
 
 def test_a_controller_that_returns_no_size_is_refused():

@@ -16,8 +16,9 @@ from hi_lib import checks
 from hi_lib.adaptive import AdaptiveBatchSize
 from hi_lib.figures.style import band, legend_below, logarithmic, table
 from hi_lib.learners import replay_batches
+from hi_lib.queueing import lognormal_times
 from hi_lib.regret import fixed_sizes, tuned_learning_rate, varying_regret_bound
-from hi_lib.simulation import BatchSizes, lognormal_times
+from hi_lib.simulation import BatchSizes
 from hi_lib.streaming import HILF
 from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace

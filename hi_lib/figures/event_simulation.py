@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 
 from hi_lib.figures.style import DATASET_COLOURS, PLAIN, band, batch_size_axis, legend_below, plain_ticks, trace_title
 from hi_lib.paper import CIFAR10, IMAGENETTE, Setting
+from hi_lib.queueing import lognormal_times, mean_error, pipeline, poisson_arrivals
 from hi_lib.regret import lambda_min, tuned_learning_rate
-from hi_lib.simulation import Learning, lognormal_times, mean_error, poisson_arrivals, queue_times, simulate
+from hi_lib.simulation import Learning, simulate
 from hi_lib.streaming import HILF
 from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace
@@ -103,7 +104,7 @@ class Case:
         """Response times (ms) of a run of n samples, at `rate` arrivals a second."""
         rng = np.random.default_rng([self.seed, batch_size, number])
         flags, there = rng.random(n) < self.offload_ratio, np.cumsum(rng.exponential(1000 / rate, n))
-        return queue_times(self.timing, flags, batch_size, there)
+        return pipeline(self.timing, flags, batch_size, arrivals=there).response_time
 
 
 def plain(case: Case, batch_sizes: Sequence[int]) -> pd.DataFrame:
@@ -273,7 +274,7 @@ def recursion_error(case: Case) -> float:
     """Largest difference of a response time (ms) by the recursion from that of the simulation."""
     flags, there = case.offloads(7, 3000), poisson_arrivals(3000, 0.05, case.seed)
     simulated = simulate(case.timing, flags, 4, arrivals=there).response_time
-    return float(np.abs(simulated - queue_times(case.timing, flags, 4, there)).max())
+    return float(np.abs(simulated - pipeline(case.timing, flags, 4, arrivals=there).response_time).max())
 
 
 def _real_numbers(table: pd.DataFrame) -> dict[str, float]:
