@@ -20,8 +20,9 @@ class Pipeline(NamedTuple):
     """From a sample's arrival, or its start where it was there before, to its answer, shape (n,)."""
     system_time: float
     """Of the whole run, a sample."""
-    outstanding: NDArray[np.int64]
-    """How many earlier samples lacked their feedback when the batch of this one began, and in the batch, shape (n,)."""
+    delay: NDArray[np.int64]
+    """How many further samples are decided, after the end of a sample's batch, before its feedback is in: as `replay`
+    wants it, shape (n,)."""
 
 
 def pipeline(
@@ -51,11 +52,12 @@ def pipeline(
     times = timing.tau_ed, timing.tau_tx, timing.tau_nw, timing.tau_es
     slots = 0 if wide is None else int(min(wide, flags.size + 1))
     started, answered, heard = _count(flags, there, size, times, costs, slots, wide is None)
-    begun = np.repeat(started[::size], size)[: flags.size]
-    # Feedback on a batch is there when its answers are; those of earlier batches by the time this one begins.
-    known = np.sort(heard).searchsorted(begun, side="right")
+    # Batches that have begun before the feedback is there are decided without it.
+    batches = started[::size].searchsorted(heard, side="left")
+    ends = (np.arange(flags.size) // size + 1) * size
+    delay = np.minimum(batches * size, flags.size) - np.minimum(ends, flags.size)
     response = answered - (started if arrivals is None else there)
-    return Pipeline(response, float(max(answered.max(), heard.max()) / flags.size), np.arange(flags.size) - known)
+    return Pipeline(response, float(heard.max() / flags.size), np.maximum(delay, 0))
 
 
 def open_window(window: float | None) -> float | None:

@@ -1,0 +1,308 @@
+"""What if the device does not wait: its figures, and the numbers its claims rest on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from hi_lib.figures.style import band, batch_size_axis, dataset_colour, legend_below, name_beside, plain_ticks
+from hi_lib.learners import Run, replay
+from hi_lib.queueing import Pipeline, pipeline, poisson_arrivals
+from hi_lib.regret import coin_regret, equivalent_batch_size, lambda_min, regret_bound, tuned_learning_rate
+from hi_lib.timing import TimingModel
+from hi_lib.traces import Trace
+from hi_lib.typing import Flags, Floats
+
+WAITS = "waits"
+SHORTEST = 3925  # samples of the smaller data set
+FORMATS = {"t_s (ms)": "{:.2f}", "t_r (ms)": "{:.2f}", "outstanding": "{:.1f}", "regret": "{:.1f}", "bound": "{:.0f}"}
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Samples in several random orders, the device's times, and β."""
+
+    title: str
+    orders: Sequence[Trace]
+    timing: TimingModel
+    beta: float
+
+    @property
+    def rate(self) -> float:
+        """η tuned for single samples, kept throughout; where there is nothing to learn, any does."""
+        return tuned_learning_rate(len(self.orders[0]), 1, lambda_min(self.orders[0])) or 1.0
+
+    def replayed(self, order: Trace, size: int, delay: Any = 0) -> Run:
+        """HIL-F on one order, with that rate."""
+        return replay(order, self.beta, size, learning_rate=self.rate, delay=delay)
+
+
+def stream(title: str, trace: Trace, timing: TimingModel, beta: float, shuffles: int) -> Stream:
+    """A trace, shuffled so many times, at most as many samples of it as the smaller data set has."""
+    orders = [trace.shuffled(seed) for seed in range(shuffles)]
+    return Stream(
+        title, [Trace(one.confidence[:3925], one.correct[:3925], name=trace.name) for one in orders], timing, beta
+    )
+
+
+def drawn(run: Run, size: int, seed: int) -> Flags:
+    """Offloads of one life: a θ for each batch."""
+    uniform = np.random.default_rng(seed).random(-(-run.cost.size // size))
+    return np.repeat(uniform, size)[: run.cost.size] < run.offload_probability
+
+
+def windowed(case: Stream, number: int, size: int, window: float) -> tuple[Pipeline, Run]:
+    """Times of a life in a window, and the expected regret with the delays that came about.
+
+    What is offloaded decides the delays, and they what is learned: the second replay knows the delays of the first's
+    life, and the times are those of what it offloads.
+    """
+    order = case.orders[number]
+    first = pipeline(case.timing, drawn(case.replayed(order, size), size, number), size, window=window)
+    run = case.replayed(order, size, first.delay)
+    return pipeline(case.timing, drawn(run, size, number), size, window=window), run
+
+
+MEASURED = ["t_s (ms)", "t_r (ms)", "outstanding", "regret", "bound"]
+
+
+def lives(case: Stream, sizes: Sequence[int], windows: Sequence[tuple[float, int]]) -> pd.DataFrame:
+    """A row for each way to run the device and each order: times (ms), samples outstanding, regret and its bound."""
+    rows = []
+    for number, order in enumerate(case.orders):
+        for size in sizes:
+            run = case.replayed(order, size)
+            times = case.timing.of_run(run)
+            late = equivalent_batch_size(len(order), size)
+            rows.append(
+                (WAITS, size, number, times.system_time, times.response_time, late, run.regret, run.regret_bound)
+            )
+        for window, size in windows:
+            life, run = windowed(case, number, size, window)
+            late = equivalent_batch_size(len(order), size, life.delay)
+            found = life.system_time, float(life.response_time.mean())
+            rows.append((_name(window), size, number, *found, late, run.regret, run.regret_bound))
+    table = pd.DataFrame(rows, columns=["device", "M", "order", *MEASURED])
+    return table.assign(outstanding=(table["outstanding"] - 1) / 2)
+
+
+def means(table: pd.DataFrame) -> pd.DataFrame:
+    """Means over the orders, a row for each way to run the device."""
+    return table.groupby(["device", "M"], sort=False)[MEASURED].mean().reset_index()
+
+
+def _name(window: float | None) -> str:
+    if window is None:
+        return WAITS
+    return "no limit" if window == math.inf else f"window {window:g}"
+
+
+def draw_fronts(fronts: Mapping[str, pd.DataFrame]) -> Figure:
+    """Response time against system time, a panel a data set: the waiting device over M, and windows beside it."""
+    figure, axes = plt.subplots(1, len(fronts), figsize=(7.6, 3.6))
+    for axis, (title, table) in zip(axes, fronts.items(), strict=True):
+        waiting, others = table[table["device"] == WAITS], table[table["device"] != WAITS]
+        axis.plot(waiting["t_s (ms)"], waiting["t_r (ms)"], "o-", ms=3, color="#777777")
+        for _, row in waiting.iterrows():
+            name_beside(axis, f"M = {row['M']}", (row["t_s (ms)"], row["t_r (ms)"]), "#555555", xytext=(4, 5))
+        for _, row in others.iterrows():
+            point, colour = (row["t_s (ms)"], row["t_r (ms)"]), dataset_colour(title)
+            axis.plot(*point, "s" if row["M"] == 1 else "D", ms=4.5, color=colour)
+            text = row["device"].replace("window", "W =") + ("" if row["M"] == 1 else f", M = {row['M']}")
+            name_beside(axis, text, point, colour, xytext=(-5, -1), ha="right")
+        axis.set(title=title, xlabel="system time $t_s$ (ms a sample)", ylabel="response time $t_r$ (ms)", yscale="log")
+        low = others["t_s (ms)"].min()
+        axis.set_xlim(low - 0.28 * (table["t_s (ms)"].max() - low), None)
+        ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100, 200) if 0.7 * table["t_r (ms)"].min() < tick]
+        plain_ticks(axis.yaxis, ticks)
+    return figure
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """Where batches pay: the device's times, ρ, α, and what is varied."""
+
+    timing: TimingModel
+    offload_ratio: float
+    alpha: float
+    overheads: Sequence[float]
+    windows: Sequence[float | None]
+    sizes: Sequence[int] = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+    samples: int = 20_000
+
+    def best(self, server_setup: float) -> Floats:
+        """The M of least f for each window (rows) and overhead (columns, ms a transmission)."""
+        flags = np.random.default_rng(0).random(self.samples) < self.offload_ratio
+        return np.array(
+            [
+                [
+                    min(self.sizes, key=lambda size: self._objective(flags, size, window, overhead, server_setup))
+                    for overhead in self.overheads
+                ]
+                for window in self.windows
+            ]
+        )
+
+    def _objective(self, flags: Flags, size: int, window: float | None, overhead: float, setup: float) -> float:
+        found = pipeline(self.timing, flags, size, window=window, overhead=overhead, server_setup=setup)
+        return self.alpha * found.system_time + (1 - self.alpha) * float(found.response_time.mean())
+
+
+def draw_frontier(case: Frontier, maps: Mapping[str, Floats]) -> Figure:
+    """The best batch size for each window and overhead, a panel a server."""
+    figure, axes = plt.subplots(1, len(maps), figsize=(7.6, 3.0), sharey=True)
+    colours = mpl.colormaps["YlGnBu"]
+    rows = [
+        "waits" if window is None else "no limit" if window == math.inf else f"W = {window:g}"
+        for window in case.windows
+    ]
+    for axis, (title, best) in zip(axes, maps.items(), strict=True):
+        shade = np.log2(best) / math.log2(max(case.sizes))
+        axis.pcolormesh(shade, cmap=colours, vmin=0, vmax=1, edgecolors="white", linewidth=1)
+        for (row, column), size in np.ndenumerate(best):
+            ink = "white" if shade[row, column] > 0.55 else "#222222"
+            axis.text(column + 0.5, row + 0.5, f"{size:g}", ha="center", va="center", fontsize=8, color=ink)
+        axis.set_xticks(np.arange(len(case.overheads)) + 0.5, [f"{value:g}" for value in case.overheads])
+        axis.set_yticks(np.arange(len(rows)) + 0.5, rows)
+        axis.set(title=title, xlabel="overhead a transmission (ms)")
+        axis.grid(visible=False)
+        axis.tick_params(length=0)
+    return figure
+
+
+def lateness(case: Stream, delays: Sequence[int]) -> pd.DataFrame:
+    """Regret with feedback d samples late and with batches of 1 + 2d: on the stream, and on coins in blocks."""
+    rows = []
+    n = len(case.orders[0])
+    for delay in delays:
+        equivalent = 1 + 2 * delay
+        for kind, size, late in (("delay", 1, delay), ("batch", equivalent, 0)):
+            regrets = np.array([case.replayed(order, size, late).regret for order in case.orders])
+            block = late + 1 if kind == "delay" else size
+            coins = block * coin_regret(max(n // block, 1), case.beta)
+            error = regrets.std(ddof=1) / math.sqrt(regrets.size)
+            bound = regret_bound(n, equivalent_batch_size(n, size, late), lambda_min(case.orders[0]), case.rate)
+            rows.append((kind, equivalent, regrets.mean(), error, coins, bound, regret_bound(n, equivalent, 0.5)))
+    columns = ["feedback", "batch_size", "regret", "error", "coins", "bound", "coins_bound"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def draw_lateness(table: pd.DataFrame) -> Figure:
+    """Regret against M and against 1 + 2d: left on data in random order, right where nothing can be learned in time."""
+    figure, axes = plt.subplots(1, 2, figsize=(7.6, 3.2))
+    for kind, colour, label in (
+        ("batch", "#777777", "batches of M, at M"),
+        ("delay", "#0072B2", "feedback d samples late, at 1 + 2d"),
+    ):
+        rows = table[table["feedback"] == kind]
+        band(axes[0], rows["batch_size"], rows["regret"], rows["error"], color=colour, marker="o", ms=3, label=label)
+        axes[1].plot(rows["batch_size"], rows["coins"], "o-", ms=3, color=colour)
+    bound = table[table["feedback"] == "batch"]
+    axes[1].plot(bound["batch_size"], bound["coins_bound"], color="#333333", linestyle=":", label="the bound, tuned")
+    for axis, title in zip(axes, ("shuffled trace, one rate", "coins in blocks"), strict=True):
+        batch_size_axis(axis, [2**k for k in range(9)])
+        axis.set(title=title, xlabel="batch size M, or 1 + 2d", ylim=(0, None))
+    axes[0].set_ylabel("regret (wrong answers)")
+    legend_below(figure, 3)
+    return figure
+
+
+def arriving(
+    case: Stream, ways: Sequence[tuple[float | None, int]], rates: Sequence[float], samples: int
+) -> pd.DataFrame:
+    """Mean and quantiles of the response time (ms) for Poisson arrivals, a row a way and rate (1/s); nan: no way."""
+    ratio = float(np.mean([case.replayed(order, 1).offload_ratio for order in case.orders]))
+    flags = np.random.default_rng(1).random(samples) < ratio
+    rows = []
+    for rate in rates:
+        arrivals = poisson_arrivals(samples, rate / 1000, seed=2)
+        for window, size in ways:
+            found = pipeline(case.timing, flags, size, arrivals=arrivals, window=window).response_time
+            keeps_up = 1000 / rate > pipeline(case.timing, flags, size, window=window).system_time
+            values = [found.mean(), *np.quantile(found, [0.5, 0.95, 0.99])] if keeps_up else [math.nan] * 4
+            rows.append((f"{rate:g} a second", f"{_name(window)}, M = {size}", *values))
+    return pd.DataFrame(rows, columns=["arrivals", "device", "mean", "p50", "p95", "p99"])
+
+
+def two_prices(case: Stream, image: float, transmissions: Sequence[float], sizes: Sequence[int]) -> pd.DataFrame:
+    """Cost a sample where an image costs `image` and a transmission something on top, a row for each such price.
+
+    The learner knows one β: the price of an offload at the number of offloads that a transmission carries.
+    """
+    rows = []
+    for price in transmissions:
+        costs = []
+        for size in sizes:
+            each = 1.0 / size
+            for _ in range(3):  # the offloads of a transmission follow from β, and β from them
+                beta = min(image + price * each, 1.0)
+                runs = [replay(order, beta, size, learning_rate=case.rate) for order in case.orders]
+                each = sum(run.transmissions for run in runs) / sum(run.offload_probability.sum() for run in runs)
+            costs.append(np.mean([_paid(run, image, price) for run in runs]))
+        rows.append((price, *costs))
+    return pd.DataFrame(rows, columns=["a transmission costs", *(f"M = {size}" for size in sizes)])
+
+
+def _paid(run: Run, image: float, transmission: float) -> float:
+    """Mistakes, images sent, and transmissions, a sample."""
+    mistakes = ((1 - run.offload_probability) * ~run.correct).sum()
+    return float((mistakes + image * run.offload_probability.sum() + transmission * run.transmissions) / run.cost.size)
+
+
+def beaten_from(table: pd.DataFrame, device: str) -> int:
+    """The least M from which on a waiting device is slower in both times than `device` with single samples.
+
+    Slower means by three standard errors of the difference over the same orders; 0 if it never is.
+    """
+    rows = table.set_index(["device", "M", "order"])[["t_s (ms)", "t_r (ms)"]]
+    slower = {}
+    for size in rows.loc[WAITS].index.unique("M"):
+        more = rows.loc[WAITS, size] - rows.loc[device, 1]
+        slower[size] = bool((more.mean() > 3 * more.sem()).all())
+    least = 0
+    for size in sorted(slower, reverse=True):
+        if not slower[size]:
+            break
+        least = int(size)
+    return least
+
+
+def numbers(
+    found: Mapping[str, pd.DataFrame], late: pd.DataFrame, maps: Mapping[str, Floats], case: Frontier
+) -> dict[str, Any]:
+    """What the claims and the text rest on; Imagenette and the plain server come first in `found` and `maps`."""
+    imagenette, cifar = found.values()
+    fronts = [means(table).set_index(["device", "M"]) for table in (imagenette, cifar)]
+    four, four_cifar = (front.loc[("window 4", 1)] for front in fronts)
+    one = fronts[0].loc[(WAITS, 1)]
+    delay = late[late["feedback"] == "delay"].set_index("batch_size")
+    coins = delay["coins"][delay.index >= 20]
+    windows = pd.concat([front.drop(WAITS) for front in fronts])
+    plain = next(iter(maps.values()))
+    batches_from = case.overheads[int(np.argmax(plain[case.windows.index(4)] > 1))]
+    return {
+        "four_system": four["t_s (ms)"],
+        "four_response": four["t_r (ms)"],
+        "four_cifar_system": four_cifar["t_s (ms)"],
+        "four_cifar_response": four_cifar["t_r (ms)"],
+        "waiting_system": fronts[0].loc[WAITS]["t_s (ms)"].min(),
+        "one_system": one["t_s (ms)"],
+        "beaten_imagenette": beaten_from(imagenette, "window 4"),
+        "beaten_cifar": beaten_from(cifar, "window 4"),
+        "windows_over_bound": float((windows["regret"] / windows["bound"]).max()),
+        "late_over_bound": float((delay["regret"] / delay["bound"]).max()),
+        "four_outstanding": four["outstanding"],
+        "four_regret_more": float(four["regret"] - one["regret"]),
+        "late_regret_more": float(delay["regret"].iloc[-1] - delay["regret"].iloc[0]),
+        "coins_exponent": float(np.polyfit(np.log(coins.index), np.log(coins), 1)[0]),
+        "waiting_batch": int(plain[0].max()),
+        "batches_from": float(batches_from),
+    }
