@@ -22,6 +22,7 @@ from hi_lib.traces import Trace
 from hi_lib.typing import Flags, Floats
 
 WAITS = "waits"
+LABELLED = (1, 4, 8, 16, 32, 64)  # batch sizes named in the figure
 SHORTEST = 3925  # samples of the smaller data set
 FORMATS = {"t_s (ms)": "{:.2f}", "t_r (ms)": "{:.2f}", "outstanding": "{:.1f}", "regret": "{:.1f}", "bound": "{:.0f}"}
 
@@ -111,17 +112,21 @@ def draw_fronts(fronts: Mapping[str, pd.DataFrame]) -> Figure:
     for axis, (title, table) in zip(axes, fronts.items(), strict=True):
         waiting, others = table[table["device"] == WAITS], table[table["device"] != WAITS]
         axis.plot(waiting["t_s (ms)"], waiting["t_r (ms)"], "o-", ms=3, color="#777777")
-        for _, row in waiting.iterrows():
+        for _, row in waiting[waiting["M"].isin(LABELLED)].iterrows():
             name_beside(axis, f"M = {row['M']}", (row["t_s (ms)"], row["t_r (ms)"]), "#555555", xytext=(4, 5))
         for _, row in others.iterrows():
             point, colour = (row["t_s (ms)"], row["t_r (ms)"]), dataset_colour(title)
             axis.plot(*point, "s" if row["M"] == 1 else "D", ms=4.5, color=colour)
             text = row["device"].replace("window", "W =") + ("" if row["M"] == 1 else f", M = {row['M']}")
-            name_beside(axis, text, point, colour, xytext=(-5, -1), ha="right")
+            # The four windows lie close together: outwards, each in its own direction.
+            right = row["M"] == 1 and row["device"] in ("window 2", "window 3")
+            up = row["device"] in ("window 2", "window 8")
+            place = {"xytext": (5 if right else -5, 7 if up else -7), "ha": "left" if right else "right"}
+            name_beside(axis, text, point, colour, **place)
         axis.set(title=title, xlabel="system time $t_s$ (ms a sample)", ylabel="response time $t_r$ (ms)", yscale="log")
         low = others["t_s (ms)"].min()
         axis.set_xlim(low - 0.28 * (table["t_s (ms)"].max() - low), None)
-        ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100, 200) if 0.7 * table["t_r (ms)"].min() < tick]
+        ticks = [tick for tick in (1, 2, 3, 5, 10, 20, 50, 100, 200) if 0.7 * table["t_r (ms)"].min() < tick]
         plain_ticks(axis.yaxis, ticks)
     return figure
 
