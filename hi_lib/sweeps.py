@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from hi_lib import checks, regret
 from hi_lib.files import sha256
 from hi_lib.learners import replay
+from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace, load_trace
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MEASURED = ["average_cost", "offload_ratio", "accuracy", "transmissions", "regret", "regret_bound"]
+TIMES = ["system_time", "response_time"]
 COLUMNS = ["trace", "seed", "beta", "batch_size", "learning_rate", "learner", *MEASURED]
 MOST_RUNS = 10**7  # a sweep holds its table in memory
 _PATIENCE = 10  # seconds, for a scheduler and its workers
@@ -55,6 +57,7 @@ def sweep(
     seeds: Iterable[int],
     learners: Iterable[str] = ("hil-f",),
     *,
+    timing: TimingModel | None = None,
     keep_errors: bool = False,
     jobs: int = -1,
     scheduler: str | None = None,
@@ -73,6 +76,8 @@ def sweep(
         Arguments of `replay` and `Trace.shuffled`; a seed decides both. The learning rate "vanilla" is HIL-F's, tuned
         for M = 1.
     learners : iterable of str
+    timing : TimingModel, optional
+        A device whose exact times are measured, too, in columns system_time and response_time (`TimingModel.of_run`).
     keep_errors : bool
         Whether a combination that `replay` refuses becomes a row with the reason in a further column `error`, and no
         numbers, instead of an exception.
@@ -122,14 +127,14 @@ def sweep(
     if not tasks:
         raise ValueError("a sweep needs at least one trace, beta, batch size, learning rate, learner and seed")
     digests = {trace.name: _digest(trace) for trace in known}
-    keys = [_key(digests[trace.name], seed, chunk) for trace, seed, chunk in tasks]
+    keys = [_key(digests[trace.name], seed, chunk, timing) for trace, seed, chunk in tasks]
     noted = journal.read() if journal else {}
     done = {
         key: noted[key] for key, (_, _, chunk) in zip(keys, tasks, strict=True) if len(noted.get(key, ())) == len(chunk)
     }
     missing = {key: task for key, task in zip(keys, tasks, strict=True) if key not in done}
     advance(sum(len(task[2]) for key, task in zip(keys, tasks, strict=True) if key in done))
-    with _finished(missing, jobs, scheduler) as coming:
+    with _finished(missing, timing, jobs, scheduler) as coming:
         for key, found in coming:
             done[key] = found
             if journal:
@@ -140,7 +145,7 @@ def sweep(
         for key, (trace, seed, chunk) in zip(keys, tasks, strict=True)
         for point, measured in zip(chunk, done[key], strict=True)
     ]
-    table = pd.DataFrame(rows, columns=[*COLUMNS, "error"])
+    table = pd.DataFrame(rows, columns=[*COLUMNS, *(TIMES if timing else ()), "error"])
     refused = table[table["error"] != ""]
     if keep_errors:
         return table
@@ -163,12 +168,12 @@ def _listed(values: Iterable[Any]) -> Sequence[Any]:
 
 @contextlib.contextmanager
 def _finished(
-    tasks: dict[str, tuple[Trace, int, tuple[Point, ...]]], jobs: int, scheduler: str | None
+    tasks: dict[str, tuple[Trace, int, tuple[Point, ...]]], timing: TimingModel | None, jobs: int, scheduler: str | None
 ) -> Iterator[Iterator[tuple[str, list[Any]]]]:
     """Keys of tasks and what came out, as they come in."""
     import joblib
 
-    calls = (joblib.delayed(_replay_all)(_code(), key, *task) for key, task in tasks.items())
+    calls = (joblib.delayed(_replay_all)(_code(), timing, key, *task) for key, task in tasks.items())
     if scheduler is None:
         # Threads do: the engine releases the GIL, and no worker process can outlive an interrupted build.
         run = joblib.Parallel(n_jobs=jobs, prefer="threads", return_as="generator_unordered")
@@ -192,33 +197,37 @@ def _finished(
         yield joblib.Parallel(return_as="generator_unordered")(calls)
 
 
-def _replay_all(code: str, key: str, trace: Trace, seed: int, points: tuple[Point, ...]) -> tuple[str, list[list[Any]]]:
+def _replay_all(
+    code: str, timing: TimingModel | None, key: str, trace: Trace, seed: int, points: tuple[Point, ...]
+) -> tuple[str, list[list[Any]]]:
     if _code() != code:
         raise ValueError(f"the worker on {platform.node()} has other code, or other versions of numpy, numba or Python")
     shuffled = trace.shuffled(seed)
-    return key, [_measure(shuffled, seed, point) for point in points]
+    return key, [_measure(shuffled, seed, point, timing) for point in points]
 
 
-def _measure(trace: Trace, seed: int, point: Point) -> list[Any]:
-    """The columns MEASURED and the reason why there are none."""
+def _measure(trace: Trace, seed: int, point: Point, timing: TimingModel | None) -> list[Any]:
+    """The columns MEASURED, those of the times if asked for, and the reason why there are none."""
     beta, batch_size, learning_rate, learner = point
     if learning_rate == "vanilla":
         learning_rate = regret.tuned_learning_rate(len(trace), 1, regret.lambda_min(trace))
     try:
         run = replay(trace, beta, batch_size, learner, learning_rate, seed=seed)
     except ValueError as error:
-        return [math.nan] * len(MEASURED) + [" ".join(str(error).split())]
+        return [math.nan] * len([*MEASURED, *(TIMES if timing else ())]) + [" ".join(str(error).split())]
     sent, bound = run.transmissions / run.cost.size, math.nan if run.regret_bound is None else run.regret_bound
-    return [run.average_cost, run.offload_ratio, run.accuracy, sent, run.regret, bound, ""]
+    times = timing.of_run(run) if timing else None
+    taken = [times.system_time, times.response_time] if times else []
+    return [run.average_cost, run.offload_ratio, run.accuracy, sent, run.regret, bound, *taken, ""]
 
 
 def _digest(trace: Trace) -> str:
     return hashlib.sha256(trace.confidence.tobytes() + trace.correct.tobytes()).hexdigest()
 
 
-def _key(trace: str, seed: int, points: tuple[Point, ...]) -> str:
+def _key(trace: str, seed: int, points: tuple[Point, ...], timing: TimingModel | None) -> str:
     """What decides the outcome of a task, hashed; the trace is given by its own hash."""
-    return hashlib.sha256(repr((_code(), trace, seed, points)).encode()).hexdigest()
+    return hashlib.sha256(repr((_code(), trace, seed, points, timing)).encode()).hexdigest()
 
 
 @functools.lru_cache(maxsize=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import matplotlib as mpl
@@ -14,9 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
-from hi_lib import checks
+from hi_lib import checks, sweeps
+from hi_lib.adaptive import BestBatch, best_batch_size
 from hi_lib.figures.style import PLAIN, batch_size_axis, legend_below, name_beside, plain_ticks
 from hi_lib.timing import EXACT_MODELS, MODEL_NAMES, TimingModel
+from hi_lib.traces import Trace
 from hi_lib.typing import Floats
 
 Map = tuple[Floats, Floats, Floats]  # of `papers_choice`
@@ -124,6 +126,62 @@ def errors(timing: TimingModel, offload_ratio: float, error: float) -> pd.DataFr
         rows["M*", name] = [_neighbour_cost(timing, offload_ratio, alpha, step) for alpha in WEIGHTS]
     table = pd.DataFrame(rows, index=[f"α = {alpha:g}" for alpha in WEIGHTS]).T
     return table.rename_axis(["what is wrong", "how"])
+
+
+@dataclass(frozen=True)
+class AtWork:
+    """f (ms) of a learner on a trace at each M, mean over shuffles, and the M that each count of the times advises."""
+
+    sizes: Sequence[int]
+    objective: Floats
+    best: BestBatch
+    advised: dict[str, int]
+
+    def price(self, model: str) -> float:
+        """What that advice costs, ms."""
+        return float(np.interp(self.advised[model], self.sizes, self.objective)) - self.best.objective
+
+
+def at_work(trace: Trace, timing: TimingModel, beta: float, alpha: float, shuffles: int) -> AtWork:
+    """HIL-F with the rate tuned for M = 1, by the exact times of its runs, beside what its offload ratio advises."""
+    best = best_batch_size(trace, timing, beta, alpha, learning_rate="vanilla", seeds=range(shuffles))
+    alone = sweeps.sweep([trace], [beta], [1], ["vanilla"], range(shuffles))
+    ratio = float(alone["offload_ratio"].mean())
+    advised = {model: int(timing.optimal_batch_size(ratio, alpha, model).integer) for model in MODEL_NAMES}
+    spaced = np.unique(np.geomspace(1, 2 * max(best.batch_size, *advised.values()), 24).astype(int)).tolist()
+    sizes = sorted({*spaced, best.batch_size, *advised.values()})
+    runs = sweeps.sweep([trace], [beta], sizes, ["vanilla"], range(shuffles), timing=timing)
+    times = runs.groupby("batch_size")[sweeps.TIMES].mean()
+    objective = alpha * times["system_time"] + (1 - alpha) * times["response_time"]
+    return AtWork(sizes, objective.to_numpy(), best, advised)
+
+
+def draw_at_work(found: Mapping[str, AtWork]) -> Figure:
+    """The true f of a learner against M, a panel a trace, with its optimum and those of the three formulas."""
+    figure, axes = plt.subplots(1, len(found), figsize=(7.6, 3.3))
+    for axis, (title, work) in zip(axes, found.items(), strict=True):
+        axis.plot(work.sizes, work.objective, color="#0072B2")
+        axis.plot(work.best.batch_size, work.best.objective, "o", color="#0072B2", ms=5)
+        best = (work.best.batch_size, work.best.objective)
+        name_beside(axis, f"best: M = {work.best.batch_size}", best, "#0072B2", xytext=(0, -11), ha="center")
+        low, high = axis.get_ylim()
+        axis.set_ylim(low - 0.12 * (high - low), high)
+        for model, line in MODEL_LINES.items():
+            axis.axvline(work.advised[model], color="#777777", lw=1.1, label=MODEL_NAMES[model], **line)
+        axis.set(title=title, ylabel="f (ms)")
+        batch_size_axis(axis, [2**k for k in range(9)])
+    legend_below(figure, 3)
+    return figure
+
+
+def work_numbers(found: Mapping[str, AtWork]) -> dict[str, float]:
+    """Best M and f of each trace, and what each formula's advice costs there, as a share of f, per cent."""
+    numbers: dict[str, float] = {}
+    for key, work in zip(("first", "second"), found.values(), strict=True):
+        numbers |= {f"work_{key}_best": work.best.batch_size, f"work_{key}_paper": work.advised["paper"]}
+        for model in MODEL_NAMES:
+            numbers[f"work_{key}_{model}_price"] = 100 * work.price(model) / work.best.objective
+    return numbers
 
 
 def numbers(timing: TimingModel, offload_ratio: float, axes: Axes, maps: Mapping[float, Map]) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hi_lib import checks, regret
-from hi_lib.learners import replay, weight_density
+from hi_lib.adaptive import BestBatch, best_batch_size
+from hi_lib.learners import Run, replay, weight_density
 from hi_lib.paper import IMAGENETTE
 from hi_lib.regret import BestThreshold
 from hi_lib.timing import MODEL_NAMES, OptimalBatch, TimingModel
@@ -45,8 +46,11 @@ class Evaluation:
         HIL-F with the tuned rate: batch_size, average_cost, offload_ratio, regret, regret_bound.
     optima : dict of str to OptimalBatch
         M† and M* for the offload ratio at M = 1, by "paper", "worst" and "average".
+    learner_best : BestBatch
+        The best M of the learner on this very trace, by the exact times of its runs.
     times : DataFrame
-        batch_size, system_time, response_time and objective, each by the paper and exactly (`_average`), ms.
+        batch_size, system_time, response_time and objective: by the paper, for independent offloads (`_exact`,
+        `_average`), and of the runs (`_run`), ms.
     """
 
     trace: str
@@ -59,6 +63,7 @@ class Evaluation:
     learned_threshold: tuple[float, float, float]
     runs: pd.DataFrame
     optima: dict[str, OptimalBatch]
+    learner_best: BestBatch
     times: pd.DataFrame
 
     @property
@@ -82,6 +87,7 @@ class Evaluation:
                 model: {key: value if np.isfinite(value) else None for key, value in best._asdict().items()}
                 for model, best in self.optima.items()
             },
+            "learner_best": self.learner_best._asdict(),
             "times": self.times.to_dict("records"),
         }
 
@@ -109,10 +115,15 @@ class Evaluation:
             f"; α = {self.alpha:g}, ρ = {self.offload_ratio:.4f}",
         ]
         lines += [
-            f"best batch size, {MODEL_NAMES[model]:26s} M* = {best.integer:g} (M† = {best.relaxed:.2f}), "
+            f"best batch size, {MODEL_NAMES[model]:30s} M* = {best.integer:g} (M† = {best.relaxed:.2f}), "
             f"f = {best.objective:.2f} ms"
             for model, best in self.optima.items()
         ]
+        best = self.learner_best
+        lines.append(
+            f"best batch size, the learner on this trace      M* = {best.batch_size}, f = {best.objective:.2f} ms "
+            f"(t_s {best.system_time:.2f}, t_r {best.response_time:.2f})"
+        )
         return "\n".join(lines)
 
     def as_html(self) -> str:
@@ -159,7 +170,8 @@ def evaluate(trace: Trace, beta: float, alpha: float = 0.5, timing: TimingModel 
     first = replay(checked(trace), beta)
     rho = first.offload_ratio
     optima = {model: timing.optimal_batch_size(rho, alpha, model) for model in MODEL_NAMES}
-    chosen = {int(best.integer) for best in optima.values() if best.integer <= len(trace)}
+    learner_best = best_batch_size(trace, timing, beta, alpha)
+    chosen = {int(best.integer) for best in optima.values() if best.integer <= len(trace)} | {learner_best.batch_size}
     sizes = sorted(size for size in {*BATCH_SIZES, *chosen} if size <= len(trace))
     runs = [(size, first if size == 1 else replay(trace, beta, size)) for size in sizes]
     measured = ["average_cost", "offload_ratio", "regret", "regret_bound"]
@@ -177,7 +189,8 @@ def evaluate(trace: Trace, beta: float, alpha: float = 0.5, timing: TimingModel 
         learned_threshold=_learned(trace, beta, first.learning_rate or 1.0),
         runs=table,
         optima=optima,
-        times=_times(timing, rho, alpha, sizes),
+        learner_best=learner_best,
+        times=_times(timing, first, alpha, runs),
     )
 
 
@@ -246,26 +259,33 @@ def _figure(found: Evaluation) -> Figure:
             right.plot(best.integer, best.objective, "o", ms=5, color=colour)
     right.set(title=f"objective f (ms), α = {found.alpha:g}", yscale="log")
     right.yaxis.set_major_formatter(PLAIN)
+    best_run = found.learner_best
+    label = f"the learner on this trace: M* = {best_run.batch_size}"
+    right.plot(found.times["batch_size"], found.times["objective_run"], "o-", ms=3, color="#0072B2", label=label)
     right.legend(fontsize=7, frameon=False)
     for axis in (left, right):
         batch_size_axis(axis, [4**k for k in range(7)])
     return figure
 
 
-def _times(timing: TimingModel, rho: float, alpha: float, sizes: list[int]) -> pd.DataFrame:
+def _times(timing: TimingModel, first: Run, alpha: float, runs: list[tuple[int, Run]]) -> pd.DataFrame:
     import pandas as pd
 
-    return pd.DataFrame(
+    rho, sizes, taken = first.offload_ratio, [size for size, _ in runs], [timing.of_run(run) for _, run in runs]
+    table = pd.DataFrame(
         {
             "batch_size": sizes,
             "system_time": timing.system_time(sizes, rho),
-            "system_time_exact": timing.system_time(sizes, rho, "exact"),
+            "system_time_exact": timing.system_time(sizes, rho, "independent"),
+            "system_time_run": [times.system_time for times in taken],
             "response_time": timing.response_time(sizes, rho),
             "response_time_average": timing.response_time(sizes, rho, "average"),
+            "response_time_run": [times.response_time for times in taken],
             "objective": timing.objective(sizes, rho, alpha),
             "objective_average": timing.objective(sizes, rho, alpha, "average"),
         }
     )
+    return table.assign(objective_run=alpha * table["system_time_run"] + (1 - alpha) * table["response_time_run"])
 
 
 def page(title: str, body: str) -> str:

@@ -157,7 +157,15 @@ def test_a_journal_that_is_a_link_is_not_followed(tmp_path):
 
 def test_a_worker_with_other_code_is_refused():
     with pytest.raises(ValueError, match="has other code"):
-        sweeps._replay_all("other", "key", SMALL, 0, ())
+        sweeps._replay_all("other", None, "key", SMALL, 0, ())
+
+
+def test_times_of_a_device_are_those_of_the_runs():
+    timing = hi.CIFAR10.timing
+    table = sweeps.sweep([SMALL], [0.5], [1, 3], ["tuned"], [0], timing=timing)
+    for size, row in table.set_index("batch_size").iterrows():
+        times = timing.of_run(hi.replay(SMALL.shuffled(0), 0.5, size))
+        assert (row["system_time"], row["response_time"]) == (times.system_time, times.response_time)
 
 
 @pytest.mark.parametrize("seeds", ["0:100000000000", "5:100000000000000000000", ",".join(["0:9000000", "1"] * 2)])

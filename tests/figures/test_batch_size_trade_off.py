@@ -21,11 +21,14 @@ def test_times_are_those_of_the_trace_s_data_set():
 
 def test_quantities_by_hand():
     columns = ["learning_rate", "batch_size", "accuracy", "average_cost", "regret", "regret_bound", "offload_ratio"]
-    runs = pd.DataFrame([("tuned", 2, 0.9, 0.3, 5.0, 9.0, ratio) for ratio in (0.4, 0.6)], columns=columns)
+    columns += ["system_time", "response_time"]
+    runs = pd.DataFrame(
+        [("tuned", 2, 0.9, 0.3, 5.0, 9.0, ratio, 10 * ratio, 8.0) for ratio in (0.4, 0.6)], columns=columns
+    )
     row = page.quantities(CASE, runs).iloc[0]
     assert (row["regret_bound"], row["offload_ratio_mean"]) == (9, 0.5)
     assert row["system_time"] == pytest.approx(0.39 + 0.5 * (4.29 + 0.49) + 20 / 2)
-    assert row["system_time_exact"] == pytest.approx(0.39 + 0.5 * (4.29 + 0.49) + 0.75 * 20 / 2)
+    assert (row["system_time_exact"], row["response_time_exact"]) == pytest.approx((5, 8))
 
 
 def test_cost_ratio_is_that_of_one_batch_size_over_one():

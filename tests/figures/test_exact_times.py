@@ -50,3 +50,18 @@ def test_numbers_by_hand():
     assert (found["overcharge"], found["paper_vanilla"]) == (6, 1 + 1 + 12)
     assert found["paper_gain"] == pytest.approx(12 - 12 / 5)
     assert found["exact_gain"] == pytest.approx(6 - (1 - 0.5**5) * 12 / 5)
+
+
+def test_a_learner_at_work_on_certain_offloads():
+    """Everything is always offloaded: f is known, and no advice can be better than the best size."""
+    trace = hi.Trace([1e-12] * 12, [0] * 12, name="nearly certain")
+    timing = hi.TimingModel(tau_ed=1, tau_es=1, tau_tx=1, tau_nw=30)
+    work = page.at_work(trace, timing, beta=0.5, alpha=0.9, shuffles=2)
+    for size, value in zip(work.sizes, work.objective, strict=True):
+        if 12 % size == 0:
+            exact = [float(timing.objective(size, 1.0, 0.9, model)) for model in ("worst", "average")]
+            assert [value, value] == pytest.approx(exact, rel=1e-9)
+    assert work.best.objective == pytest.approx(work.objective.min())
+    assert all(work.price(model) >= -1e-12 for model in work.advised)
+    found = page.work_numbers({"a": work, "b": work})
+    assert found["work_first_best"] == found["work_second_best"] == work.best.batch_size
