@@ -228,3 +228,61 @@ class AdaptiveBatchSize:
         except DeadlineError:
             return 1
         return int(min(most, self.largest))
+
+
+class AdditiveIncrease:
+    """Raise the batch size step by step while the deadline is kept, cut it when an answer was late.
+
+    The rule of prediction servers (additive increase, multiplicative decrease): it needs no model of anything, and
+    tries every now and then what is too much.
+
+    Parameters
+    ----------
+    timing : TimingModel
+        The device's own times.
+    deadline : float
+        ms, for the slowest answer of a batch.
+    increase : float
+        Added to the size after a batch in time, > 0.
+    decrease : float
+        Share of the size that is kept after a late batch, in (0, 1).
+    largest : int
+        No batch is larger.
+
+    Raises
+    ------
+    ValueError
+        An argument outside its range.
+
+    Examples
+    --------
+    >>> controller = AdditiveIncrease(TimingModel(tau_ed=1, tau_es=4, tau_tx=5, tau_nw=20), deadline=60)
+    >>> for _ in range(5):
+    ...     controller.observe(controller.next_size(), offloads=1, network_time=20.0)
+    >>> controller.next_size()
+    6
+    >>> controller.observe(size=6, offloads=4, network_time=20.0)    # 6 + 20 + 4 · 9 ms
+    >>> controller.next_size()
+    5
+    """
+
+    def __init__(
+        self, timing: TimingModel, deadline: float, *, increase: float = 1.0, decrease: float = 0.9, largest: int = 256
+    ) -> None:
+        self.timing, self.deadline = timing, checks.nonnegative("deadline", deadline)
+        self.increase = checks.positive("increase", increase)
+        self.decrease = checks.real("decrease", decrease, 0, 1, open_ends="()")
+        self.largest = checks.whole("largest", largest)
+        self._size = 1.0
+
+    def next_size(self) -> int:
+        """Size of the next batch."""
+        return int(self._size)
+
+    def observe(self, size: int, offloads: int, network_time: float | None) -> None:
+        """Learn from a batch that has ended; arguments as for `AdaptiveBatchSize`."""
+        slowest = size * self.timing.tau_ed
+        if network_time is not None:
+            slowest += network_time + offloads * (self.timing.tau_tx + self.timing.tau_es)
+        wanted = self._size * self.decrease if slowest > self.deadline else self._size + self.increase
+        self._size = min(max(wanted, 1.0), float(self.largest))

@@ -16,6 +16,8 @@ _VALUE, _LIST = 80, 160  # characters of a message that a bad value, or the list
 
 def real(where: str, value: Any, low: float, high: float, *, open_ends: str = "") -> float:
     """Return `value` as a float in [low, high]; `open_ends` may hold "(" and ")" to exclude an end."""
+    if type(value) is float and low < value < high:
+        return value  # the usual case, ten times faster
     number = _float(where, value)
     inside = (number > low if "(" in open_ends else number >= low) and (
         number < high if ")" in open_ends else number <= high
@@ -44,6 +46,8 @@ def share(where: str, value: Any) -> float:
 
 def whole(where: str, value: Any, low: int = 1) -> int:
     """Return `value` as an int from `low` to 2^53; 8.0 is fine, 8.5 and True are not."""
+    if type(value) is int and low <= value <= 2**53:
+        return value
     number = np.nan if isinstance(value, bool | np.bool_) else _float(where, value)
     if not np.isfinite(number) or number != int(number) or not low <= number <= 2**53:
         raise ValueError(f"{where} must be an integer >= {low} (at most 2^53), got {shown(value)}")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import hi_lib as hi
 from hi_lib import regret
-from hi_lib.adaptive import AdaptiveBatchSize
+from hi_lib.adaptive import AdaptiveBatchSize, AdditiveIncrease
 from hi_lib.figures import adaptive_batch_size as page
 from hi_lib.figures.adaptive_batch_size import account, follow
 from hi_lib.learners import replay_batches
@@ -256,3 +256,28 @@ def test_what_cannot_have_happened_changes_nothing(size, offloads, network_time)
     with pytest.raises(ValueError, match=r"size|offloads|network_time"):
         controller.observe(size, offloads, network_time)
     assert vars(controller) == before
+
+
+def test_additive_increase_by_hand():
+    controller = AdditiveIncrease(TIMING, deadline=100.0, increase=2.0, decrease=0.5, largest=6)
+    sizes = []
+    for network_time in (10.0, None, 10.0, 500.0, 10.0, 500.0):
+        sizes.append(controller.next_size())
+        controller.observe(sizes[-1], 1, network_time)
+    # 1, 3, 5, then 7 cut to 6; half of it after a late answer, two more, and half again.
+    assert sizes == [1, 3, 5, 6, 3, 5]
+    assert controller.next_size() == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"deadline": -1}, "deadline must be in"),
+        ({"deadline": 1, "increase": 0}, "increase must be in"),
+        ({"deadline": 1, "decrease": 1}, r"decrease must be in \(0, 1\)"),
+        ({"deadline": 1, "largest": 0}, "largest must be an integer"),
+    ],
+)
+def test_a_rule_that_cannot_be_is_refused(options, says):
+    with pytest.raises(ValueError, match=says):
+        AdditiveIncrease(TIMING, **options)

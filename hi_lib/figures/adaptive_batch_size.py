@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks
-from hi_lib.adaptive import AdaptiveBatchSize
+from hi_lib.adaptive import AdaptiveBatchSize, AdditiveIncrease
 from hi_lib.figures.style import band, legend_below, logarithmic, table
 from hi_lib.learners import replay_batches
 from hi_lib.queueing import lognormal_times
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 CONTROLLERS: dict[str, dict[str, Any]] = {"adaptive": {}, "adaptive, short memory": {"transmissions": 5}}
 FIXED = "best fixed"
+RIVAL = "additive increase"
 FIXED_COST = "f of the best fixed M (ms)"
 _PEEKING_SAMPLES = 1000
 _WINDOW = 500  # samples after a change in which a controller is still settling
@@ -36,6 +37,7 @@ POLICY_COLOURS = {
     "vanilla": "#999999",
     "average network": "#CC79A7",
     "best fixed": "#333333",
+    "additive increase": "#D55E00",
     "adaptive": "#0072B2",
     "informed": "#009E73",
 }
@@ -245,7 +247,7 @@ def compare_in_time(
     """The same for a deadline: ways to choose M on one random run, each charged the network times that it met.
 
     Keys: "vanilla", "average network" (the largest batch in time if the network always took its mean), "best fixed" (in
-    hindsight) and "adaptive" (with the options `options`, and the network's first state as first guess).
+    hindsight), "adaptive" (with the options `options`, and the network's first state as first guess) and RIVAL.
     """
     n, (offloaded, network) = len(means), _drawn(offload_ratio, means, variation, [seed, 2])
     mean = replace(timing, tau_nw=float(means.mean()))
@@ -258,6 +260,7 @@ def compare_in_time(
         "vanilla": fixed_sizes(n, 1),
         "average network": fixed_sizes(n, int(min(constant, n))),
         "adaptive": follow(controller, offloaded, network),
+        RIVAL: follow(AdditiveIncrease(timing, deadline), offloaded, network),
     }
     accounts = {name: account(timing, sizes, offloaded, network) for name, sizes in chosen.items()}
     accounts["best fixed"] = best_fixed_in_time(timing, offloaded, network, deadline, miss_probability)
@@ -333,15 +336,15 @@ def deadline_over_time(found: InTime, target: float, window: int) -> Figure:
     figure, axes = plt.subplots(2, 1, figsize=(6.6, 4.0), sharex=True, height_ratios=[1, 2])
     axes[0].plot(found.means, color="#777777", lw=1)
     axes[0].set(ylabel="mean τ_nw (ms)", ylim=(0, None))
-    for policy in (FIXED, "average network", "adaptive"):
+    for policy in (FIXED, "average network", "adaptive", RIVAL):
         flags = found.late[policy]
-        share = flags[:, : flags.shape[1] // window * window].reshape(len(flags), -1, window).mean(axis=(0, 2))
-        axes[1].plot(
-            (np.arange(share.size) + 0.5) * window, 100 * share, "o-", ms=3, color=POLICY_COLOURS[policy], label=policy
-        )
+        shares = 100 * flags[:, : flags.shape[1] // window * window].reshape(len(flags), -1, window).mean(axis=2)
+        error = shares.std(axis=0, ddof=1) / np.sqrt(len(shares))
+        line = {"color": POLICY_COLOURS[policy], "label": policy, "marker": "o", "ms": 3}
+        band(axes[1], (np.arange(error.size) + 0.5) * window, shares.mean(axis=0), error, **line)
     axes[1].axhline(100 * target, color="#333333", lw=0.9, ls="--")
     axes[1].set(xlabel="samples", ylabel="late answers (%)", ylim=(0, None))
-    legend_below(figure, 3)
+    legend_below(figure, 4)
     return figure
 
 
@@ -456,7 +459,7 @@ def _in_time(world: World, means: Sequence[Floats], deadline: float, miss_probab
 
 def deadlines_table(found: Mapping[str, InTime], deadline: float, miss_probability: float) -> Styler:
     """Late answers (%) and system time (ms) of each policy, a row a network."""
-    policies = ["vanilla", "average network", FIXED, "adaptive"]
+    policies = ["vanilla", "average network", FIXED, "adaptive", RIVAL]
     rows = [
         (title, *(100 * late[name].mean() for name in policies), *(system[name] for name in policies))
         for title, (_, late, system) in found.items()
@@ -542,4 +545,8 @@ def deadline_numbers(deadlines: Mapping[str, InTime], miss_probability: float) -
         "late_most": 100 * max(found.late["adaptive"].mean() for found in deadlines.values()),
         "adaptive_system": system["adaptive"],
         "fixed_system": system[FIXED],
+        "rival_late": 100 * late[RIVAL].mean(),
+        "rival_system": system[RIVAL],
+        "rival_late_most": 100 * max(found.late[RIVAL].mean() for found in deadlines.values()),
+        "rival_late_first": 100 * late[RIVAL][:, slow : slow + _WINDOW].mean(),
     }

@@ -71,10 +71,16 @@ def test_late_answers_by_hand():
     """2400 samples, the third quarter slow: the adaptive policy is late for its first 150, the fixed one for all."""
     place = np.arange(2400)
     slow = (place >= 1200) & (place < 1800)
-    policies = {page.FIXED: slow, "adaptive": slow & (place < 1350), "average network": place < 0}
+    policies = {
+        page.FIXED: slow,
+        "adaptive": slow & (place < 1350),
+        "average network": place < 0,
+        page.RIVAL: slow & (place >= 1700),
+    }
     late = {name: flags[None] for name, flags in policies.items()}  # one run
-    found = page.InTime(np.zeros(2400), late, {page.FIXED: 7, "adaptive": 8})
+    found = page.InTime(np.zeros(2400), late, {page.FIXED: 7, "adaptive": 8, page.RIVAL: 9})
     values = page.deadline_numbers(dict.fromkeys(("steady", "one slow quarter", "bursts"), found), 0.05)
     assert (values["target"], values["fixed_late_slow"], values["fixed_late"]) == (5, 100, 25)
     assert (values["adaptive_late_first"], values["adaptive_late_settled"]) == (30, 0)
+    assert (values["rival_late_first"], values["rival_late"], values["rival_system"]) == (0, pytest.approx(100 / 24), 9)
     assert (values["adaptive_late"], values["late_most"], values["fixed_system"]) == (6.25, 6.25, 7)
