@@ -161,7 +161,7 @@ def _papermill(name: str, parameters: Mapping[str, Any], output: Path, environme
         other = provenance.differing(default_parameters(name), parameters)
         said = f"{name} failed{' with ' if other else ''}{other}: {error.ename}: {checks.one_line(error.evalue)}"
         frames = [re.sub(r"\x1b\[[0-9;]*m", "", frame) for frame in error.traceback]
-        refused = re.match(r"File .*hi_lib/(?:checks|traces|spreadsheets)\.py", frames[-2]) if frames[1:] else None
+        refused = re.match(r"File .*hi_lib/(?:checks|traces|tables)\.py", frames[-2]) if frames[1:] else None
         if refused:  # bad input, e.g. damaged data: nobody needs to know the way to it
             raise BuildError(said) from None
         trace = "\n".join(frames)

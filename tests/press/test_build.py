@@ -176,9 +176,16 @@ def test_a_kernel_that_never_answered_is_started_once_more(times, says, project,
             run()
 
 
-def test_what_the_library_refuses_is_one_line(project):
-    write_notebook(project, "from hi_lib import checks\nchecks.share('a', a)", "a = 3")
-    with pytest.raises(notebooks.BuildError, match=r"^sum failed: ValueError: a must be in \(0, 1\], got 3.*$"):
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("from hi_lib import checks\nchecks.share('a', a)", r"a must be in \(0, 1\], got 3.*"),
+        ("import hi_lib as hi\nhi.Trace.from_csv('none.csv')", r"none.csv cannot be read: .*"),
+    ],
+)
+def test_what_the_library_refuses_is_one_line(project, code, says):
+    write_notebook(project, code, "a = 3")
+    with pytest.raises(notebooks.BuildError, match=f"^sum failed: ValueError: {says}$"):
         run()
 
 
