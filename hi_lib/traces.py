@@ -98,7 +98,7 @@ class Trace:
     def from_csv(cls, path: str | os.PathLike[str], name: str | None = None) -> Trace:
         """Read a CSV with at least the columns `confidence` and `correct` (and `lml_correct`, if there).
 
-        `spreadsheets` says how forgiving the reader is.
+        `tables.read` says how forgiving the reader is.
 
         Raises
         ------

@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hi_lib.calibration import expected_calibration_error
+from hi_lib import checks
 from hi_lib.figures.style import BETA_COLOURS, legend_below, name_beside, outer_labels, panels, scientific
 from hi_lib.learners import replay
 from hi_lib.paper import IMAGENETTE
 from hi_lib.regret import best_threshold, lambda_min, regret_bound, tuned_learning_rate
-from hi_lib.traces import Trace
+from hi_lib.traces import Trace, checked
 
+BINS = 15  # of confidence, in a diagram and in the error
 _FEWEST = 10  # samples a bin must hold to be drawn
 _BATCH_SIZE = 8  # at which confidences of 8 bits and in floating point are compared
 # Where a calibration table keeps each confidence.
@@ -40,10 +41,35 @@ def whole(table: pd.DataFrame) -> Trace:
     return Trace(table["confidence_float"], table["correct_float"])
 
 
-def reliability(tables: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
+def reliability(trace: Trace, bins: int = BINS) -> pd.DataFrame:
+    """Accuracy where the S-ML says p: a row for each of `bins` equal stretches of [0, 1] that holds a sample.
+
+    Returns
+    -------
+    DataFrame with columns confidence (mean of the bin), accuracy, samples.
+    """
+    # 1.0 belongs to the last bin.
+    place = np.minimum((checked(trace).confidence * checks.whole("bins", bins)).astype(int), bins - 1)
+    table = pd.DataFrame({"confidence": trace.confidence, "accuracy": trace.correct}).groupby(place).mean()
+    return table.assign(samples=np.bincount(place)[table.index]).reset_index(drop=True)
+
+
+def expected_calibration_error(trace: Trace, bins: int = BINS) -> float:
+    """ECE: how far accuracy is from confidence, mean over samples, in `bins` equal bins (Guo et al. 2017).
+
+    Examples
+    --------
+    >>> expected_calibration_error(Trace([0.75, 0.75, 0.75, 0.75], [1, 1, 1, 0]))
+    0.0
+    """
+    table = reliability(trace, bins)
+    return float(((table["accuracy"] - table["confidence"]).abs() * table["samples"]).sum() / len(trace))
+
+
+def reliability_diagrams(tables: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
     """Accuracy against confidence, a panel a trace, a line a way to get the confidence; bins of few samples left out.
 
-    `tables` maps panel titles to tables of `calibration.reliability` by name.
+    `tables` maps panel titles to tables of `reliability` by name.
     """
     figure, axes = panels(len(tables), height=2.3)
     for axis, (title, ways) in zip(axes, tables.items(), strict=True):

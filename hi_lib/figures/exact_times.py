@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from hi_lib import checks, sweeps
 from hi_lib.adaptive import BestBatch, best_batch_size
-from hi_lib.figures.style import PLAIN, batch_size_axis, legend_below, name_beside, plain_ticks
+from hi_lib.figures.style import PLAIN, SYMBOLS, batch_size_axis, legend_below, name_beside, plain_ticks
 from hi_lib.timing import EXACT_MODELS, MODEL_NAMES, TimingModel
 from hi_lib.traces import Trace
 from hi_lib.typing import Floats
@@ -24,7 +24,6 @@ from hi_lib.typing import Floats
 Map = tuple[Floats, Floats, Floats]  # of `papers_choice`
 Axes = tuple[Floats, Floats]  # offload ratios and network times (ms) of a map
 WEIGHTS = [0.3, 0.5, 0.7, 0.9, 0.95]  # the α of the table of errors
-SYMBOLS = {"tau_nw": "τ_nw", "offload_ratio": "ρ", "tau_ed": "τ_ed", "tau_es": "τ_es", "tau_tx": "τ_tx"}
 MODEL_LINES: dict[str, dict[str, Any]] = {
     "paper": {"linestyle": "-"},
     "worst": {"linestyle": (0, (4, 2))},

@@ -11,15 +11,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hi_lib.figures.style import alpha_colours, batch_size_axis, legend_below, name_beside, plain_ticks
+from hi_lib.figures.style import SYMBOLS, alpha_colours, batch_size_axis, legend_below, name_beside, plain_ticks
 from hi_lib.paper import CIFAR10, IMAGENETTE
 
 if TYPE_CHECKING:
     from hi_lib.timing import TimingModel
 
 Panels = Mapping[str, "tuple[TimingModel, float]"]  # data set: its times and ρ
-# What one may get wrong, and its symbol.
-PARAMETERS = {"tau_nw": "τ_nw", "offload_ratio": "ρ", "tau_ed": "τ_ed", "tau_es": "τ_es", "tau_tx": "τ_tx"}
 ADDITIVE, FACTOR = "M wrong by ± M†/2", "M wrong by a factor 2"
 
 
@@ -87,7 +85,7 @@ def sensitivity(timing: TimingModel, ratio: float, alphas: Sequence[float], erro
         ADDITIVE: [extra_cost(0.5, alpha) - extra_cost(1.5, alpha) for alpha in alphas],
         FACTOR: [extra_cost(0.5, alpha) - extra_cost(2, alpha) for alpha in alphas],
     }
-    rows |= {_wrong(name, error): [gap(name, alpha) for alpha in alphas] for name in PARAMETERS}
+    rows |= {_wrong(name, error): [gap(name, alpha) for alpha in alphas] for name in SYMBOLS}
     return pd.DataFrame(rows, index=[f"α = {alpha:g}" for alpha in alphas]).T
 
 
@@ -103,7 +101,7 @@ def numbers(
         "additive_gap_min": gaps.loc[ADDITIVE].min(),
         "factor_gap_max": gaps.loc[FACTOR].abs().max(),
         "tau_nw_gap_min": gaps.loc[_wrong("tau_nw", error)].min(),
-        "other_gap_min": gaps.loc[[_wrong(name, error) for name in PARAMETERS if name != "tau_nw"]].min(axis=None),
+        "other_gap_min": gaps.loc[[_wrong(name, error) for name in SYMBOLS if name != "tau_nw"]].min(axis=None),
         "integer_gap_min": _integer_gap(timing, ratio, alphas),
         **_growth(panels, alphas),
         **_data_sets(ratio, own_ratios),
@@ -118,7 +116,7 @@ def numbers(
 
 
 def _wrong(parameter: str, error: float) -> str:
-    return f"{PARAMETERS[parameter]} wrong by ± {error:.0%}"
+    return f"{SYMBOLS[parameter]} wrong by ± {error:.0%}"
 
 
 def _shape(panels: Panels, alphas: Sequence[float], largest: float) -> dict[str, float]:

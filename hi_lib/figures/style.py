@@ -34,6 +34,8 @@ LEARNER_COLOURS = {
     "hi-lcb-lite": "#E69F00",
     "quantised": "#56B4E9",
 }
+# What one may get wrong about the times, and its symbol.
+SYMBOLS = {"tau_nw": "τ_nw", "offload_ratio": "ρ", "tau_ed": "τ_ed", "tau_es": "τ_es", "tau_tx": "τ_tx"}
 PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
 
 TRACE_TITLES = {

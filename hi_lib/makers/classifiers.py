@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hi_lib import checks
-from hi_lib.calibration import softmax
 from hi_lib.makers import images
 from hi_lib.makers.images import CIFAR10_CLASSES, CIFAR10_MEAN, CIFAR10_STD, Pixels
+from hi_lib.makers.temperature import softmax
 
 if TYPE_CHECKING:
     from hi_lib.makers.training import Recipe

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hi_lib import calibration, checks, files, traces
-from hi_lib.calibration import softmax
+from hi_lib import checks, files, traces
 from hi_lib.makers import classifiers, images
 from hi_lib.makers.classifiers import CIFAR10_INDEX, Classifier
+from hi_lib.makers.temperature import Temperature, fit_temperature, halves, softmax
 from hi_lib.regret import best_threshold
 from hi_lib.traces import Trace
 
@@ -288,11 +288,11 @@ def _registered(archive: str, images_path: Path | None, download: bool) -> bool:
 
 def _calibrated(
     frame: pd.DataFrame, logits: NDArray[np.floating[Any]], first_class: int
-) -> tuple[pd.DataFrame, calibration.Temperature]:
+) -> tuple[pd.DataFrame, Temperature]:
     """Confidences from the logits, without and with the temperature fitted on half of the samples."""
     labels = frame["label"].to_numpy() - first_class
-    fitted_on = calibration.halves(len(frame), FIT_SEED)
-    temperature = calibration.fit_temperature(logits[fitted_on], labels[fitted_on])
+    fitted_on = halves(len(frame), FIT_SEED)
+    temperature = fit_temperature(logits[fitted_on], labels[fitted_on])
     columns: dict[str, Any] = {"part": np.where(fitted_on, "fit", "report")}
     columns["correct_float"] = (logits.argmax(axis=1) == labels).astype(int)
     columns["confidence_float"] = softmax(logits).max(axis=1)

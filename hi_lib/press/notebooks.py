@@ -88,8 +88,8 @@ def check_parameters(name: str, parameters: Any, where: str = "") -> None:
 
 def run_notebooks(profile: str, progress: Progress = print) -> list[str]:
     """Run every notebook that is not up to date, two or more at a time; return the names of those that ran."""
-    parameters = load_parameters(profile)
-    stamps = {name: _wanted(name, chosen) for name, chosen in parameters.items()}
+    parameters, listed = load_parameters(profile), claims.load_claims()
+    stamps = {name: _wanted(name, chosen, listed) for name, chosen in parameters.items()}
     _forget_removed(parameters)
     stale = [name for name in parameters if not _executed(name, stamps[name])]
     # The slowest first, so that none is left over at the end; one more than cores, since kernels wait while they start.
@@ -161,7 +161,7 @@ def _papermill(name: str, parameters: Mapping[str, Any], output: Path, environme
         other = provenance.differing(default_parameters(name), parameters)
         said = f"{name} failed{' with ' if other else ''}{other}: {error.ename}: {checks.one_line(error.evalue)}"
         frames = [re.sub(r"\x1b\[[0-9;]*m", "", frame) for frame in error.traceback]
-        refused = re.match(r"File .*hi_lib/(?:checks|traces|spreadsheets)\.py", frames[-2]) if frames[1:] else None
+        refused = re.match(r"File .*hi_lib/(?:checks|traces|tables)\.py", frames[-2]) if frames[1:] else None
         if refused:  # bad input, e.g. damaged data: nobody needs to know the way to it
             raise BuildError(said) from None
         trace = "\n".join(frames)
@@ -194,11 +194,11 @@ def _run_and_keep(name: str, parameters: Mapping[str, Any], stamp: str) -> float
     return seconds
 
 
-def _wanted(name: str, parameters: Mapping[str, Any]) -> str:
+def _wanted(name: str, parameters: Mapping[str, Any], listed: list[claims.Claim]) -> str:
     """Hash of what decides a notebook's outcome, but for the data that it reads, which only a run can tell."""
     notebook = places.NOTEBOOKS / f"{name}.ipynb"
     code = "\n".join(_code_cells(notebook))
-    shown = [claim for claim in claims.load_claims() if claim.notebook == name]
+    shown = [claim for claim in listed if claim.notebook == name]
     runner = files.sha256(Path(__file__))  # what is written of a run is decided here
     texts = [json.dumps(parameters, sort_keys=True), installed(), repr(shown), repr(shipped()), runner]
     return places.digest([notebook, *uses.modules(code, places.ROOT)], *texts)

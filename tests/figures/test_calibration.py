@@ -20,6 +20,19 @@ TABLE = pd.DataFrame(
 )
 
 
+def test_the_calibration_error_of_a_calibrated_trace_is_noise():
+    trace = hi.synthetic_trace(100_000, seed=3)
+    # Each of 15 bins is off by at most its standard error, 0.5 / sqrt(n/15), on average less.
+    assert page.expected_calibration_error(trace) < 2 * 0.5 / np.sqrt(len(trace) / 15)
+
+
+def test_the_calibration_error_of_a_boaster_is_its_boast():
+    trace = hi.Trace(np.ones(1000), np.arange(1000) % 4 > 0)
+    assert page.expected_calibration_error(trace) == pytest.approx(0.25)
+    table = page.reliability(trace)
+    assert table.to_dict("records") == [{"confidence": 1.0, "accuracy": 0.75, "samples": 1000}]
+
+
 def test_scaling_by_hand():
     row = page.scaling({"Pets, Net": TABLE}, {"Pets, Net": 1.5}, beta=0.5).iloc[0]
     # As it is, accepting all costs 1 of 3, offloading two costs 1 as well; scaled, offloading one costs ½.

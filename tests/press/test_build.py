@@ -176,9 +176,16 @@ def test_a_kernel_that_never_answered_is_started_once_more(times, says, project,
             run()
 
 
-def test_what_the_library_refuses_is_one_line(project):
-    write_notebook(project, "from hi_lib import checks\nchecks.share('a', a)", "a = 3")
-    with pytest.raises(notebooks.BuildError, match=r"^sum failed: ValueError: a must be in \(0, 1\], got 3.*$"):
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("from hi_lib import checks\nchecks.share('a', a)", r"a must be in \(0, 1\], got 3.*"),
+        ("import hi_lib as hi\nhi.Trace.from_csv('none.csv')", r"none.csv cannot be read: .*"),
+    ],
+)
+def test_what_the_library_refuses_is_one_line(project, code, says):
+    write_notebook(project, code, "a = 3")
+    with pytest.raises(notebooks.BuildError, match=f"^sum failed: ValueError: {says}$"):
         run()
 
 
@@ -321,22 +328,23 @@ notebooks.run_notebook("fig5_network_time", {{}}, Path({str(tmp_path / "out")!r}
 
 
 def test_stopping_ends_a_running_kernel_at_once(project):
-    write_notebook(project, "import time\ntime.sleep(300)")
+    # A kernel that is killed before it has answered is started once more, so wait until it runs the cell.
+    begun = project / "begun"
+    write_notebook(project, f"import pathlib, time\npathlib.Path({str(begun)!r}).touch()\ntime.sleep(300)")
     seen = []
 
     def stop():
-        while not kernels._running:
+        while not begun.exists():
             time.sleep(0.05)
-        time.sleep(0.5)
         seen.extend(kernels._running)
         kernels.stop_all()
 
-    thread = threading.Thread(target=stop)
+    thread = threading.Thread(target=stop, daemon=True)
     thread.start()
     start = time.monotonic()
     with pytest.raises(notebooks.BuildError, match="sum failed: Kernel died"):
         notebooks.run_notebook("sum", {}, project / "mine")
-    thread.join()
+    thread.join(timeout=60)
     assert time.monotonic() - start < 60
     assert all(process.poll() is not None for process in seen)
     assert not (project / "mine" / "sum.ipynb").exists()

@@ -1,19 +1,18 @@
-"""Calibration: closed forms, and what must hold for any model."""
+"""Temperature scaling: closed forms, and what must hold for any model."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import hi_lib as hi
-from hi_lib import calibration
+from hi_lib.makers import temperature as scaling
 
 
 def noisy_logits(n, classes, temperature, seed):
     """Logits of a model that is calibrated once they are divided by `temperature`, and labels drawn accordingly."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(0, 2, (n, classes))
-    probabilities = calibration.softmax(logits)
+    probabilities = scaling.softmax(logits)
     labels = (probabilities.cumsum(axis=1) > rng.random((n, 1))).argmax(axis=1)
     return logits * temperature, labels
 
@@ -21,10 +20,10 @@ def noisy_logits(n, classes, temperature, seed):
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
 def test_the_temperature_that_was_put_in_is_found(temperature):
     n = 20_000
-    found = calibration.fit_temperature(*noisy_logits(n, 5, temperature, seed=0))
+    found = scaling.fit_temperature(*noisy_logits(n, 5, temperature, seed=0))
     # Maximum likelihood: the error of 1/T has variance 1 / (n Var), Var the mean variance of the logits under p.
     logits, _ = noisy_logits(n, 5, 1.0, seed=0)
-    p = calibration.softmax(logits)
+    p = scaling.softmax(logits)
     variance = ((p * logits**2).sum(axis=1) - (p * logits).sum(axis=1) ** 2).mean()
     assert abs(temperature / found.value - 1) < 4 / np.sqrt(n * variance)
     assert found.loss_after <= found.loss_before
@@ -34,7 +33,7 @@ def test_the_temperature_that_was_put_in_is_found(temperature):
 @given(st.integers(1, 40), st.floats(0.05, 20), st.integers(0, 10**6))
 def test_scaling_never_changes_the_answer_and_cools_or_heats_all_of_them(n, temperature, seed):
     logits = np.random.default_rng(seed).normal(0, 3, (n, 4))
-    before, after = calibration.softmax(logits), calibration.softmax(logits, temperature)
+    before, after = scaling.softmax(logits), scaling.softmax(logits, temperature)
     assert (before.argmax(axis=1) == after.argmax(axis=1)).all()
     np.testing.assert_allclose(after.sum(axis=1), 1, rtol=1e-12)
     surer = after.max(axis=1) - before.max(axis=1)
@@ -42,27 +41,14 @@ def test_scaling_never_changes_the_answer_and_cools_or_heats_all_of_them(n, temp
 
 
 def test_huge_logits_do_not_overflow():
-    assert calibration.softmax(np.array([[1e6, 0.0], [-1e6, -1e6]])).tolist() == [[1.0, 0.0], [0.5, 0.5]]
-
-
-def test_the_calibration_error_of_a_calibrated_trace_is_noise():
-    trace = hi.synthetic_trace(100_000, seed=3)
-    # Each of 15 bins is off by at most its standard error, 0.5 / sqrt(n/15), on average less.
-    assert calibration.expected_calibration_error(trace) < 2 * 0.5 / np.sqrt(len(trace) / 15)
-
-
-def test_the_calibration_error_of_a_boaster_is_its_boast():
-    trace = hi.Trace(np.ones(1000), np.arange(1000) % 4 > 0)
-    assert calibration.expected_calibration_error(trace) == pytest.approx(0.25)
-    table = calibration.reliability(trace)
-    assert table.to_dict("records") == [{"confidence": 1.0, "accuracy": 0.75, "samples": 1000}]
+    assert scaling.softmax(np.array([[1e6, 0.0], [-1e6, -1e6]])).tolist() == [[1.0, 0.0], [0.5, 0.5]]
 
 
 def test_halves_part_the_samples_the_same_way_every_time():
-    chosen = calibration.halves(1001, seed=0)
+    chosen = scaling.halves(1001, seed=0)
     assert chosen.sum() == 500
-    assert (chosen == calibration.halves(1001, seed=0)).all()
-    assert (chosen != calibration.halves(1001, seed=1)).any()
+    assert (chosen == scaling.halves(1001, seed=0)).all()
+    assert (chosen != scaling.halves(1001, seed=1)).any()
 
 
 @pytest.mark.parametrize(
@@ -77,4 +63,4 @@ def test_halves_part_the_samples_the_same_way_every_time():
 )
 def test_what_does_not_fit_is_refused(logits, labels, problem):
     with pytest.raises(ValueError, match=problem):
-        calibration.fit_temperature(logits, labels)
+        scaling.fit_temperature(logits, labels)

@@ -1,54 +1,21 @@
-"""How far a confidence can be believed: reliability, its error, and the temperature that mends it."""
+"""Temperature scaling: the one number that mends how sure a model says it is (Guo et al. 2017)."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
 from hi_lib import checks
-from hi_lib.traces import Trace, checked
 from hi_lib.typing import Floats
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-BINS = 15
 
 
 def softmax(logits: Floats, temperature: float = 1.0) -> NDArray[np.float64]:
     """Probabilities (n, classes) of logits (n, classes) divided by a temperature > 0."""
     return special.softmax(np.asarray(logits, np.float64) / checks.positive("temperature", temperature), axis=1)
-
-
-def reliability(trace: Trace, bins: int = BINS) -> pd.DataFrame:
-    """Accuracy where the S-ML says p: a row for each of `bins` equal stretches of [0, 1] that holds a sample.
-
-    Returns
-    -------
-    DataFrame with columns confidence (mean of the bin), accuracy, samples.
-    """
-    import pandas as pd
-
-    # 1.0 belongs to the last bin.
-    place = np.minimum((checked(trace).confidence * checks.whole("bins", bins)).astype(int), bins - 1)
-    table = pd.DataFrame({"confidence": trace.confidence, "accuracy": trace.correct}).groupby(place).mean()
-    return table.assign(samples=np.bincount(place)[table.index]).reset_index(drop=True)
-
-
-def expected_calibration_error(trace: Trace, bins: int = BINS) -> float:
-    """ECE: how far accuracy is from confidence, mean over samples, in `bins` equal bins (Guo et al. 2017).
-
-    Examples
-    --------
-    >>> expected_calibration_error(Trace([0.75, 0.75, 0.75, 0.75], [1, 1, 1, 0]))
-    0.0
-    """
-    table = reliability(trace, bins)
-    return float(((table["accuracy"] - table["confidence"]).abs() * table["samples"]).sum() / len(trace))
 
 
 class Temperature(NamedTuple):
