@@ -74,26 +74,6 @@ class HILN(HILF):
         self._batch.append(decided)
         return decided.offload
 
-    def update(self, confidence: ArrayLike, correct: ArrayLike) -> None:
-        """End the batch: learn from its m samples as they were decided, then draw the next θ.
-
-        Raises
-        ------
-        ValueError
-            `confidence` is not what was decided since the last update, or `correct`, nan or None where a sample
-            stayed local, lacks the answer to one that was offloaded; nothing has changed then.
-        """
-        values = self._seen(confidence)
-        decided = _joined(self._batch)
-        if not np.array_equal(values, decided.confidence):
-            count = decided.confidence.size
-            raise ValueError(f"confidence must hold the {count} samples decided since the last update, in order")
-        right = self._answers(correct, decided)
-        self._batch.clear()
-        self._expose(values.size)
-        self._forecaster.update(values, self._beta - decided.weight * ~right)
-        self._threshold = self._draw()
-
     def forget(self, ticket: Ticket | int) -> None:
         """Give up a ticket whose answer is lost: the answers that came stand for it, by the `loss_rate`.
 
@@ -106,6 +86,17 @@ class HILN(HILF):
         self._close(number, decided)
         # What an offload costs is known without an answer.
         self._forecaster.update(decided.confidence, np.full(decided.confidence.size, self._beta))
+
+    def _batch_of(self, confidence: Floats) -> Decided:
+        decided = _joined(self._batch)
+        if not np.array_equal(confidence, decided.confidence):
+            count = decided.confidence.size
+            raise ValueError(f"confidence must hold the {count} samples decided since the last update, in order")
+        return decided
+
+    def _next_batch(self) -> None:
+        self._batch.clear()
+        super()._next_batch()
 
     def _decided(self, confidence: Floats, threshold: float) -> Decided:
         explored = self._rng.random(confidence.size) < self._exploration

@@ -94,9 +94,12 @@ class LateLearning:
         self._tickets: dict[int, Any] = {}
 
     def decide(self, batch: slice) -> NDArray[np.bool_]:
-        """The learner's decision with a threshold from what it has heard so far."""
-        self._tickets[batch.start] = ticket = self.learner.decide_later(self.trace.confidence[batch])
-        return ticket.offload
+        """The learner's decision with its threshold of the moment."""
+        return self.learner.decide(self.trace.confidence[batch])
+
+    def sent(self, batch: slice) -> None:
+        """Let the learner end the batch, whose feedback is out."""
+        self._tickets[batch.start] = self.learner.defer(self.trace.confidence[batch])
 
     def learn(self, batch: slice) -> None:
         """Let the learner hear of the whole batch."""
@@ -249,8 +252,6 @@ def simulate(
     cell = _Cell(timing, network, How(**how), record)
     if cell.how.window is not None and isinstance(policy, Learning):
         raise ValueError("a learner must be able to hear late where there is a window: use LateLearning")
-    if cell.how.max_wait < math.inf and isinstance(policy, LateLearning):
-        raise ValueError("max_wait must be left out with LateLearning: its tickets are for whole batches")
     return cell.run(policy, sizes, n, None if there is None else there.tolist())  # type: ignore[arg-type]
 
 
@@ -287,6 +288,8 @@ class _Cell:
             sent = [first + place for place, offload in enumerate(self.offloaded[batch].tolist()) if offload]
             number, first = len(self.batches), batch.stop
             self.batches.append([first - batch.start, len(sent), env.now])
+            if hasattr(self.policy, "sent"):
+                self.policy.sent(batch)
             if not sent:
                 self.learn(number, batch, None)
                 continue

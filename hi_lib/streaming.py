@@ -49,7 +49,8 @@ class HILF:
     """Algorithm 1 with full feedback, on a device.
 
     Either in batches, each with one θ: `decide`, then `update`, as often as there are batches. Or with feedback that
-    comes when it comes: `decide_later` gives a ticket, `hear` takes its feedback, in any order, `forget` gives it up.
+    comes when it comes: `decide_later` gives a ticket (or `defer` does, at the end of a batch that `decide` decided),
+    `hear` takes its feedback, in any order, `forget` gives it up.
 
     Parameters
     ----------
@@ -136,23 +137,36 @@ class HILF:
         return self._threshold > self._seen(confidence)
 
     def update(self, confidence: ArrayLike, correct: ArrayLike) -> None:
-        """End the batch: learn from the confidence and correctness of all its m samples, then draw the next θ."""
-        values = self._seen(confidence)
-        right = checks.flags("correct", correct, values.size)
-        self._expose(values.size)
-        self._forecaster.update(values, self._beta - ~right)
-        self._threshold = self._draw()
+        """End the batch: learn from the confidence and correctness of all its m samples, then draw the next θ.
+
+        Raises
+        ------
+        ValueError
+            `correct` does not hold an answer for each sample; nothing has changed then. (For `HILN` and `Apple`:
+            `confidence` is not what was decided since the last update, or `correct`, nan or None where a sample stayed
+            local, lacks the answer to one that was offloaded.)
+        """
+        decided = self._batch_of(self._seen(confidence))
+        right = self._answers(correct, decided)
+        self._expose(decided.confidence.size)
+        self._learn(decided, right)
+        self._next_batch()
+
+    def defer(self, confidence: ArrayLike) -> Ticket:
+        """End the batch before its feedback is there: a ticket for what was decided, and the next θ is drawn.
+
+        `confidence` holds all its m samples; errors as for `update`.
+        """
+        decided = self._batch_of(self._seen(confidence))
+        ticket = self._ticket(decided, self._threshold)
+        self._next_batch()
+        return ticket
 
     def decide_later(self, confidence: ArrayLike) -> Ticket:
         """Decide m samples with a θ of their own, from what has been heard so far; their feedback comes later."""
         values = self._seen(confidence)
         threshold = self._draw()
-        decided = self._decided(values, threshold)
-        number = self._next_ticket
-        self._tickets[number] = decided
-        self._expose(values.size)
-        self._next_ticket, self._outstanding = number + 1, self._outstanding + values.size
-        return Ticket(number, threshold, decided.offload)
+        return self._ticket(self._decided(values, threshold), threshold)
 
     def hear(self, ticket: Ticket | int, correct: ArrayLike) -> None:
         """Learn from the feedback on a ticket: whether the S-ML was right, shape (m,).
@@ -166,7 +180,7 @@ class HILF:
         number, decided = self._outstanding_ticket(ticket)
         right = self._answers(correct, decided)
         self._close(number, decided)
-        self._forecaster.update(decided.confidence, self._beta - decided.weight * ~right)
+        self._learn(decided, right)
 
     def forget(self, ticket: Ticket | int) -> None:
         """Give up a ticket whose answer is lost; errors as for `hear`.
@@ -268,6 +282,23 @@ class HILF:
 
     def _decided(self, confidence: Floats, threshold: float) -> Decided:
         return Decided(confidence, threshold > confidence, np.ones(confidence.size))
+
+    def _batch_of(self, confidence: Floats) -> Decided:
+        """The current batch, which holds these samples."""
+        return self._decided(confidence, self._threshold)
+
+    def _ticket(self, decided: Decided, threshold: float) -> Ticket:
+        number, samples = self._next_ticket, decided.confidence.size
+        self._tickets[number] = decided
+        self._expose(samples)
+        self._next_ticket, self._outstanding = number + 1, self._outstanding + samples
+        return Ticket(number, threshold, decided.offload)
+
+    def _learn(self, decided: Decided, right: Flags) -> None:
+        self._forecaster.update(decided.confidence, self._beta - decided.weight * ~right)
+
+    def _next_batch(self) -> None:
+        self._threshold = self._draw()
 
     def _answers(self, correct: ArrayLike, decided: Decided) -> Flags:
         if self._all_answer:

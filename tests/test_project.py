@@ -88,6 +88,7 @@ def test_public_names_are_the_designed_ones():
         hi.HILN: ["beta", "learning_rate", "exploration", "seed", "levels", "lambda_min", "loss_rate"],
         hi.Apple: ["beta", "learning_rate", "exploration", "seed", "levels", "loss_rate"],
         hi.HILF.decide_later: ["self", "confidence"],
+        hi.HILF.defer: ["self", "confidence"],
         hi.HILF.hear: ["self", "ticket", "correct"],
         hi.HILF.forget: ["self", "ticket"],
         hi.HILF.state: ["self"],

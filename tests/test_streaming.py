@@ -134,6 +134,7 @@ def test_a_wrong_use_changes_nothing(make, levels):
         (lambda: learner.hear(second, [0, 1]), r"correct must have shape \(1,\), got \(2,\)"),
         (lambda: learner.hear(second, [2]), r"correct\[0\] must be 0 or 1"),
         (lambda: learner.update([0.4], [1, 0]), "must"),
+        (lambda: learner.defer([1.4]), r"confidence\[0\] must be in"),
         (lambda: learner.decide_later([1.5]), r"confidence\[0\] must be in \[0, 1\]"),
         (lambda: learner.decide_later([]), "confidence must hold at least one value"),
     ]:
@@ -206,6 +207,27 @@ def test_lost_answers_leave_no_bias_where_their_rate_is_known(kind):
     mean, error = np.mean(found, axis=0), np.std(found, axis=0, ddof=1) / np.sqrt(len(found))
     assert np.abs(mean - 3 * (beta - wrong)) == pytest.approx(0, abs=4.5 * error.max())
     assert error.max() < 0.1
+
+
+@every_learner
+@memory
+def test_a_batch_that_is_deferred_and_heard_teaches_what_an_update_does(make, levels):
+    at_once, late = make(levels=levels), make(levels=levels)
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        batch, right = rng.random(4), rng.random(4) < 0.5
+        decided = [[learner.decide(part).tolist() for part in (batch[:1], batch[1:])] for learner in (at_once, late)]
+        assert decided[0] == decided[1]
+        at_once.update(batch, right)
+        ticket = late.defer(batch)
+        assert ticket.offload.tolist() == [*itertools.chain(*decided[0])]
+        late.hear(ticket, right)
+        # The next θ was drawn before the feedback came: draw it again from the same weights.
+        late._rng.bit_generator.state = at_once._rng.bit_generator.state
+        late._threshold = at_once.threshold()
+    asked = np.linspace(0, 1, 9)
+    first, second = (each._forecaster.offload_probability(asked, 0.3) for each in (at_once, late))
+    assert first == pytest.approx(second, abs=1e-13)
 
 
 def test_answers_that_are_lost_without_notice_look_right():

@@ -201,5 +201,14 @@ def test_policies_that_do_not_fit_are_refused():
     trace = hi.synthetic_trace(10, seed=0)
     with pytest.raises(ValueError, match="LateLearning"):
         simulate(TIMING, Learning(hi.HILF(0.5, 0.1), trace), 2, samples=10, window=2)
-    with pytest.raises(ValueError, match="max_wait"):
-        simulate(TIMING, LateLearning(hi.HILF(0.5, 0.1), trace), 2, samples=10, max_wait=3)
+
+
+def test_late_learners_close_batches_by_time_too():
+    trace = hi.synthetic_trace(200, seed=0)
+    for learner in (hi.HILF(0.5, 0.1, seed=0), hi.HILN(0.5, 0.1, 0.1, seed=0), hi.Apple(0.5, 0.1, 0.1, seed=0)):
+        arrivals = poisson_arrivals(200, 0.2, seed=1)
+        log = simulate(TIMING, LateLearning(learner, trace), 6, samples=200, arrivals=arrivals, max_wait=9.0, window=2)
+        assert log.sizes.sum() == 200
+        assert 1 < log.sizes.max() <= 6
+        assert len(set(log.sizes.tolist())) > 2
+        assert learner.outstanding == []
