@@ -208,7 +208,7 @@ def test_a_bad_time_is_refused(value):
         (lambda: TIMING.system_time(0.5, 0.5, "exact"), "batch_size must be an integer >= 1"),
         (lambda: TIMING.system_time(1, 42.1), "a percentage"),
         (lambda: TIMING.system_time(1, np.nan), "offload_ratio must be in"),
-        (lambda: TIMING.system_time(1, 0.5, "worst"), "model must be one of paper, exact"),
+        (lambda: TIMING.system_time(1, 0.5, "worst"), "model must be one of paper, independent, exact"),
         (lambda: TIMING.response_time(1, 0.5, "exact"), "model must be one of paper, worst, average"),
         (lambda: TIMING.response_time(1, [0.5, 1.5]), r"offload_ratio\[1\]"),
         (lambda: TIMING.objective(1, 0.5, 0), r"alpha must be in \(0, 1\)"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -14,12 +14,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from hi_lib.figures.style import band, batch_size_axis, dataset_colour, legend_below, name_beside, plain_ticks
+from hi_lib.figures.style import table as table_of
 from hi_lib.learners import Run, replay
 from hi_lib.queueing import Pipeline, pipeline, poisson_arrivals
 from hi_lib.regret import coin_regret, equivalent_batch_size, lambda_min, regret_bound, tuned_learning_rate
 from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace
 from hi_lib.typing import Flags, Floats
+
+if TYPE_CHECKING:
+    from pandas.io.formats.style import Styler
 
 WAITS = "waits"
 LABELLED = (1, 4, 8, 16, 32, 64)  # batch sizes named in the figure
@@ -106,10 +110,11 @@ def _name(window: float | None) -> str:
     return "no limit" if window == math.inf else f"window {window:g}"
 
 
-def draw_fronts(fronts: Mapping[str, pd.DataFrame]) -> Figure:
+def draw_fronts(found: Mapping[str, pd.DataFrame]) -> Figure:
     """Response time against system time, a panel a data set: the waiting device over M, and windows beside it."""
-    figure, axes = plt.subplots(1, len(fronts), figsize=(7.6, 3.6))
-    for axis, (title, table) in zip(axes, fronts.items(), strict=True):
+    figure, axes = plt.subplots(1, len(found), figsize=(7.6, 3.6))
+    for axis, (title, rows) in zip(axes, found.items(), strict=True):
+        table = means(rows)
         waiting, others = table[table["device"] == WAITS], table[table["device"] != WAITS]
         axis.plot(waiting["t_s (ms)"], waiting["t_r (ms)"], "o-", ms=3, color="#777777")
         for _, row in waiting[waiting["M"].isin(LABELLED)].iterrows():
@@ -131,6 +136,12 @@ def draw_fronts(fronts: Mapping[str, pd.DataFrame]) -> Figure:
     return figure
 
 
+def front_table(title: str, found: Mapping[str, pd.DataFrame]) -> Styler:
+    """The means of one data set."""
+    shown = table_of("front", means(found[title])).hide().format(FORMATS)
+    return shown.set_caption(f"{title}: times, samples without feedback, regret, bound (T14)")
+
+
 @dataclass(frozen=True)
 class Frontier:
     """Where batches pay: the device's times, ρ, α, and what is varied."""
@@ -139,7 +150,7 @@ class Frontier:
     offload_ratio: float
     alpha: float
     overheads: Sequence[float]
-    windows: Sequence[float | None]
+    windows: Sequence[float | None] = (None, 1, 2, 3, 4, 8, math.inf)
     sizes: Sequence[int] = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
     samples: int = 20_000
 
@@ -159,6 +170,11 @@ class Frontier:
     def _objective(self, flags: Flags, size: int, window: float | None, overhead: float, setup: float) -> float:
         found = pipeline(self.timing, flags, size, window=window, overhead=overhead, server_setup=setup)
         return self.alpha * found.system_time + (1 - self.alpha) * float(found.response_time.mean())
+
+
+def servers(setup: float) -> dict[str, float]:
+    """What a transmission costs the server (ms), by title: nothing, or this much."""
+    return {"a server that needs nothing for": 0.0, f"a server that needs {setup:g} ms for": setup}
 
 
 def draw_frontier(case: Frontier, maps: Mapping[str, Floats]) -> Figure:
@@ -220,21 +236,29 @@ def draw_lateness(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def arriving(
-    case: Stream, ways: Sequence[tuple[float | None, int]], rates: Sequence[float], samples: int
-) -> pd.DataFrame:
+WAYS: tuple[tuple[float | None, int], ...] = ((None, 1), (None, 4), (None, 16), (2, 1), (4, 1), (math.inf, 1))
+
+
+def arriving(case: Stream, rates: Sequence[float], samples: int) -> pd.DataFrame:
     """Mean and quantiles of the response time (ms) for Poisson arrivals, a row a way and rate (1/s); nan: no way."""
     ratio = float(np.mean([case.replayed(order, 1).offload_ratio for order in case.orders]))
     flags = np.random.default_rng(1).random(samples) < ratio
     rows = []
     for rate in rates:
         arrivals = poisson_arrivals(samples, rate / 1000, seed=2)
-        for window, size in ways:
+        for window, size in WAYS:
             found = pipeline(case.timing, flags, size, arrivals=arrivals, window=window).response_time
             keeps_up = 1000 / rate > pipeline(case.timing, flags, size, window=window).system_time
             values = [found.mean(), *np.quantile(found, [0.5, 0.95, 0.99])] if keeps_up else [math.nan] * 4
             rows.append((f"{rate:g} a second", f"{_name(window)}, M = {size}", *values))
     return pd.DataFrame(rows, columns=["arrivals", "device", "mean", "p50", "p95", "p99"])
+
+
+def arriving_table(table: pd.DataFrame) -> Styler:
+    """The response times, a dash where the device cannot keep up."""
+    shown = table_of("arriving", table).hide()
+    shown = shown.format("{:.0f}", subset=["mean", "p50", "p95", "p99"], na_rep="–")
+    return shown.set_caption("Response times (ms), Imagenette, the offload ratio of HIL-F with the S-ML above")
 
 
 def two_prices(case: Stream, image: float, transmissions: Sequence[float], sizes: Sequence[int]) -> pd.DataFrame:
@@ -256,6 +280,12 @@ def two_prices(case: Stream, image: float, transmissions: Sequence[float], sizes
     return pd.DataFrame(rows, columns=["a transmission costs", *(f"M = {size}" for size in sizes)])
 
 
+def prices_table(table: pd.DataFrame) -> Styler:
+    """The costs."""
+    shown = table_of("prices", table).hide().format("{:.3f}").format("{:.1f}", subset=[table.columns[0]])
+    return shown.set_caption("Cost a sample (1: a wrong answer), Imagenette, the S-ML above; an image costs 0.3")
+
+
 def _paid(run: Run, image: float, transmission: float) -> float:
     """Mistakes, images sent, and transmissions, a sample."""
     mistakes = ((1 - run.offload_probability) * ~run.correct).sum()
@@ -267,10 +297,12 @@ def beaten_from(table: pd.DataFrame, device: str) -> int:
 
     Slower means by three standard errors of the difference over the same orders; 0 if it never is.
     """
-    rows = table.set_index(["device", "M", "order"])[["t_s (ms)", "t_r (ms)"]]
+    rows = table.pivot(index="order", columns=["device", "M"], values=["t_s (ms)", "t_r (ms)"])
     slower = {}
-    for size in rows.loc[WAITS].index.unique("M"):
-        more = rows.loc[WAITS, size] - rows.loc[device, 1]
+    for size in table.loc[table["device"] == WAITS, "M"].unique():
+        more = pd.DataFrame(
+            {time: rows[time, WAITS, size] - rows[time, device, 1] for time in ("t_s (ms)", "t_r (ms)")}
+        )
         slower[size] = bool((more.mean() > 3 * more.sem()).all())
     least = 0
     for size in sorted(slower, reverse=True):
@@ -285,12 +317,12 @@ def numbers(
 ) -> dict[str, Any]:
     """What the claims and the text rest on; Imagenette and the plain server come first in `found` and `maps`."""
     imagenette, cifar = found.values()
-    fronts = [means(table).set_index(["device", "M"]) for table in (imagenette, cifar)]
+    fronts = [means(table).set_index(["device", "M"]).sort_index() for table in (imagenette, cifar)]
     four, four_cifar = (front.loc[("window 4", 1)] for front in fronts)
     one = fronts[0].loc[(WAITS, 1)]
     delay = late[late["feedback"] == "delay"].set_index("batch_size")
     coins = delay["coins"][delay.index >= 20]
-    windows = pd.concat([front.drop(WAITS) for front in fronts])
+    windows = pd.concat([front.drop(WAITS, level="device") for front in fronts])
     plain = next(iter(maps.values()))
     batches_from = case.overheads[int(np.argmax(plain[case.windows.index(4)] > 1))]
     return {
