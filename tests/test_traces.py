@@ -102,6 +102,11 @@ def test_a_missing_csv_is_refused(tmp_path):
         hi.Trace.from_csv(tmp_path / "none.csv")
 
 
+def test_a_device_that_never_ends_is_refused():
+    with pytest.raises(ValueError, match="/dev/zero cannot be read: its first line has more than 1,000,000 characters"):
+        hi.Trace.from_csv("/dev/zero")
+
+
 def test_csv_keeps_full_precision(tmp_path):
     value = 0.1 + 0.2
     path = tmp_path / "mine.csv"

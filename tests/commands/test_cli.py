@@ -10,7 +10,7 @@ from hi_lib import traces
 from hi_lib.commands import main as cli
 from hi_lib.commands import making
 from hi_lib.makers import images
-from hi_lib.press import book, notebooks, places
+from hi_lib.press import book, claims, mine, notebooks, places
 
 runner = CliRunner()
 
@@ -37,8 +37,6 @@ def test_check_prints_every_claim_as_json():
 
 
 def test_check_fails_when_a_verdict_differs(tmp_path, monkeypatch):
-    from hi_lib.press import claims
-
     changed = tmp_path / "claims.yml"
     changed.write_text(claims.CLAIMS.read_text().replace("verdict: holds in part", "verdict: holds", 1))
     outcomes = claims.evaluate(claims.load_claims(changed))
@@ -121,6 +119,31 @@ def test_a_failed_build_says_why(monkeypatch):
     result = hi("book")
     assert result.exit_code == 1
     assert "NameError" in result.stderr
+
+
+def test_a_notebook_that_fails_leaves_no_empty_folder(monkeypatch, tmp_path):
+    def fail(*_):
+        (tmp_path / "mine").mkdir()
+        raise notebooks.BuildError("fig5_network_time failed:\nNameError")
+
+    monkeypatch.setattr(notebooks, "run_notebook", fail)
+    refused(hi("run", "fig5_network_time", "-o", tmp_path / "mine"), "fig5_network_time failed:")
+    assert not (tmp_path / "mine").exists()
+
+
+def test_a_book_or_the_figures_of_an_own_trace_are_opened(monkeypatch, tmp_path):
+    monkeypatch.setattr(book, "build", lambda profile, _: tmp_path / profile / "index.html")
+    monkeypatch.setattr(mine, "build", lambda trace, **_: tmp_path / trace.stem / "index.html")
+    assert hi("book", "--profile", "quick").stdout == f"open {tmp_path}/quick/index.html  (or: make serve)\n"
+    assert hi("book", "--trace", "own.csv").stdout == f"open {tmp_path}/own/index.html\n"
+
+
+def test_claims_are_a_table_too(monkeypatch):
+    found = claims.evaluate(claims.load_claims())
+    monkeypatch.setattr(book, "outcomes", lambda *_: found)
+    result = hi("check")
+    assert result.exit_code == 0
+    assert all(each.claim.id in result.stdout for each in found)
 
 
 def test_an_interruption_says_how_to_go_on(monkeypatch):

@@ -251,6 +251,12 @@ def test_a_scheduler_that_is_not_there_is_one_line(tmp_path):
     assert "scheduler nonsense://here does not answer" in result.stderr
 
 
+def test_a_scheduler_without_the_extra_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ValueError, match="needs the extra `cluster`: run make cluster"):
+        sweep_to(tmp_path / "x.csv", [NAME], [0.5], [8], ["tuned"], range(1), scheduler="tcp://x:1", advance=print)
+
+
 @pytest.fixture
 def cluster(tmp_path, request):
     """A real scheduler and some workers (two), as processes of their own: their address and the workers."""

@@ -86,6 +86,24 @@ def test_a_trace_is_made_with_its_record_and_calibration():
 
 
 @pytest.mark.usefixtures("sources")
+def test_a_trace_made_by_the_command_is_registered(monkeypatch):
+    monkeypatch.setattr(making, "_needs_models", lambda: None)
+    first, again = (CliRunner().invoke(cli.app, ["traces", "make", "tiny"]) for _ in range(2))
+    assert first.stdout.count("new content, registered") == 2
+    assert f"{traces.TRACES / 'tiny.csv'}: as registered" in again.stdout
+    assert traces.registry()["traces/tiny.csv"].sha256 == files.sha256(traces.TRACES / "tiny.csv")
+
+
+@pytest.mark.usefixtures("sources")
+def test_preprocessings_are_compared_by_the_command(monkeypatch):
+    monkeypatch.setattr(making, "_needs_models", lambda: None)
+    monkeypatch.setitem(models.MAKERS, "imagenette-mobilenet_v1_0.25_128", models.MAKERS["tiny"])
+    done = CliRunner().invoke(cli.app, ["traces", "make", "preprocessing"])
+    assert f"{traces.DATA / 'preprocessing.csv'}: new content, registered" in done.stdout
+    assert pd.read_csv(traces.DATA / "preprocessing.csv")["preprocessing"].tolist() == list(images.PREPROCESSINGS)
+
+
+@pytest.mark.usefixtures("sources")
 def test_the_answers_of_an_lml_join_by_image(monkeypatch):
     monkeypatch.setitem(models.MAKERS, "tiny", models.Maker(**vars(models.MAKERS["tiny"]) | {"lml": "large"}))
     with pytest.raises(ValueError, match="hi traces make large"):

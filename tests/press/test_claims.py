@@ -103,6 +103,13 @@ def test_a_key_that_stands_twice_is_refused(tmp_path):
         claims.load_claims(path)
 
 
+def test_a_notebook_shows_its_own_claims():
+    shown = claims.show("calibration").data
+    assert [line.split(" ")[1] for line in shown.splitlines()[2:]] == [
+        f"**{claim.id}**" for claim in claims.load_claims() if claim.notebook == "calibration"
+    ]
+
+
 def test_every_claim_in_this_build_is_as_reviewed():
     outcomes = claims.evaluate(claims.load_claims())
     assert {outcome.claim.id for outcome in outcomes} == {f"C{n}" for n in range(1, 19)} | {
