@@ -65,7 +65,7 @@ clean: ## remove what was built; the environment in .venv stays
 	rm -rf _build results .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # One environment, which each extra joins when it is first needed.
-EXTRAS := book pdf test lab cluster models test-models
+EXTRAS := book pdf test lab cluster live models test-models
 $(EXTRAS:%=for-%): for-%:
 	@$(INSTALL) $*
 
