@@ -46,6 +46,7 @@ def server(
     insecure: Insecure = False,
 ) -> None:
     """Answer devices until stopped (Ctrl-C, or the end of its input)."""
+    _needs_its_extra()
     from hi_lib.live.server import ReplayedLarge, serve
 
     large = ReplayedLarge(traces.load_trace(trace).shuffled(seed), _setting(trace).timing.tau_es)
@@ -84,6 +85,7 @@ def device(
     as_json: AsJson = False,
 ) -> None:
     """Run a device against a server, and report what was measured and predicted."""
+    _needs_its_extra()
     from hi_lib.live.server import checked_address
 
     address = checked_address(server, insecure)
@@ -106,6 +108,7 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Start a server and a device on this machine, two processes, and report what was measured and predicted."""
+    _needs_its_extra()
     with _server_process(trace, seed) as address:
         _show(_run(address, **_given(locals())), as_json)
 
@@ -114,6 +117,15 @@ OPTIONS = (
     *("trace", "samples", "beta", "batch_size", "window", "learner"),
     *("rate", "network_time", "timeout", "seed"),
 )
+
+
+def _needs_its_extra() -> None:
+    try:
+        import msgpack
+        import zmq
+    except ImportError as error:
+        raise ValueError(f"hi live needs the extra `live` ({error.name} is missing): run make live") from None
+    del msgpack, zmq
 
 
 def _given(names: dict[str, Any]) -> dict[str, Any]:

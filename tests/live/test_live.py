@@ -64,7 +64,7 @@ def faulty(schedule):
             right = tuple([1] * len(request.samples))
             reply = [identity, *wire.pack_reply(Reply(request.run, request.number, right, 0.1, 0.05))]
             if fault == "late":
-                late.append((time.perf_counter() + 0.15, reply))
+                late.append((time.perf_counter() + 0.5, reply))
             elif fault == "rubbish":
                 socket.send_multipart([identity, b"\xc1 no MessagePack"])
             elif fault == "another run":
@@ -138,15 +138,12 @@ def test_what_the_learner_hears_is_what_a_replay_would_teach_it():
     assert first == pytest.approx(second, abs=1e-12)
 
 
-faults = st.sampled_from(["fine", "late", "never", "twice", "rubbish", "another run", "too few"])
-
-
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", range(12))
 def test_nothing_is_lost_twice_or_left_open_whatever_the_server_does(seed):
     rng = np.random.default_rng(seed)
     kinds = ["fine", "late", "never", "twice", "rubbish", "another run", "too few"]
-    schedule = rng.choice(kinds, 12).tolist()
-    plan = Plan(int(rng.integers(1, 6)), [None, 1, 3][seed % 3], timeout=60.0)
+    schedule = rng.choice(kinds, 8).tolist()
+    plan = Plan(int(rng.integers(1, 6)), [None, 1, 3][seed % 3], timeout=250.0)
     with faulty(schedule) as address:
         log, _, learner = live(address, plan, learner=list(LEARNERS.values())[seed % 3](), samples=40)
     assert (log.answered >= log.started).all()
