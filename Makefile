@@ -61,12 +61,14 @@ models: for-models ## install what makes traces and measures models (torch: 5 GB
 
 cluster: for-cluster ## install what a Dask cluster needs
 
+live: for-live ## install what a real wire needs (hi live)
+
 clean: ## remove what was built; the environment in .venv stays
 	rm -rf _build results .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # One environment, which each extra joins when it is first needed.
-EXTRAS := book pdf test lab cluster models test-models
+EXTRAS := book pdf test lab cluster live models test-models
 $(EXTRAS:%=for-%): for-%:
 	@$(INSTALL) $*
 
-.PHONY: help book pdf archive test test-slow test-models serve lab bench lock facts models cluster clean $(EXTRAS:%=for-%)
+.PHONY: help book pdf archive test test-slow test-models serve lab bench lock facts models cluster live clean $(EXTRAS:%=for-%)

@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 from hi_lib import files
-from hi_lib.commands import book, making, own
+from hi_lib.commands import book, live, making, own
 from hi_lib.commands.line import OneLineErrors
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 app.add_typer(book.app)
 app.add_typer(own.app)
+app.add_typer(live.app, name="live")
 app.add_typer(making.traces_app, name="traces")
 app.add_typer(making.timing_app, name="timing")
 

@@ -1,0 +1,139 @@
+"""The link between device and server: plain, or slowed down to a given uplink rate and network time.
+
+The delays are in the path of the bytes, need no rights on the machine, and each is measured as it came about.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import zmq
+
+from hi_lib.live.wire import WireError, read_reply
+
+_PATIENCE = 50.0  # ms between two looks at whether to stop
+_SHORT = 1.5  # ms: what is due sooner is slept for, since a poll counts whole milliseconds
+
+
+_UNKNOWN = -1  # number of a message that is no reply
+
+
+class Delay(NamedTuple):
+    """What a transmission met, ms: its own time on the uplink, and all its time on this link, there and back."""
+
+    uplink: float
+    there: float
+    back: float
+
+
+class _Parcel(NamedTuple):
+    number: int
+    came: float
+    out: bool  # to the server
+    frames: list[bytes]
+
+
+class Link(threading.Thread):
+    """Carries messages between the device's end, an inproc socket, and a server.
+
+    Parameters
+    ----------
+    context : zmq.Context
+        The device's.
+    server : str
+        Address of the server.
+    rate : float, optional
+        Uplink, bit/s: transmissions go one after the other.
+    network_time : callable, optional
+        Gives the network time of the next transmission, ms; half of it on the way there, half on the way back.
+
+    Attributes
+    ----------
+    delays : dict of int to Delay
+        By number of the transmission, once its answer is back.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        server: str,
+        rate: float | None = None,
+        network_time: Callable[[], float] | None = None,
+    ) -> None:
+        super().__init__(daemon=True)
+        self.device_end = f"inproc://link-{id(self)}"
+        self.delays: dict[int, Delay] = {}
+        self._rate, self._network_time = rate, network_time
+        self._closing, self._free = threading.Event(), 0.0
+        self._front, self._back = context.socket(zmq.PAIR), context.socket(zmq.DEALER)
+        for socket in (self._front, self._back):
+            socket.setsockopt(zmq.LINGER, 0)
+        self._front.bind(self.device_end)
+        self._back.connect(server)
+        # What is on its way, by when it is due; of each transmission its times on the uplink, on the network and there.
+        self._due: list[tuple[float, int, _Parcel]] = []
+        self._order = itertools.count()
+        self._uplink: dict[int, float] = {}
+        self._network: dict[int, float] = {}
+        self._there: dict[int, float] = {}
+
+    def close(self) -> None:
+        """Stop carrying; what is still on its way is lost."""
+        self._closing.set()
+        self.join()
+
+    def run(self) -> None:
+        """Carry messages until closed."""
+        poller = zmq.Poller()
+        poller.register(self._front, zmq.POLLIN)
+        poller.register(self._back, zmq.POLLIN)
+        while not self._closing.is_set():
+            left = 1000 * (self._due[0][0] - time.perf_counter()) if self._due else _PATIENCE
+            if 0 < left < _SHORT:
+                time.sleep(left / 1000)
+            ready = dict(poller.poll(max(0, int(min(left, _PATIENCE) - _SHORT)) if self._due else int(_PATIENCE)))
+            if self._front in ready:
+                self._send(self._front.recv_multipart())
+            if self._back in ready:
+                self._bring(self._back.recv_multipart())
+            while self._due and self._due[0][0] <= time.perf_counter():
+                self._deliver(heapq.heappop(self._due)[2])
+        self._front.close()
+        self._back.close()
+
+    def _send(self, frames: list[bytes]) -> None:
+        """Put a request on the uplink; its first frame is its number, which stays here."""
+        came, (name, *message) = time.perf_counter(), frames
+        number = int(name)
+        self._network[number] = self._network_time() if self._network_time else 0.0
+        seconds = 8 * sum(map(len, message[1:])) / self._rate if self._rate else 0.0
+        self._uplink[number] = 1000 * seconds
+        self._free = max(came, self._free) + seconds
+        self._later(self._free + self._network[number] / 2000, _Parcel(number, came, True, message))
+
+    def _bring(self, frames: list[bytes]) -> None:
+        came = time.perf_counter()
+        try:
+            number = read_reply(frames).number
+        except WireError:
+            number = _UNKNOWN  # the device counts it
+        self._later(came + self._network.get(number, 0.0) / 2000, _Parcel(number, came, False, frames))
+
+    def _later(self, due: float, parcel: _Parcel) -> None:
+        heapq.heappush(self._due, (due, next(self._order), parcel))
+
+    def _deliver(self, parcel: _Parcel) -> None:
+        took, number = 1000 * (time.perf_counter() - parcel.came), parcel.number
+        if parcel.out:
+            self._there[number] = took
+        elif number != _UNKNOWN:
+            self.delays[number] = Delay(self._uplink.get(number, 0.0), self._there.get(number, 0.0), took)
+        # A device that has ended, or a server that is away for long, takes no more: what is sent then is lost.
+        with contextlib.suppress(zmq.Again):
+            (self._back if parcel.out else self._front).send_multipart(parcel.frames, zmq.NOBLOCK)

@@ -1,0 +1,129 @@
+"""The server: takes the offloads of a batch, lets the L-ML work through them, sends one reply."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+from urllib.parse import urlsplit
+
+import numpy as np
+import zmq
+
+from hi_lib import checks
+from hi_lib.live.wire import MOST_BYTES, Reply, WireError, pack_reply, read_request
+from hi_lib.traces import Trace
+
+_PATIENCE = 50  # ms between two looks at whether to stop
+
+
+class Large(Protocol):
+    """An L-ML."""
+
+    def answers(self, samples: Sequence[int], images: Sequence[bytes]) -> list[int]:
+        """Its answer to each image; `samples` are their numbers in the device's data."""
+
+
+class ReplayedLarge:
+    """The L-ML of a trace: it sleeps for as long as a real one would compute, and answers 1 where it is right.
+
+    Parameters
+    ----------
+    trace : Trace
+        Where nothing is known of an L-ML, it is always right, as the paper's.
+    tau_es : float
+        ms an image.
+    """
+
+    def __init__(self, trace: Trace, tau_es: float) -> None:
+        self._right = np.ones(len(trace), int) if trace.lml_correct is None else trace.lml_correct.astype(int)
+        self._seconds = checks.nonnegative("tau_es", tau_es) / 1000
+
+    def answers(self, samples: Sequence[int], images: Sequence[bytes]) -> list[int]:
+        """1 where the L-ML is right; a sample that the trace does not hold is answered 0."""
+        time.sleep(self._seconds * len(images))
+        return [int(self._right[sample]) if sample < self._right.size else 0 for sample in samples]
+
+
+class Served(NamedTuple):
+    """What a server has done: requests answered, and messages that were none."""
+
+    requests: int
+    refused: int
+
+
+def checked_address(address: str, insecure: bool) -> str:
+    """The address, if only this machine can reach it, or if anyone is explicitly allowed to.
+
+    Raises
+    ------
+    ValueError
+        Not a TCP address, or one that other machines can reach.
+    """
+    parts = urlsplit(address)
+    if parts.scheme != "tcp" or not parts.hostname:
+        raise ValueError(f"address must be tcp://HOST:PORT, got {checks.shown(address)}")
+    if parts.hostname not in ("127.0.0.1", "localhost", "::1") and not insecure:
+        raise ValueError(
+            f"address must be of this machine (127.0.0.1), got {parts.hostname}: "
+            "nothing is encrypted, so other machines need --insecure"
+        )
+    return address
+
+
+def serve(
+    large: Large,
+    address: str,
+    stop: threading.Event,
+    ready: Callable[[str], None] = lambda _: None,
+    insecure: bool = False,
+) -> Served:
+    """Answer requests until told to stop; several devices may ask. Messages that are none of ours are dropped.
+
+    Parameters
+    ----------
+    large : Large
+    address : str
+        E.g. "tcp://127.0.0.1:5555"; port 0 stands for any free one.
+    stop : threading.Event
+    ready : callable
+        Told the address in use.
+    insecure : bool
+        Whether other machines may connect.
+    """
+    context = zmq.Context()
+    socket = context.socket(zmq.ROUTER)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.MAXMSGSIZE, MOST_BYTES)
+    try:
+        try:
+            socket.bind(checked_address(address, insecure))
+        except zmq.ZMQError as error:
+            raise ValueError(f"address {address} cannot be used: {error}") from None
+        ready(socket.getsockopt_string(zmq.LAST_ENDPOINT))
+        return _answer(socket, large, stop)
+    finally:
+        socket.close()
+        context.term()
+
+
+def _answer(socket: zmq.Socket[bytes], large: Large, stop: threading.Event) -> Served:
+    answered = refused = 0
+    while not stop.is_set():
+        if not socket.poll(_PATIENCE):
+            continue
+        identity, *frames = socket.recv_multipart()
+        came = time.perf_counter()
+        try:
+            request = read_request(frames)
+        except WireError:
+            refused += 1
+            continue
+        begun = time.perf_counter()
+        answers = large.answers(request.samples, request.images)
+        done = time.perf_counter()
+        times = 1000 * (done - came), 1000 * (done - begun)
+        socket.send_multipart([identity, *pack_reply(Reply(request.run, request.number, tuple(answers), *times))])
+        answered += 1
+    return Served(answered, refused)

@@ -1,0 +1,101 @@
+"""What goes over the wire: a small header in MessagePack, and one raw frame an image. Nothing is ever unpickled.
+
+A request carries the offloads of one batch, its reply one answer each. Sizes are limited and every field is checked
+before it is used, since anyone who reaches the socket can send anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgpack
+
+VERSION = 1
+MOST_IMAGES = 4096  # a batch
+MOST_BYTES = 64 * 2**20  # a message
+_HEADER_BYTES = 64 * 2**10
+
+
+class Request(NamedTuple):
+    """The offloads of a batch: a number for each transmission of a run, and an image for each sample."""
+
+    run: str
+    number: int
+    samples: tuple[int, ...]
+    images: Sequence[bytes]
+
+
+class Reply(NamedTuple):
+    """The answers to a request, and how long it was with the server, of which how long the L-ML computed, ms."""
+
+    run: str
+    number: int
+    answers: tuple[int, ...]
+    resident: float
+    computing: float
+
+
+class WireError(ValueError):
+    """A message that is none of ours."""
+
+
+def pack_request(request: Request) -> list[bytes]:
+    """Frames of a request: header, then the images."""
+    header = {"v": VERSION, "run": request.run, "number": request.number, "samples": list(request.samples)}
+    return [msgpack.packb(header), *request.images]
+
+
+def read_request(frames: Sequence[bytes]) -> Request:
+    """The request that these frames hold.
+
+    Raises
+    ------
+    WireError
+        A frame too many or too few, a header that is not one of this version, a number out of range, or too much.
+    """
+    header = _header(frames, {"run": str, "number": int, "samples": list})
+    samples, images = header["samples"], list(frames[1:])
+    if not 1 <= len(samples) <= MOST_IMAGES or len(images) != len(samples):
+        raise WireError(f"a request holds 1 to {MOST_IMAGES} samples and an image for each")
+    if not all(type(sample) is int and 0 <= sample < 2**53 for sample in samples):
+        raise WireError("samples must be integers >= 0")
+    return Request(header["run"], header["number"], tuple(samples), images)
+
+
+def pack_reply(reply: Reply) -> list[bytes]:
+    """The only frame of a reply."""
+    times = {"resident": reply.resident, "computing": reply.computing}
+    header = {"v": VERSION, "run": reply.run, "number": reply.number, "answers": list(reply.answers), **times}
+    return [msgpack.packb(header)]
+
+
+def read_reply(frames: Sequence[bytes]) -> Reply:
+    """The reply that these frames hold; errors as for `read_request`."""
+    kinds = {"run": str, "number": int, "answers": list, "resident": float, "computing": float}
+    header = _header(frames, kinds)
+    answers = header["answers"]
+    if len(frames) != 1 or len(answers) > MOST_IMAGES or not all(type(answer) is int for answer in answers):
+        raise WireError("a reply is one frame with an integer for each image")
+    if not 0 <= header["computing"] <= header["resident"] < 1e9:
+        raise WireError("a reply's times must be >= 0, and the L-ML's within the server's")
+    return Reply(header["run"], header["number"], tuple(answers), header["resident"], header["computing"])
+
+
+def _header(frames: Sequence[bytes], kinds: dict[str, type]) -> dict[str, Any]:
+    if not frames or len(frames[0]) > _HEADER_BYTES or sum(map(len, frames)) > MOST_BYTES:
+        raise WireError(f"a message has a header of at most {_HEADER_BYTES} bytes, and at most {MOST_BYTES} in all")
+    try:
+        # Limits on what msgpack builds, and no extension types: only plain values come out.
+        header = msgpack.unpackb(
+            frames[0], strict_map_key=True, max_ext_len=0, max_map_len=16, max_array_len=MOST_IMAGES
+        )
+    except Exception:
+        raise WireError("a header must be MessagePack") from None
+    if type(header) is not dict or header.get("v") != VERSION:
+        raise WireError(f"a header must be of version {VERSION}")
+    if not all(type(header.get(name)) is kind for name, kind in kinds.items()):
+        raise WireError(f"a header must hold {', '.join(kinds)}")
+    if len(header["run"]) > 64 or not 0 <= header["number"] < 2**53:
+        raise WireError("a run's name has at most 64 characters, a number is >= 0")
+    return header

@@ -1,0 +1,340 @@
+"""Batch HI over a real wire: two ends on loopback, faults of every kind, and messages that are none."""
+
+import contextlib
+import json
+import threading
+import time
+
+import msgpack
+import numpy as np
+import pytest
+import zmq
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+import hi_lib as hi
+from hi_lib.commands.main import app
+from hi_lib.live import server, wire
+from hi_lib.live.device import Device, Plan, ReplayedSmall
+from hi_lib.live.link import Link
+from hi_lib.live.report import report
+from hi_lib.live.wire import Reply, Request, WireError
+
+TRACE = hi.synthetic_trace(400, seed=3)
+LOOPBACK = "tcp://127.0.0.1:0"
+
+
+@contextlib.contextmanager
+def serving(large):
+    """Address of a server in a thread, and what it says when it ends."""
+    stop, address, ready, ended = threading.Event(), [], threading.Event(), []
+
+    def run():
+        ended.append(server.serve(large, LOOPBACK, stop, lambda where: (address.append(where), ready.set())))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert ready.wait(10)
+    try:
+        yield address[0], ended
+    finally:
+        stop.set()
+        thread.join()
+
+
+@contextlib.contextmanager
+def faulty(schedule):
+    """A server that answers each message as a schedule says: at once, twice, late, never, wrongly, with rubbish."""
+    context = zmq.Context()
+    socket = context.socket(zmq.ROUTER)
+    socket.setsockopt(zmq.LINGER, 0)
+    port = socket.bind_to_random_port("tcp://127.0.0.1")
+    stop, late = threading.Event(), []
+
+    def run():
+        for fault in [*schedule, *["fine"] * 10_000]:
+            while not stop.is_set() and not socket.poll(5):
+                while late and late[0][0] < time.perf_counter():
+                    socket.send_multipart(late.pop(0)[1])
+            if stop.is_set():
+                return
+            identity, *frames = socket.recv_multipart()
+            request = wire.read_request(frames)
+            right = tuple([1] * len(request.samples))
+            reply = [identity, *wire.pack_reply(Reply(request.run, request.number, right, 0.1, 0.05))]
+            if fault == "late":
+                late.append((time.perf_counter() + 0.5, reply))
+            elif fault == "rubbish":
+                socket.send_multipart([identity, b"\xc1 no MessagePack"])
+            elif fault == "another run":
+                socket.send_multipart([identity, *wire.pack_reply(Reply("other", request.number, right, 0.1, 0.05))])
+            elif fault == "too few":
+                socket.send_multipart([identity, *wire.pack_reply(Reply(request.run, request.number, (), 0.1, 0.05))])
+            elif fault != "never":
+                for _ in range(2 if fault == "twice" else 1):
+                    socket.send_multipart(reply)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield f"tcp://127.0.0.1:{port}"
+    finally:
+        stop.set()
+        thread.join()
+        socket.close()
+        context.term()
+
+
+def live(address, plan, samples=60, learner=None, tau_ed=0.0, image_bytes=100, **emulated):
+    """A run of the device; returns its log, the link's delays and the learner."""
+    learner = learner or hi.HILF(0.5, 0.1, seed=0, levels=64)
+    context = zmq.Context()
+    link = Link(context, address, **emulated)
+    link.start()
+    small = ReplayedSmall(TRACE, tau_ed, image_bytes)
+
+    def feedback(batch, offloaded):
+        right = TRACE.correct[batch].astype(float)
+        return right if type(learner) is hi.HILF else np.where(offloaded, right, np.nan)
+
+    try:
+        log = Device(small, learner, link, context, plan, feedback).run(samples)
+    finally:
+        link.close()
+        context.term()
+    return log, link.delays, learner
+
+
+LEARNERS = {
+    "hil-f": lambda: hi.HILF(0.5, 0.1, seed=1, levels=64),
+    "hil-n": lambda: hi.HILN(0.5, 0.1, 0.2, seed=1, levels=64),
+    "apple": lambda: hi.Apple(0.5, 0.1, 0.1, seed=1, levels=64),
+}
+
+
+@pytest.mark.parametrize("make", LEARNERS.values(), ids=LEARNERS)
+@pytest.mark.parametrize(("batch_size", "window"), [(1, None), (4, None), (3, 2), (1, np.inf)])
+def test_every_sample_gets_one_answer(make, batch_size, window):
+    with serving(server.ReplayedLarge(TRACE, 0.0)) as (address, ended):
+        log, delays, learner = live(address, Plan(batch_size, window), learner=make())
+    assert (log.answered >= log.started).all()
+    assert (np.isfinite(log.lml_right) == log.offloaded).all()
+    assert not log.lost.any()
+    assert learner.outstanding == []
+    sent = sorted(one.number for one in log.transmissions)
+    assert len(set(sent)) == len(sent) == len(delays) == ended[0].requests
+    assert sum(one.offloads for one in log.transmissions) == log.offloaded.sum()
+
+
+def test_what_the_learner_hears_is_what_a_replay_would_teach_it():
+    """On a perfect wire the learner ends with the weights of one that was told everything directly."""
+    with serving(server.ReplayedLarge(TRACE, 0.0)) as (address, _):
+        _, _, learner = live(address, Plan(5), samples=100)
+    direct = hi.HILF(0.5, 0.1, seed=0, levels=64)
+    direct.update(TRACE.confidence[:100], TRACE.correct[:100])
+    asked = np.arange(64) / 64
+    first, second = (each._forecaster.offload_probability(asked, 0.1) for each in (learner, direct))
+    assert first == pytest.approx(second, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_nothing_is_lost_twice_or_left_open_whatever_the_server_does(seed):
+    rng = np.random.default_rng(seed)
+    kinds = ["fine", "late", "never", "twice", "rubbish", "another run", "too few"]
+    schedule = rng.choice(kinds, 8).tolist()
+    plan = Plan(int(rng.integers(1, 6)), [None, 1, 3][seed % 3], timeout=250.0)
+    with faulty(schedule) as address:
+        log, _, learner = live(address, plan, learner=list(LEARNERS.values())[seed % 3](), samples=40)
+    assert (log.answered >= log.started).all()
+    assert (log.lost <= log.offloaded).all()
+    assert (np.isfinite(log.lml_right) == (log.offloaded & ~log.lost)).all()
+    assert learner.outstanding == []
+    numbers = [one.number for one in log.transmissions]
+    assert len(set(numbers)) == len(numbers)
+    # What is late, never comes, or answers something else is lost; what came at once is not.
+    assert sum(one.lost for one in log.transmissions) <= sum(fault not in ("fine", "twice") for fault in schedule)
+
+
+def test_a_server_that_is_not_there_costs_answers_and_no_more():
+    log, _, learner = live("tcp://127.0.0.1:1", Plan(4, timeout=30.0), samples=24)
+    assert (log.lost == log.offloaded).all()
+    assert (log.answered >= log.started).all()
+    assert learner.outstanding == []
+    assert log.response_time[log.offloaded].min() >= 30
+
+
+def test_a_server_that_comes_later_is_found():
+    """The first transmissions time out; once somebody listens there, answers come."""
+    probe = zmq.Context()
+    socket = probe.socket(zmq.ROUTER)
+    port = socket.bind_to_random_port("tcp://127.0.0.1")
+    socket.close()
+    probe.term()
+    stop = threading.Event()
+
+    def later():
+        time.sleep(0.3)
+        server.serve(server.ReplayedLarge(TRACE, 0.0), f"tcp://127.0.0.1:{port}", stop)
+
+    thread = threading.Thread(target=later)
+    thread.start()
+    try:
+        log, _, _ = live(f"tcp://127.0.0.1:{port}", Plan(2, timeout=100.0), samples=120, tau_ed=1.0)
+    finally:
+        stop.set()
+        thread.join()
+    assert log.lost.any()
+    assert np.isfinite(log.lml_right[-20:]).any()
+
+
+def test_the_emulated_link_takes_the_time_it_says():
+    """Never less than asked for; a little more, since a machine has other things to do."""
+    with serving(server.ReplayedLarge(TRACE, 0.0)) as (address, _):
+        log, delays, _ = live(address, Plan(4), image_bytes=5000, rate=8e6, network_time=lambda: 10.0)
+    for one in log.transmissions:
+        delay = delays[one.number]
+        assert delay.uplink == pytest.approx(5.0 * one.offloads)
+        assert delay.there >= delay.uplink + 5 - 1e-6
+        assert delay.back >= 5 - 1e-6
+        assert one.round_trip >= delay.there + delay.back
+
+
+def test_the_report_names_each_stage():
+    with serving(server.ReplayedLarge(TRACE, 2.0)) as (address, _):
+        plan = Plan(4)
+        log, delays, _ = live(
+            address, plan, samples=120, tau_ed=1.0, rate=8e6, network_time=lambda: 8.0, image_bytes=1000
+        )
+    found = report(log, delays, TRACE, 0.5, plan)
+    assert found.stages.tau_tx == pytest.approx(1.0)
+    assert found.stages.tau_ed >= 1
+    assert found.stages.tau_es >= 2
+    assert found.stages.tau_nw >= 8
+    assert found.measured["response_time"] == pytest.approx(log.response_time[6:].mean())
+    # The waiting device's stages add up to its time, but for what happens between them.
+    assert found.measured["system_time"] >= 0.97 * found.predicted["system_time"]
+    assert found.as_text().splitlines()[1].startswith("system_time")
+    assert json.loads(json.dumps(found.as_dict()))["lost"] == 0
+
+
+@given(st.binary(max_size=300))
+def test_bytes_that_are_no_message_are_refused(rubbish):
+    for read in (wire.read_request, wire.read_reply):
+        with contextlib.suppress(WireError):  # and nothing else
+            read([rubbish])
+            read([rubbish, b"image"])
+
+
+REQUEST = Request("run", 3, (5, 8), [b"one", b"two"])
+REPLY = Reply("run", 3, (1, 0), 2.0, 1.0)
+
+
+def test_messages_come_out_as_they_went_in():
+    assert wire.read_request(wire.pack_request(REQUEST)) == REQUEST
+    assert wire.read_reply(wire.pack_reply(REPLY)) == REPLY
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"v": 2}, "version"),
+        ({"run": 7}, "must hold"),
+        ({"run": "x" * 65}, "64 characters"),
+        ({"number": -1}, "a number is >= 0"),
+        ({"number": True}, "must hold"),
+        ({"samples": [1]}, "an image for each"),
+        ({"samples": [1, "2"]}, "integers"),
+        ({"samples": [1, -2]}, "integers"),
+    ],
+)
+def test_requests_that_are_none_are_refused(change, says):
+    header = {"v": 1, "run": "run", "number": 3, "samples": [5, 8]} | change
+    with pytest.raises(WireError, match=says):
+        wire.read_request([msgpack.packb(header), b"one", b"two"])
+
+
+@pytest.mark.parametrize("change", [{"answers": ["1"]}, {"resident": 0.5}, {"computing": -1.0}, {"resident": np.inf}])
+def test_replies_that_are_none_are_refused(change):
+    header = {"v": 1, "run": "run", "number": 3, "answers": [1], "resident": 2.0, "computing": 1.0} | change
+    with pytest.raises(WireError):
+        wire.read_reply([msgpack.packb(header)])
+    with pytest.raises(WireError, match="at most"):
+        wire.read_reply([b"x" * (2**17)])
+
+
+def test_a_server_lives_through_ten_thousand_bad_messages():
+    rng = np.random.default_rng(0)
+    good = wire.pack_request(REQUEST)
+    with serving(server.ReplayedLarge(TRACE, 0.0)) as (address, ended):
+        context = zmq.Context()
+        socket = context.socket(zmq.DEALER)
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.SNDHWM, 0)
+        socket.connect(address)
+        for _ in range(10_000):
+            frames = [bytearray(frame) for frame in good]
+            mutated = frames[rng.integers(len(frames))]
+            if rng.random() < 0.5 and mutated is frames[0]:
+                mutated[rng.integers(len(mutated))] = rng.integers(256)
+            else:
+                frames = [rng.bytes(rng.integers(40)) for _ in range(rng.integers(1, 4))]
+            socket.send_multipart([bytes(frame) for frame in frames])
+        socket.send_multipart(wire.pack_request(REQUEST._replace(run="the last")))
+        reply = None
+        while reply is None or reply.run != "the last":  # some mutations are valid requests, and are answered
+            assert socket.poll(30_000)
+            reply = wire.read_reply(socket.recv_multipart())
+        socket.close()
+        context.term()
+    assert ended[0].refused > 8000
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("http://127.0.0.1:5", "must be tcp://HOST:PORT"),
+        ("tcp://0.0.0.0:5", "nothing is encrypted"),
+        ("tcp://10.0.0.7:5", "nothing is encrypted"),
+        ("nowhere", "must be tcp"),
+    ],
+)
+def test_other_machines_are_refused_unless_asked_for(address, says):
+    with pytest.raises(ValueError, match=says):
+        server.checked_address(address, insecure=False)
+
+
+def test_other_machines_can_be_asked_for():
+    assert server.checked_address("tcp://10.0.0.7:5", insecure=True)
+
+
+def test_an_address_in_use_is_one_clear_error():
+    with serving(server.ReplayedLarge(TRACE, 0.0)) as (address, _), pytest.raises(ValueError, match="cannot be used"):
+        server.serve(server.ReplayedLarge(TRACE, 0.0), address, threading.Event())
+
+
+def test_the_demo_runs_two_processes_and_reports():
+    done = CliRunner().invoke(app, ["live", "demo", "--samples", "60", "--network-time", "5", "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert {"measured", "predicted", "lost", "stray"} <= set(found)
+    assert found["lost"] == 0
+    assert found["measured"]["system_time"] > 0.39
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--window", "0"], "--window must be"),
+        (["--window", "few"], "--window must be an integer >= 1, inf or waits"),
+        (["--samples", "10000000"], "--samples must be at most"),
+        (["--learner", "naive"], "--learner must be one of"),
+        (["--trace", "none"], "trace must be one of"),
+        (["--beta", "2"], "--beta must be in"),
+    ],
+)
+def test_bad_options_are_one_line(options, says):
+    done = CliRunner().invoke(app, ["live", "device", *options])
+    assert done.exit_code == 2
+    assert says in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
