@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import subprocess
@@ -9,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -113,6 +113,7 @@ def demo(
         _show(_run(address, **_given(locals())), as_json)
 
 
+_PATIENCE = 10  # seconds for the server to end
 OPTIONS = (
     *("trace", "samples", "beta", "batch_size", "window", "learner"),
     *("rate", "network_time", "timeout", "seed"),
@@ -132,15 +133,22 @@ def _given(names: dict[str, Any]) -> dict[str, Any]:
     return {name: names[name] for name in OPTIONS}
 
 
-@contextmanager
+@contextlib.contextmanager
 def _server_process(trace: str, seed: int) -> Iterator[str]:
     command = [sys.executable, "-m", "hi_lib.commands.main", "live", "server", "--bind", "tcp://127.0.0.1:0"]
     command += ["--trace", trace, "--seed", str(seed)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         _, found, address = (process.stdout.readline() if process.stdout else "").partition("listening on ")
-        if not found:
-            raise ValueError("the server did not start")
-        yield address.strip()  # leaving closes the server's input, which ends it
+        try:
+            if not found:
+                raise ValueError("the server did not start")
+            yield address.strip()
+        finally:
+            if process.stdin:
+                process.stdin.close()  # which ends it
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_PATIENCE)
+            process.kill()
 
 
 def _run(
