@@ -101,12 +101,13 @@ def test_late_answers_are_means_of_windows_and_runs():
 def test_tables_of_the_adaptive_page_name_their_rows():
     bounds = pd.DataFrame([("M = 4", 0.12345, 1.25, 8.5)], columns=["sizes", "average cost", "regret", "bound"])
     gains = pd.DataFrame([("steady", 12.3, -1.0, 2.0)], columns=["network", adaptive_batch_size.FIXED_COST, "a", "b"])
-    late = dict.fromkeys(("vanilla", "average network", "best fixed", "adaptive"), np.array([[True, False]]))
+    policies = ("vanilla", "average network", "best fixed", "adaptive", adaptive_batch_size.RIVAL)
+    late = dict.fromkeys(policies, np.array([[True, False]]))
     kept = {"steady": adaptive_batch_size.InTime(np.zeros(2), late, dict.fromkeys(late, 7.0))}
     for shown, cells in (
         (adaptive_batch_size.bounds_table(bounds), ["M = 4", "0.1235", "1.2", "8"]),
         (adaptive_batch_size.gains_table(gains), ["steady", "12.30", "-1.0", "+2.0"]),
-        (adaptive_batch_size.deadlines_table(kept, 30, 0.05), ["steady", *["50.0"] * 4, *["7.0"] * 4]),
+        (adaptive_batch_size.deadlines_table(kept, 30, 0.05), ["steady", *["50.0"] * 5, *["7.0"] * 5]),
     ):
         assert last_row(shown) == cells
 
