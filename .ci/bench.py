@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hi_lib import _engine, regret
+from hi_lib import regret
 from hi_lib.forecaster import Forecaster
 from hi_lib.learners import replay
 from hi_lib.makers.registering import write_data
@@ -87,15 +87,15 @@ def _device(trace: Trace, levels: int | None = None) -> Task:
     rounds = min(1000, len(trace) // 8)
     met = HILF(BETA, _learning_rate(trace), seed=0, levels=levels)
     met.update(trace.confidence[rounds:], trace.correct[rounds:])
-    confidence, correct = trace.confidence[:rounds].tolist(), trace.correct[:rounds].tolist()
+    samples = [(trace.confidence[t : t + 1], trace.correct[t : t + 1]) for t in range(rounds)]
 
     def once() -> float:
         learner = copy.deepcopy(met)
 
         def work() -> None:
-            for p, right in zip(confidence, correct, strict=True):
-                learner.decide([p])
-                learner.update([p], [right])
+            for p, right in samples:
+                learner.decide(p)
+                learner.update(p, right)
 
         return _timed(work) / rounds
 
@@ -104,6 +104,8 @@ def _device(trace: Trace, levels: int | None = None) -> Task:
 
 def _engine_only(trace: Trace) -> Task:
     """All rounds of vanilla HI, the confidences sorted before."""
+    from hi_lib import _engine  # brings numba, whose memory the other methods do without
+
     wrong, steps, eta = ~trace.correct, (BETA, BETA - 1), _learning_rate(trace)
     return lambda: _timed(lambda: _engine.offload_probability(trace, wrong, steps, eta, 1)) / len(trace)
 
