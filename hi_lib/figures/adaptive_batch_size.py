@@ -458,14 +458,14 @@ def _in_time(world: World, means: Sequence[Floats], deadline: float, miss_probab
 
 
 def deadlines_table(found: Mapping[str, InTime], deadline: float, miss_probability: float) -> Styler:
-    """Late answers (%) and system time (ms) of each policy, a row a network."""
+    """Late answers (%) and system time (ms) on each network, a row a policy."""
     policies = ["vanilla", "average network", FIXED, "adaptive", RIVAL]
     rows = [
-        (title, *(100 * late[name].mean() for name in policies), *(system[name] for name in policies))
-        for title, (_, late, system) in found.items()
+        (name, *(100 * one.late[name].mean() for one in found.values()), *(one.system[name] for one in found.values()))
+        for name in policies
     ]
-    heads = [(quantity, name) for quantity in ("late (%)", "system time (ms)") for name in policies]
-    kept = pd.DataFrame(rows, columns=pd.MultiIndex.from_tuples([("", "network"), *heads]))
+    heads = [(quantity, title) for quantity in ("late (%)", "system time (ms)") for title in found]
+    kept = pd.DataFrame(rows, columns=pd.MultiIndex.from_tuples([("", "M"), *heads]))
     runs = len(next(iter(found.values())).late[FIXED])
     caption = f"A deadline of {deadline:g} ms, at most {miss_probability:.0%} late; means of {runs} runs"
     return table("kept", kept).hide().format(precision=1).set_caption(caption)
