@@ -73,12 +73,14 @@ class Tree:
 
     def offload_probability(self, confidence: Floats, learning_rate: float) -> Floats:
         """Probability that θ > p, for each p of shape (m,)."""
-        self._weigh(learning_rate)
+        if learning_rate != self._eta:
+            self._weigh(learning_rate)
         return _shares_above(self._cells, self._links, confidence, self._eta)
 
     def draw(self, rng: np.random.Generator, learning_rate: float) -> float:
         """Draw one threshold from the current density."""
-        self._weigh(learning_rate)
+        if learning_rate != self._eta:
+            self._weigh(learning_rate)
         low, high = _cell(self._cells, self._links, rng.random(), self._eta)
         return inside_cell(low, high, 1.0 - rng.random())
 
@@ -93,9 +95,8 @@ class Tree:
         self.update(np.array(state["confidence"]), np.array(state["step"]))
 
     def _weigh(self, learning_rate: float) -> None:
-        if learning_rate != self._eta:
-            self._eta = learning_rate
-            _weigh_afresh(self._cells, self._links, self._count, learning_rate)
+        self._eta = learning_rate
+        _weigh_afresh(self._cells, self._links, self._count, learning_rate)
 
 
 def replay(

@@ -160,6 +160,8 @@ def _are_flags(values: Any) -> TypeGuard[NDArray[np.bool_]]:
 
 def _array(where: str, values: Any) -> NDArray[np.float64]:
     """Real numbers as float64; text, dates, complex and masked values are not taken for numbers."""
+    if type(values) is np.ndarray and values.dtype == np.float64:
+        return values.copy()
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         raise ValueError(f"{where} must not be masked: drop or fill the masked values first")
     try:

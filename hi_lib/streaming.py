@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 STATE_VERSION = 1
 DEFAULT_LAMBDA_MIN = 1e-6
 _MOST_LEVELS = 2**20
+_FULL_WEIGHT = np.ones(1)  # of every sample, where all answers are known
 
 
 class Ticket(NamedTuple):
@@ -38,7 +39,10 @@ class Ticket(NamedTuple):
 
 
 class Decided(NamedTuple):
-    """Samples that wait for their feedback, arrays of shape (m,): p, whether offloaded, how much a mistake counts."""
+    """Samples that wait for their feedback, arrays of shape (m,): p, whether offloaded, how much a mistake counts.
+
+    The last may have shape (1,), for all.
+    """
 
     confidence: Floats
     offload: Flags
@@ -281,7 +285,7 @@ class HILF:
         return np.floor(values * self._levels) / self._levels
 
     def _decided(self, confidence: Floats, threshold: float) -> Decided:
-        return Decided(confidence, threshold > confidence, np.ones(confidence.size))
+        return Decided(confidence, threshold > confidence, _FULL_WEIGHT)
 
     def _batch_of(self, confidence: Floats) -> Decided:
         """The current batch, which holds these samples."""
