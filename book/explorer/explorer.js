@@ -1,4 +1,5 @@
-// The batch-size explorer: the timing model of hi_lib/timing.py, live. A browser test compares its numbers with it.
+// The batch-size explorer: the timing model of hi_lib/timing.py and the times of runs in hi_lib/run_times.py, live.
+// A browser test compares its numbers with theirs.
 (() => {
   "use strict";
 
@@ -52,12 +53,21 @@
     return { real, size: model === "paper" ? closed : better };
   };
 
+  // ---- The learner's own runs, at some batch sizes; `of` holds what they say of any device. ----
+
+  const runSystem = (k, s, of) => s.tau_ed + of.offloaded[k] * service(s) + of.sent[k] * s.tau_nw;
+  const runResponse = (k, s, of) =>
+    of.waited[k] * s.tau_ed + of.served[k] * service(s) + of.offloaded[k] * s.tau_nw;
+  const runObjective = (k, s, of) => s.alpha * runSystem(k, s, of) + (1 - s.alpha) * runResponse(k, s, of);
+  const bestRun = (s, of) =>
+    of.sent.reduce((best, _, k) => (runObjective(k, s, of) < runObjective(best, s, of) ? k : best), 0);
+
   // ---- The page. ----
 
   const root = document.getElementById("hi-explorer");
-  const { presets, fields, models } = JSON.parse(document.getElementById("hi-explorer-data").textContent);
+  const { presets, fields, models, sizes: runSizes, run: runName } = JSON.parse(document.getElementById("hi-explorer-data").textContent);
   const MODELS = Object.keys(models);
-  const COLOURS = { paper: "#888888", worst: "#D55E00", average: "#0072B2" };
+  const COLOURS = { paper: "#888888", worst: "#D55E00", average: "#0072B2", run: "#009E73" };
   const LARGEST = 4096;
 
   const number = (id) => root.querySelector(`#hi-${id}`);
@@ -66,6 +76,14 @@
   const beta = root.querySelector("#hi-beta");
   const says = root.querySelector("#hi-says");
   const plot = root.querySelector("#hi-plot");
+
+  // The preset and β whose runs are meant; they are, as long as the offload ratio is theirs.
+  let source = null;
+  const runs = () => {
+    const chosen = source && presets[source.preset];
+    const meant = chosen && Number(number("rho").value) === chosen.ratios[source.beta];
+    return (meant && chosen.runs[source.beta]) || null;
+  };
 
   const show = (value, digits) => (isFinite(value) ? value.toFixed(digits) : "∞");
   const sendingTime = (s) => (s.kilobytes * 1024 * 8) / (s.rate * 1e6) * 1e3;
@@ -96,12 +114,17 @@
     root.querySelector("#hi-tau_tx").textContent = show(setting.tau_tx, 3);
     for (const model of MODELS) fillRow(model, best[model].real, best[model].size, setting);
     fillRow("vanilla", NaN, 1, setting);
+    const of = runs();
+    fillRun(of, setting);
     says.textContent =
       `Best batch size: ${show(best.paper.size, 0)} by the paper's formulas, ` +
-      `${show(best.worst.size, 0)} exactly with the offloads first, ${show(best.average.size, 0)} with them anywhere.`;
-    const chosen = presets[preset.value] ? `&preset=${preset.value}&beta=${beta.value}` : "";
+      `${show(best.worst.size, 0)} by the independent ones with the offloads first, ` +
+      `${show(best.average.size, 0)} with them anywhere` +
+      (of ? `, ${runSizes[bestRun(setting, of)]} in the learner's own runs.` : ".");
+    const named = presets[preset.value] ? "preset" : "runs";
+    const chosen = presets[preset.value] || of ? `&${named}=${source.preset}&beta=${source.beta}` : "";
     history.replaceState(null, "", "#" + fields.map((field) => `${field.id}=${number(field.id).value}`).join("&") + chosen);
-    wanted = [setting, best];
+    wanted = [setting, best, of];
     if (!waiting) requestAnimationFrame(drawLatest);
     waiting = true;
   };
@@ -126,7 +149,17 @@
     cell("true").textContent = show(objective(at, s, "average"), 2);
   };
 
-  const draw = (s, best) => {
+  const fillRun = (of, s) => {
+    const k = of && bestRun(s, of);
+    const values = of
+      ? { size: show(runSizes[k], 0), system: show(runSystem(k, s, of), 2), response: show(runResponse(k, s, of), 2),
+          objective: show(runObjective(k, s, of), 2), true: show(objective(runSizes[k], s, "average"), 2) }
+      : {};
+    for (const name of ["real", "size", "system", "response", "objective", "true"])
+      root.querySelector(`#hi-run-${name}`).textContent = values[name] ?? "–";
+  };
+
+  const draw = (s, best, of) => {
     const finite = MODELS.map((model) => best[model].size).filter(isFinite);
     const last = Math.min(LARGEST, Math.max(32, 3 * Math.max(1, ...finite)));
     const sizes = [];
@@ -134,6 +167,7 @@
     const colour = getComputedStyle(root).color;
     const narrow = plot.clientWidth < 640;
     const panels = [systemTime, responseTime, objective];
+    const measured = [runSystem, runResponse, runObjective];
     const titles = ["system time (ms)", "response time (ms)", "objective f (ms)"];
     const traces = [];
     panels.forEach((time, panel) => {
@@ -150,6 +184,15 @@
             legendgroup: model, showlegend: false, marker: { color: COLOURS[model], size: 10 },
           });
         }
+      }
+      if (of) {
+        const shown = runSizes.map((_, k) => k).filter((k) => runSizes[k] <= last);
+        const sizesOfMarks = shown.map((k) => (panel === 2 && k === bestRun(s, of) ? 11 : 6));
+        traces.push({
+          ...axes, x: shown.map((k) => runSizes[k]), y: shown.map((k) => measured[panel](k, s, of)),
+          mode: "markers", name: runName, legendgroup: "run", showlegend: panel === 2,
+          marker: { color: COLOURS.run, size: sizesOfMarks, symbol: "diamond" },
+        });
       }
     });
     const layout = {
@@ -180,6 +223,7 @@
   const fill = () => {
     const chosen = presets[preset.value];
     if (!chosen) return;
+    source = { preset: preset.value, beta: beta.value };
     for (const [id, value] of Object.entries(chosen.values)) set(id, value);
     set("rho", chosen.ratios[beta.value]);
   };
@@ -215,7 +259,11 @@
       offerBetas();
       if (found.get("beta") in presets[preset.value].ratios) beta.value = found.get("beta");
       fill();
-    } else if (held.length) own();
+    } else if (held.length) {
+      own();
+      source = found.get("beta") in (presets[found.get("runs")]?.ratios ?? {})
+        ? { preset: found.get("runs"), beta: found.get("beta") } : null;
+    }
     for (const field of held) set(field.id, found.get(field.id));
     update();
   };

@@ -1,18 +1,27 @@
 """The batch-size explorer: a page of the book that computes in the browser, without a kernel.
 
 Here are its form, its table and its presets; book/explorer/explorer.js holds the same timing model as `timing`, and a
-test in a real browser compares what it shows with `timing`.
+test in a real browser compares what it shows with `timing` and with runs of the learner.
 """
 
 from __future__ import annotations
 
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+import joblib
+import numpy as np
+
+from hi_lib.learners import replay
 from hi_lib.paper import Setting
-from hi_lib.timing import MODEL_NAMES
+from hi_lib.timing import MODEL_NAMES, TimingModel
+from hi_lib.traces import Trace
+
+BATCH_SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)  # of the learner's runs
+ROWS = MODEL_NAMES | {"run": "the learner's runs", "vanilla": "vanilla HI"}
+_DEVICE, _SERVICE = TimingModel(1, 0, 0, 0), TimingModel(0, 1, 0, 0)
 
 
 class Field(NamedTuple):
@@ -43,17 +52,61 @@ _COLUMNS = {
     "system": "t_s (ms)",
     "response": "t_r (ms)",
     "objective": "f (ms)",
-    "true": "f, exact, anywhere (ms)",
+    "true": "f, independent, anywhere (ms)",
 }
 
 
-def preset(title: str, setting: Setting, ratios: Mapping[float, float], beta: float, alpha: float) -> dict[str, Any]:
-    """A choice for the explorer: the times of a setting, and an offload ratio for each β; `beta` is chosen first."""
+def runs_of(trace: Trace, betas: Iterable[float], seeds: Iterable[int]) -> dict[float, dict[str, list[float]]]:
+    """What HIL-F's runs say of times on any device, for each β: lists over `BATCH_SIZES`, means over shuffles.
+
+    By `TimingModel.of_run`, t_s = τ_ed + offloaded (τ_es + τ_tx) + sent τ_nw and
+    t_r = waited τ_ed + served (τ_es + τ_tx) + offloaded τ_nw, all a sample.
+    """
+    points = [(beta, size) for beta in betas for size in BATCH_SIZES]
+    orders = [(seed, trace.shuffled(seed)) for seed in seeds]
+    shares = joblib.Parallel(n_jobs=-1, prefer="threads")(
+        joblib.delayed(_shares)(orders, beta, size) for beta, size in points
+    )
+    found: dict[float, dict[str, list[float]]] = {beta: {} for beta, _ in points}
+    for (beta, _), share in zip(points, shares, strict=True):
+        for name, value in share.items():
+            found[beta].setdefault(name, []).append(value)
+    return found
+
+
+def _shares(orders: Iterable[tuple[int, Trace]], beta: float, size: int) -> dict[str, float]:
+    rows = []
+    for seed, trace in orders:
+        run = replay(trace, beta, size, seed=seed)
+        device, service = _DEVICE.of_run(run), _SERVICE.of_run(run)
+        rows.append(
+            (service.system_time, device.transmissions / len(trace), device.response_time, service.response_time)
+        )
+    means = np.mean(rows, axis=0).tolist()
+    return dict(zip(("offloaded", "sent", "waited", "served"), means, strict=True))
+
+
+def preset(
+    title: str,
+    setting: Setting,
+    ratios: Mapping[float, float],
+    beta: float,
+    alpha: float,
+    runs: Mapping[float, Mapping[str, list[float]]] | None = None,
+) -> dict[str, Any]:
+    """A choice for the explorer: the times of a setting, and an offload ratio for each β; `beta` is chosen first.
+
+    `runs`, if there are any, are those of `runs_of`.
+    """
     times = setting.timing
     return {
         "title": title,
         "beta": f"{beta:g}",
         "ratios": {f"{each:g}": round(ratio, 4) for each, ratio in ratios.items()},
+        "runs": {
+            f"{each:g}": {name: [round(value, 6) for value in values] for name, values in shares.items()}
+            for each, shares in (runs or {}).items()
+        },
         "values": {
             "alpha": alpha,
             "tau_ed": times.tau_ed,
@@ -67,14 +120,17 @@ def preset(title: str, setting: Setting, ratios: Mapping[float, float], beta: fl
 
 def page(presets: Mapping[str, dict[str, Any]]) -> str:
     """HTML of the explorer, to be shown on a page one folder below the book's root."""
-    data = {"presets": presets, "fields": [field._asdict() for field in FIELDS], "models": MODEL_NAMES}
+    data = {"presets": presets, "fields": [field._asdict() for field in FIELDS], "models": MODEL_NAMES} | {
+        "sizes": BATCH_SIZES,
+        "run": ROWS["run"],
+    }
     return _PAGE.format(
         options="".join(
             f'<option value="{html.escape(key)}">{html.escape(each["title"])}</option>' for key, each in presets.items()
         ),
         fields="\n".join(_field(field) for field in FIELDS),
         head="".join(f'<th scope="col">{title}</th>' for title in _COLUMNS.values()),
-        rows="\n".join(_row(row, title) for row, title in (MODEL_NAMES | {"vanilla": "vanilla HI"}).items()),
+        rows="\n".join(_row(row, title) for row, title in ROWS.items()),
         # "<" would end the script if it began "</script".
         data=json.dumps(data, ensure_ascii=False).replace("<", "\\u003c"),
     )

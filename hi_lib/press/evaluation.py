@@ -121,8 +121,7 @@ class Evaluation:
         ]
         best = self.learner_best
         lines.append(
-            f"best batch size, the learner on this trace      M* = {best.batch_size}, f = {best.objective:.2f} ms "
-            f"(t_s {best.system_time:.2f}, t_r {best.response_time:.2f})"
+            f"best batch size, {'the learner on this trace':30s} M* = {best.batch_size}, f = {best.objective:.2f} ms"
         )
         return "\n".join(lines)
 

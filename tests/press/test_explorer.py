@@ -29,7 +29,7 @@ def shown(tab):
     """Every number of the table, by row and column, and the sending time."""
     cells = {
         (row, column): tab.inner_text(f"#hi-{row}-{column}")
-        for row in (*MODELS, "vanilla")
+        for row in (*MODELS, "run", "vanilla")
         for column in ("real", "size", "system", "response", "objective", "true")
     }
     return cells, tab.inner_text("#hi-tau_tx")
@@ -143,6 +143,45 @@ def test_presets_are_those_of_the_build(tab, site):
         assert float(tab.input_value("#hi-tau_es")) == setting.timing.tau_es
     tab.select_option("#hi-preset", "imagenette")
     assert tab.input_value("#hi-rho") == "0.421"
+
+
+def test_the_learners_runs_are_those_of_the_library(tab, site):
+    name, beta, other = "imagenette-mobilenet_v1_0.5_160", "0.7", {"tau_nw": 60, "alpha": 0.8, "tau_ed": 2.5}
+    tab.goto("about:blank")
+    tab.goto(site + PAGE, wait_until="networkidle")
+    assert set(run_row(tab).values()) == {"–"}  # the paper's model is not ours: no run
+    tab.select_option("#hi-preset", name)
+    tab.select_option("#hi-beta", beta)
+    for field, value in other.items():
+        tab.fill(f"#hi-{field}", str(value))
+    assert tab.input_value("#hi-preset") == ""
+    shared, row = tab.url, run_row(tab)
+
+    trace, setting = hi.load_trace(name), hi.IMAGENETTE
+    device = hi.TimingModel(2.5, setting.timing.tau_es, 8 * setting.image_bytes / setting.rate * 1e3, 60)
+    found = {}
+    for size in explorer.BATCH_SIZES:
+        of_runs = [device.of_run(hi.replay(trace.shuffled(seed), 0.7, size, seed=seed)) for seed in range(3)]
+        system, response = (
+            np.mean([getattr(one, kind) for one in of_runs]) for kind in ("system_time", "response_time")
+        )
+        found[size] = (0.8 * system + 0.2 * response, system, response)
+    best = min(found, key=lambda size: found[size])
+    assert row["size"] == str(best)
+    assert f"{best} in the learner's own runs" in tab.inner_text("#hi-says")
+    for column, value in zip(("objective", "system", "response"), found[best], strict=True):
+        assert float(row[column]) == pytest.approx(value, abs=0.0051)
+
+    tab.goto("about:blank")
+    tab.goto(shared, wait_until="networkidle")
+    assert run_row(tab) == row
+    tab.fill("#hi-rho", "0.2")  # not this model's any more
+    assert set(run_row(tab).values()) == {"–"}
+    assert "runs" not in tab.url
+
+
+def run_row(tab):
+    return {column: tab.inner_text(f"#hi-run-{column}") for column in ("size", "system", "response", "objective")}
 
 
 @pytest.mark.parametrize("text", ["", "42.1", "-1"])
