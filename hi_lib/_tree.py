@@ -67,9 +67,15 @@ class Tree:
     def update(self, confidence: Floats, step: Floats) -> None:
         """Add a batch to the past: `step` (m,) is the loss for θ > p minus the loss for θ <= p of each sample."""
         while self._count + confidence.size > len(self._cells):
-            self._cells = np.concatenate((self._cells, np.zeros_like(self._cells)))
-            self._links = np.concatenate((self._links, np.full_like(self._links, _NONE)))
+            self._grow()
         self._count = _learn_all(self._cells, self._links, self._count, confidence, step, self._eta)
+
+    def add(self, confidence: float, step: float) -> None:
+        """Add one sample to the past: as `update`, without arrays."""
+        if step != 0.0 and 0.0 < confidence < 1.0:
+            if self._count == len(self._cells):
+                self._grow()
+            self._count = _learn(self._cells, self._links, self._count, confidence, step, self._eta)
 
     def offload_probability(self, confidence: Floats, learning_rate: float) -> Floats:
         """Probability that θ > p, for each p of shape (m,)."""
@@ -93,6 +99,10 @@ class Tree:
     def restore(self, state: dict[str, list[float]]) -> None:
         """Go on from a state; this tree must be new."""
         self.update(np.array(state["confidence"]), np.array(state["step"]))
+
+    def _grow(self) -> None:
+        self._cells = np.concatenate((self._cells, np.zeros_like(self._cells)))
+        self._links = np.concatenate((self._links, np.full_like(self._links, _NONE)))
 
     def _weigh(self, learning_rate: float) -> None:
         self._eta = learning_rate

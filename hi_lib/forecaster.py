@@ -12,6 +12,7 @@ O(log cells) a sample. `_engine` treats a whole trace at once, because thousands
 
 from __future__ import annotations
 
+import bisect
 import math
 
 import numpy as np
@@ -78,7 +79,7 @@ class Forecaster:
         """Draw one threshold from the current density."""
         passed = self.weights(learning_rate).cumsum()
         # The product may round up to the total.
-        cell = min(int(passed.searchsorted(rng.random() * passed[-1], side="right")), passed.size - 1)
+        cell = min(bisect.bisect_right(passed, rng.random() * passed.item(-1)), passed.size - 1)
         low, high = self._edges[cell : cell + 2].tolist()
         return inside_cell(low, high, 1.0 - rng.random())
 
@@ -109,12 +110,16 @@ class Grid(Forecaster):
     def update(self, confidence: Floats, step: Floats) -> None:
         """Add a batch to the past, as the plain version."""
         for p, change in zip(confidence.tolist(), step.tolist(), strict=True):
-            place = round(p * self._levels)
-            self._loss[place:] += change
-            self._drift += self._eta * abs(change)
-            if self._drift <= SPAN:
-                self._weight[place:] *= math.exp(-self._eta * change)
-        if self._drift > SPAN:
+            self.add(p, change)
+
+    def add(self, confidence: float, step: float) -> None:
+        """Add one sample to the past: as `update`, without arrays."""
+        place = round(confidence * self._levels)
+        self._loss[place:] += step
+        self._drift += self._eta * abs(step)
+        if self._drift <= SPAN:
+            self._weight[place:] *= math.exp(-self._eta * step)
+        else:
             self._weigh_afresh()
 
     def weights(self, learning_rate: float) -> Floats:
