@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from hi_lib.forecaster import inside_cell
 from hi_lib.typing import Floats
 
-# Columns of a node: its confidence, its own step, the length of its cell; then S, ℓ and m of its subtree.
-_KEY, _STEP, _LENGTH, _SUM, _LEAST, _MASS = range(6)
+# Columns of a node, which fill one line of a cache: its confidence, its own step, the length of its cell; then S, ℓ and m
+# of its subtree; then, as integers in the place of the floats, its left and its right child.
+_KEY, _STEP, _LENGTH, _SUM, _LEAST, _MASS, _LEFT, _RIGHT = range(8)
 _HEAD = 0  # owns the cell from 0 to the least confidence; the treap is its right child
 _NONE = -1
 # Lengths are kept in this unit: even the shortest, 2^-1074, has all its digits after some learning.
@@ -62,32 +63,32 @@ class Tree:
     def __init__(self, learning_rate: float) -> None:
         self._eta = learning_rate
         self._count = 1
-        self._cells, self._links = _empty(64)
+        self._cells = _empty(64)
 
     def update(self, confidence: Floats, step: Floats) -> None:
         """Add a batch to the past: `step` (m,) is the loss for θ > p minus the loss for θ <= p of each sample."""
         while self._count + confidence.size > len(self._cells):
             self._grow()
-        self._count = _learn_all(self._cells, self._links, self._count, confidence, step, self._eta)
+        self._count = _learn_all(self._cells, self._count, confidence, step, self._eta)
 
     def add(self, confidence: float, step: float) -> None:
         """Add one sample to the past: as `update`, without arrays."""
         if step != 0.0 and 0.0 < confidence < 1.0:
             if self._count == len(self._cells):
                 self._grow()
-            self._count = _learn(self._cells, self._links, self._count, confidence, step, self._eta)
+            self._count = _learn(self._cells, self._count, confidence, step, self._eta)
 
     def offload_probability(self, confidence: Floats, learning_rate: float) -> Floats:
         """Probability that θ > p, for each p of shape (m,)."""
         if learning_rate != self._eta:
             self._weigh(learning_rate)
-        return _shares_above(self._cells, self._links, confidence, self._eta)
+        return _shares_above(self._cells, confidence, self._eta)
 
     def draw(self, rng: np.random.Generator, learning_rate: float) -> float:
         """Draw one threshold from the current density."""
         if learning_rate != self._eta:
             self._weigh(learning_rate)
-        low, high = _cell(self._cells, self._links, rng.random(), self._eta)
+        low, high = _cell(self._cells, rng.random(), self._eta)
         return inside_cell(low, high, 1.0 - rng.random())
 
     def state(self) -> dict[str, list[float]]:
@@ -101,12 +102,11 @@ class Tree:
         self.update(np.array(state["confidence"]), np.array(state["step"]))
 
     def _grow(self) -> None:
-        self._cells = np.concatenate((self._cells, np.zeros_like(self._cells)))
-        self._links = np.concatenate((self._links, np.full_like(self._links, _NONE)))
+        self._cells = np.concatenate((self._cells, _empty(len(self._cells))))
 
     def _weigh(self, learning_rate: float) -> None:
         self._eta = learning_rate
-        _weigh_afresh(self._cells, self._links, self._count, learning_rate)
+        _weigh_afresh(self._cells, self._count, learning_rate)
 
 
 def replay(
@@ -158,7 +158,7 @@ def _priority(cells, node):  # type: ignore[no-untyped-def]
 @_compiled
 def _weigh(cells, links, node, eta):  # type: ignore[no-untyped-def]
     """Take S, ℓ and m of a node from its children and its own cell."""
-    left, right = links[node, 0], links[node, 1]
+    left, right = links[node, _LEFT], links[node, _RIGHT]
     own = cells[node, _STEP]
     if left != _NONE:
         own += cells[left, _SUM]
@@ -177,27 +177,28 @@ def _weigh(cells, links, node, eta):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _learn_all(cells, links, count, confidence, step, eta):  # type: ignore[no-untyped-def]
+def _learn_all(cells, count, confidence, step, eta):  # type: ignore[no-untyped-def]
     """Add samples; return how many nodes there are then. A step of zero changes nothing, nor does one for all cells."""
     for t in range(confidence.size):
         if step[t] != 0.0 and 0.0 < confidence[t] < 1.0:
-            count = _learn(cells, links, count, confidence[t], step[t], eta)
+            count = _learn(cells, count, confidence[t], step[t], eta)
     return count
 
 
 @_compiled
-def _learn(cells, links, count, p, step, eta):  # type: ignore[no-untyped-def]
+def _learn(cells, count, p, step, eta):  # type: ignore[no-untyped-def]
+    links = cells.view(np.int64)
     path = np.empty(_DEPTH, np.int32)
-    depth, node, before, after = 0, links[_HEAD, 1], _HEAD, 1.0
+    depth, node, before, after = 0, links[_HEAD, _RIGHT], _HEAD, 1.0
     while node != _NONE and cells[node, _KEY] != p:
         if depth == path.size:
             path = np.concatenate((path, np.empty_like(path)))
         path[depth] = node
         depth += 1
         if p < cells[node, _KEY]:
-            after, node = cells[node, _KEY], links[node, 0]
+            after, node = cells[node, _KEY], links[node, _LEFT]
         else:
-            before, node = node, links[node, 1]
+            before, node = node, links[node, _RIGHT]
     new = node == _NONE
     if new:  # cut the cell that holds p
         node = count
@@ -210,30 +211,32 @@ def _learn(cells, links, count, p, step, eta):  # type: ignore[no-untyped-def]
     while depth > 0:
         depth -= 1
         parent = path[depth]
-        side = 0 if p < cells[parent, _KEY] else 1
+        side = _LEFT if p < cells[parent, _KEY] else _RIGHT
         rises = rises and _priority(cells, node) > _priority(cells, parent)
         if rises:
-            links[parent, side] = links[node, 1 - side]
-            links[node, 1 - side] = parent
+            other = _LEFT + _RIGHT - side
+            links[parent, side] = links[node, other]
+            links[node, other] = parent
             _weigh(cells, links, parent, eta)
             _weigh(cells, links, node, eta)
         else:
             links[parent, side] = node
             _weigh(cells, links, parent, eta)
             node = parent
-    links[_HEAD, 1] = node
+    links[_HEAD, _RIGHT] = node
     _weigh(cells, links, _HEAD, eta)
     return count
 
 
 @_compiled
-def _weigh_afresh(cells, links, count, eta):  # type: ignore[no-untyped-def]
+def _weigh_afresh(cells, count, eta):  # type: ignore[no-untyped-def]
     """Weigh all nodes for another learning rate, children before their parents."""
+    links = cells.view(np.int64)
     order = np.empty(count, np.int32)
     order[0] = _HEAD
     found = 1
     for place in range(count):
-        for side in range(2):
+        for side in (_LEFT, _RIGHT):
             child = links[order[place], side]
             if child != _NONE:
                 order[found] = child
@@ -243,22 +246,23 @@ def _weigh_afresh(cells, links, count, eta):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _shares_above(cells, links, confidence, eta):  # type: ignore[no-untyped-def]
+def _shares_above(cells, confidence, eta):  # type: ignore[no-untyped-def]
     share = np.empty(confidence.size)
     for t in range(confidence.size):
-        share[t] = _share_above(cells, links, confidence[t], eta)
+        share[t] = _share_above(cells, confidence[t], eta)
     return share
 
 
 @_compiled
-def _share_above(cells, links, p, eta):  # type: ignore[no-untyped-def]
+def _share_above(cells, p, eta):  # type: ignore[no-untyped-def]
     """Share of the mass above p: a sum of positive terms, so that nothing cancels."""
+    links = cells.view(np.int64)
     least = cells[_HEAD, _LEAST]
-    node, passed, above = links[_HEAD, 1], 0.0, 0.0
+    node, passed, above = links[_HEAD, _RIGHT], 0.0, 0.0
     # The cell that holds p begins at the last node that was passed on its right.
     high, at = 1.0, 0.0
     while node != _NONE:
-        left, right = links[node, 0], links[node, 1]
+        left, right = links[node, _LEFT], links[node, _RIGHT]
         own = passed + cells[node, _STEP]
         if left != _NONE:
             own += cells[left, _SUM]
@@ -276,11 +280,12 @@ def _share_above(cells, links, p, eta):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _cell(cells, links, uniform, eta):  # type: ignore[no-untyped-def]
+def _cell(cells, uniform, eta):  # type: ignore[no-untyped-def]
     """Both ends of the cell below which a share `uniform` of the mass ends."""
+    links = cells.view(np.int64)
     node, high, target = _HEAD, 1.0, uniform * cells[_HEAD, _MASS]
     while True:
-        left, right, least, own = links[node, 0], links[node, 1], cells[node, _LEAST], cells[node, _STEP]
+        left, right, least, own = links[node, _LEFT], links[node, _RIGHT], cells[node, _LEAST], cells[node, _STEP]
         if left != _NONE:
             own += cells[left, _SUM]
             factor = np.exp(-eta * (cells[left, _LEAST] - least))
@@ -296,17 +301,18 @@ def _cell(cells, links, uniform, eta):  # type: ignore[no-untyped-def]
             low = cells[node, _KEY]
             while right != _NONE:
                 high = cells[right, _KEY]
-                right = links[right, 0]
+                right = links[right, _LEFT]
             return low, high
         node, target = right, (target - mass) / factor
 
 
 @_compiled
 def _empty(capacity):  # type: ignore[no-untyped-def]
-    """A tree that has met no confidence yet: cells and links, with room for more."""
-    cells, links = np.zeros((capacity, 6)), np.full((capacity, 2), _NONE, np.int32)
+    """A tree that has met no confidence yet: with room for more."""
+    cells = np.zeros((capacity, 8))
+    cells.view(np.int64)[:, _LEFT:] = _NONE
     cells[_HEAD, _LENGTH] = cells[_HEAD, _MASS] = _UNIT
-    return cells, links
+    return cells
 
 
 @_compiled
@@ -316,16 +322,16 @@ def _rounds(  # type: ignore[no-untyped-def]
     eta, right_step, wrong_step, exploration = settings
     n, known, heard = confidence.size, 1, 0
     late, release = times
-    cells, links = _empty(n + 1)
+    cells = _empty(n + 1)
     offload, step = np.empty(n), np.empty(n)
     for start in range(0, n, batch_size):
         stop = min(start + batch_size, n)
         first = heard
         while heard < late.size and release[heard] <= start:
             heard += 1
-        known = _learn_all(cells, links, known, confidence[late[first:heard]], step[late[first:heard]], eta)
+        known = _learn_all(cells, known, confidence[late[first:heard]], step[late[first:heard]], eta)
         for t in range(start, stop):
-            q = _share_above(cells, links, confidence[t], eta)
+            q = _share_above(cells, confidence[t], eta)
             offload[t] = q + (1 - q) * exploration
             step[t] = wrong_step if wrong[t] else right_step
             if counts != _FULL:
@@ -335,8 +341,8 @@ def _rounds(  # type: ignore[no-untyped-def]
                 elif not sent:
                     step[t] = 0.0
         if late.size == 0:
-            known = _learn_all(cells, links, known, confidence[start:stop], step[start:stop], eta)
+            known = _learn_all(cells, known, confidence[start:stop], step[start:stop], eta)
         if window > 0:
             out = slice(max(start - window, 0), max(stop - window, 0))
-            known = _learn_all(cells, links, known, confidence[out], -step[out], eta)
+            known = _learn_all(cells, known, confidence[out], -step[out], eta)
     return offload
