@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from hi_lib.forecaster import inside_cell
 from hi_lib.typing import Floats
 
-# Columns of a node, which fill one line of a cache: its confidence, its own step, the length of its cell; then S, ℓ and m
-# of its subtree; then, as integers in the place of the floats, its left and its right child.
+# Columns of a node, which fill one line of a cache: its confidence, its own step, the length of its cell; then S, ℓ and
+# m of its subtree; then, as integers in the place of the floats, its left and its right child.
 _KEY, _STEP, _LENGTH, _SUM, _LEAST, _MASS, _LEFT, _RIGHT = range(8)
 _HEAD = 0  # owns the cell from 0 to the least confidence; the treap is its right child
 _NONE = -1
