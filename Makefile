@@ -48,6 +48,9 @@ lab: for-lab ## open the notebooks in JupyterLab
 bench: for-book ## measure speed and memory here; writes data/benchmarks, which the book shows
 	@$(BIN)/python .ci/bench.py
 
+bench-live: for-live for-models ## measure Batch HI over a real wire here; writes data/live, which the book shows; HI_DATA holds the images
+	@$(BIN)/python .ci/bench_live.py
+
 lock: for-book ## resolve all dependencies afresh and write requirements.lock
 	$(BIN)/uv pip compile -q --upgrade $(LOCKED) pyproject.toml -o requirements.lock
 # One version of everything for every system and Python from 3.11.0 on, each file by its hash, and no address.
@@ -71,4 +74,4 @@ EXTRAS := book pdf test lab cluster live models test-models
 $(EXTRAS:%=for-%): for-%:
 	@$(INSTALL) $*
 
-.PHONY: help book pdf archive test test-slow test-models serve lab bench lock facts models cluster live clean $(EXTRAS:%=for-%)
+.PHONY: help book pdf archive test test-slow test-models serve lab bench bench-live lock facts models cluster live clean $(EXTRAS:%=for-%)

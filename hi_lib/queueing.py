@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks
+from hi_lib.regret import sizes_of
 from hi_lib.timing import TimingModel
 
 
@@ -28,7 +29,7 @@ class Pipeline(NamedTuple):
 def pipeline(
     timing: TimingModel,
     offloaded: ArrayLike,
-    batch_size: int,
+    batch_size: int | tuple[int, ...],
     *,
     arrivals: ArrayLike | None = None,
     window: float | None = None,
@@ -36,6 +37,8 @@ def pipeline(
     server_setup: float = 0.0,
 ) -> Pipeline:
     """Count directly when each sample is answered; arguments and errors as for `simulation.simulate`.
+
+    `batch_size` may also hold the size of every batch.
 
     Examples
     --------
@@ -46,16 +49,18 @@ def pipeline(
     array([30.,  1., 33.])
     """
     flags = checks.flags("offloaded", offloaded)
-    size, wide = checks.whole("batch_size", batch_size), open_window(window)
+    sizes, wide = sizes_of(batch_size, flags.size), open_window(window)
+    if sizes.sum() != flags.size or (sizes < 1).any():
+        raise ValueError(f"batch_size must hold sizes >= 1 that add up to {flags.size}, got a sum of {sizes.sum()}")
+    ends = np.cumsum(sizes)
     there = np.zeros(flags.size) if arrivals is None else in_order(arrivals, flags.size)
     costs = checks.nonnegative("overhead", overhead), checks.nonnegative("server_setup", server_setup)
     times = timing.tau_ed, timing.tau_tx, timing.tau_nw, timing.tau_es
     slots = 0 if wide is None else int(min(wide, flags.size + 1))
-    started, answered, heard = _count(flags, there, size, times, costs, slots, wide is None)
+    started, answered, heard = _count(flags, there, ends, times, costs, slots, wide is None)
     # Batches that have begun before the feedback is there are decided without it.
-    batches = started[::size].searchsorted(heard, side="left")
-    ends = (np.arange(flags.size) // size + 1) * size
-    delay = np.minimum(batches * size, flags.size) - np.minimum(ends, flags.size)
+    batches = started[ends - sizes].searchsorted(heard, side="left")
+    delay = np.append(0, ends)[batches] - np.repeat(ends, sizes)
     response = answered - (started if arrivals is None else there)
     return Pipeline(response, float(heard.max() / flags.size), np.maximum(delay, 0))
 
@@ -105,16 +110,16 @@ def mean_error(values: ArrayLike, block: int) -> float:
 
 
 @numba.njit(cache=True, nogil=True)
-def _count(offloaded, arrivals, batch_size, times, costs, slots, waits):  # type: ignore[no-untyped-def]
+def _count(offloaded, arrivals, ends, times, costs, slots, waits):  # type: ignore[no-untyped-def]
     """When each sample is begun and answered, and when the feedback on its batch is in; first come, first served."""
     tau_ed, tau_tx, tau_nw, tau_es = times
     overhead, setup = costs
     n = arrivals.size
     started, answered, heard, done = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
     now = link = server = 0.0
-    transmissions = 0
-    for first in range(0, n, batch_size):
-        last, sent = min(first + batch_size, n), 0
+    transmissions, last = 0, 0
+    for end in ends:
+        first, last, sent = last, end, 0
         for sample in range(first, last):
             started[sample] = max(now, arrivals[sample])
             now = started[sample] + tau_ed

@@ -212,3 +212,22 @@ def test_late_learners_close_batches_by_time_too():
         assert 1 < log.sizes.max() <= 6
         assert len(set(log.sizes.tolist())) > 2
         assert learner.outstanding == []
+
+
+def test_batches_of_varying_size_are_counted_by_hand():
+    timing = hi.TimingModel(tau_ed=1, tau_es=4, tau_tx=5, tau_nw=20)
+    found = pipeline(timing, [0, 1, 1, 0, 0, 1], (2, 3, 1))
+    # 2 + 29 | 3 + 29 | 1 + 29: each batch waits for the answer to its only offload.
+    assert found.response_time == pytest.approx([1, 30, 32, 1, 1, 30])
+    assert found.system_time == pytest.approx((31 + 32 + 30) / 6)
+    assert found.delay.tolist() == [0] * 6
+
+
+@pytest.mark.parametrize("window", [None, 2, np.inf])
+def test_batches_of_one_size_may_be_listed(window):
+    timing, flags = hi.TimingModel(1.5, 4, 2, 15), np.random.default_rng(3).random(103) < 0.4
+    one, listed = (pipeline(timing, flags, size, window=window) for size in (4, (*[4] * 25, 3)))
+    assert (one.response_time == listed.response_time).all()
+    assert (one.delay == listed.delay).all()
+    with pytest.raises(ValueError, match="add up to 103"):
+        pipeline(timing, flags, (4, 4))

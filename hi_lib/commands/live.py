@@ -5,36 +5,54 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 
-from hi_lib import checks, regret, traces
+from hi_lib import checks, regret
+from hi_lib.adaptive import AdaptiveBatchSize
 from hi_lib.commands.line import complain, one_line_errors, say
+from hi_lib.files import write_atomically
+from hi_lib.learners import replay
 from hi_lib.paper import CIFAR10, IMAGENETTE, Setting
+from hi_lib.traces import Trace, load_trace
 
 if TYPE_CHECKING:
+    from hi_lib.live.device import Plan, Small
     from hi_lib.live.report import Report
+    from hi_lib.live.server import Large
 
 app = typer.Typer(no_args_is_help=True, help="Batch HI over a real wire, measured against the model.")
 
 TraceName = Annotated[str, typer.Option(help="A trace whose S-ML and L-ML are replayed with the paper's times.")]
-Insecure = Annotated[bool, typer.Option(help="Allow other machines, though nothing is encrypted.")]
+Keys = Annotated[Path | None, typer.Option(help="Folder with keys of hi live keys: encrypts all.")]
+Insecure = Annotated[bool, typer.Option(help="Allow other machines without keys, though nothing is encrypted.")]
 Samples = Annotated[int, typer.Option(help="How many samples.")]
 Beta = Annotated[float, typer.Option(help="Cost of an offload; a wrong answer costs 1.")]
-BatchSize = Annotated[int, typer.Option(help="M.")]
+BatchSize = Annotated[str, typer.Option(help="M, or adaptive.")]
+Alpha = Annotated[float, typer.Option(help="Weight of the system time, for adaptive batches.")]
+Deadline = Annotated[float | None, typer.Option(help="ms: adaptive batches plan for it, in place of --alpha.")]
 Window = Annotated[str, typer.Option(help="Transmissions that may be out: a number, inf, or waits.")]
+MaxWait = Annotated[float | None, typer.Option(help="A batch ends when its first sample is so many ms old.")]
 Learner = Annotated[str, typer.Option(help="hil-f, hil-n or apple.")]
+Feedback = Annotated[str, typer.Option(help="What offloads teach: labels, or lml, the L-ML's answer.")]
 Rate = Annotated[float | None, typer.Option(help="Emulated uplink, bit/s; by default none.")]
-NetworkTime = Annotated[float, typer.Option(help="Emulated network time of a transmission, ms.")]
+NetworkTime = Annotated[str, typer.Option(help="Emulated network time, ms: a number, or exponential:MEAN.")]
 Timeout = Annotated[float, typer.Option(help="After how many ms an answer counts as lost.")]
 Seed = Annotated[int, typer.Option(help="Decides the order of the samples and the learner's draws.")]
+LogFolder = Annotated[Path | None, typer.Option("--log", help="Folder for samples.csv and transmissions.csv.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Sml = Annotated[str | None, typer.Option(help="A real S-ML on real images, in place of a trace (extra `models`).")]
+Lml = Annotated[str | None, typer.Option(help="A real L-ML, in place of a trace (extra `models`).")]
 
 
 @app.command()
@@ -42,15 +60,16 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text
 def server(
     bind: Annotated[str, typer.Option(help="Address; port 0: any free one.")] = "tcp://127.0.0.1:5555",
     trace: TraceName = "cifar10-alexnet",
+    lml: Lml = None,
     seed: Seed = 0,
+    keys: Keys = None,
     insecure: Insecure = False,
 ) -> None:
     """Answer devices until stopped (Ctrl-C, or the end of its input)."""
     _needs_its_extra()
-    from hi_lib.live.server import ReplayedLarge, serve
+    from hi_lib.live.server import serve
 
-    large = ReplayedLarge(traces.load_trace(trace).shuffled(seed), _setting(trace).timing.tau_es)
-    stop = threading.Event()
+    large, stop = _large(lml, trace, seed), threading.Event()
 
     def ready(address: str) -> None:
         say(f"listening on {address}")
@@ -58,7 +77,8 @@ def server(
 
     if not sys.stdin.isatty():  # whoever started it has gone when its end of the pipe is closed
         threading.Thread(target=_until_the_end_of_input, args=(stop,), daemon=True).start()
-    served = serve(large, bind, stop, ready, insecure)
+    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    served = serve(large, bind, stop, ready, insecure, keys)
     say(f"{served.requests} requests answered, {served.refused} messages refused")
 
 
@@ -72,15 +92,23 @@ def _until_the_end_of_input(stop: threading.Event) -> None:
 def device(
     server: Annotated[str, typer.Option(help="Address of the server.")] = "tcp://127.0.0.1:5555",
     trace: TraceName = "cifar10-alexnet",
+    sml: Sml = None,
     samples: Samples = 1000,
     beta: Beta = 0.5,
-    batch_size: BatchSize = 4,
+    batch_size: BatchSize = "4",
+    alpha: Alpha = 0.5,
+    deadline: Deadline = None,
     window: Window = "waits",
+    max_wait: MaxWait = None,
     learner: Learner = "hil-f",
+    feedback: Feedback = "labels",
     rate: Rate = None,
-    network_time: NetworkTime = 0.0,
+    network_time: NetworkTime = "0",
     timeout: Timeout = 2000.0,
     seed: Seed = 0,
+    state: Annotated[Path | None, typer.Option(help="File that keeps the learner: a restart goes on.")] = None,
+    log: LogFolder = None,
+    keys: Keys = None,
     insecure: Insecure = False,
     as_json: AsJson = False,
 ) -> None:
@@ -88,36 +116,81 @@ def device(
     _needs_its_extra()
     from hi_lib.live.server import checked_address
 
-    address = checked_address(server, insecure)
-    _show(_run(address, **_given(locals())), as_json)
+    given = locals()
+    address = checked_address(server, insecure, keys is not None)
+    _show(_run(address, Session(**{name: given[name] for name in Session.__annotations__})), as_json)
 
 
 @app.command()
 @one_line_errors
 def demo(
     trace: TraceName = "cifar10-alexnet",
+    sml: Sml = None,
+    lml: Lml = None,
     samples: Samples = 500,
     beta: Beta = 0.5,
-    batch_size: BatchSize = 4,
+    batch_size: BatchSize = "4",
+    alpha: Alpha = 0.5,
+    deadline: Deadline = None,
     window: Window = "waits",
+    max_wait: MaxWait = None,
     learner: Learner = "hil-f",
+    feedback: Feedback = "labels",
     rate: Rate = 50e6,
-    network_time: NetworkTime = 20.0,
+    network_time: NetworkTime = "20",
     timeout: Timeout = 2000.0,
     seed: Seed = 0,
+    log: LogFolder = None,
     as_json: AsJson = False,
 ) -> None:
     """Start a server and a device on this machine, two processes, and report what was measured and predicted."""
     _needs_its_extra()
-    with _server_process(trace, seed) as address:
-        _show(_run(address, **_given(locals())), as_json)
+    given = locals() | {"state": None, "keys": None}
+    if (sml is None) != (lml is None):
+        raise ValueError("--sml and --lml must be given together: what one of them sees, the other must know")
+    with _server_process(trace, lml, seed) as address:
+        _show(_run(address, Session(**{name: given[name] for name in Session.__annotations__})), as_json)
 
 
-_PATIENCE = 10  # seconds for the server to end
-OPTIONS = (
-    *("trace", "samples", "beta", "batch_size", "window", "learner"),
-    *("rate", "network_time", "timeout", "seed"),
-)
+@app.command()
+@one_line_errors
+def keys(folder: Annotated[Path, typer.Argument(help="A folder for the keys.")]) -> None:
+    """Make keys for a server and a device on different machines; each needs its own and the other's public one."""
+    _needs_its_extra()
+    from hi_lib.live import keys
+
+    for file in keys.make(folder):
+        say(f"written: {file}")
+
+
+_PATIENCE = 60  # seconds for the server to end, and for real models to load
+LEVELS = 256  # of the learner's confidences: it needs no horizon of memory, and lambda_min is known
+_LARGEST = 64  # batch of an adaptive device
+_SAVE_EVERY = 1.0  # seconds between two writes of the learner's state
+
+
+@dataclass(frozen=True)
+class Session:
+    """What the options of a device say."""
+
+    trace: str
+    sml: str | None
+    samples: int
+    beta: float
+    batch_size: str
+    alpha: float
+    deadline: float | None
+    window: str
+    max_wait: float | None
+    learner: str
+    feedback: str
+    rate: float | None
+    network_time: str
+    timeout: float
+    seed: int
+    state: Path | None
+    log: Path | None
+    keys: Path | None
 
 
 def _needs_its_extra() -> None:
@@ -129,14 +202,10 @@ def _needs_its_extra() -> None:
     del msgpack, zmq
 
 
-def _given(names: dict[str, Any]) -> dict[str, Any]:
-    return {name: names[name] for name in OPTIONS}
-
-
 @contextlib.contextmanager
-def _server_process(trace: str, seed: int) -> Iterator[str]:
+def _server_process(trace: str, lml: str | None, seed: int) -> Iterator[str]:
     command = [sys.executable, "-m", "hi_lib.commands.main", "live", "server", "--bind", "tcp://127.0.0.1:0"]
-    command += ["--trace", trace, "--seed", str(seed)]
+    command += ["--trace", trace, "--seed", str(seed), *(("--lml", lml) if lml else ())]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         _, found, address = (process.stdout.readline() if process.stdout else "").partition("listening on ")
         try:
@@ -151,85 +220,179 @@ def _server_process(trace: str, seed: int) -> Iterator[str]:
             process.kill()
 
 
-def _run(
-    address: str,
-    trace: str,
-    samples: int,
-    beta: float,
-    batch_size: int,
-    window: str,
-    learner: str,
-    rate: float | None,
-    network_time: float,
-    timeout: float,
-    seed: int,
-) -> Report:
+def _run(address: str, session: Session) -> Report:
     import zmq
 
-    from hi_lib.live.device import Device, Plan, ReplayedSmall
+    from hi_lib.live.device import Device
     from hi_lib.live.link import Link
     from hi_lib.live.report import report
 
-    known, setting = traces.load_trace(trace).shuffled(checks.whole("--seed", seed, low=0)), _setting(trace)
-    n = checks.whole("--samples", samples)
-    if n > len(known):
-        raise ValueError(f"--samples must be at most the trace's {len(known)}, got {n}")
-    plan = Plan(checks.whole("--batch-size", batch_size), _window(window), timeout)
-    network = checks.nonnegative("--network-time", network_time)
-    speed = None if rate is None else checks.positive("--rate", rate)
-    mind = _learner(learner, known, n, checks.real("--beta", beta, 0, 1), plan, seed)
-    small = ReplayedSmall(known, setting.timing.tau_ed, int(setting.image_bytes))
-
-    def feedback(batch: Any, offloaded: Any) -> Any:
-        right = known.correct[batch].astype(float)
-        return right if learner == "hil-f" else [r if sent else None for r, sent in zip(right, offloaded, strict=True)]
-
+    plan, beta = _plan(session), checks.real("--beta", session.beta, 0, 1)
+    network, speed = _network(session), None if session.rate is None else checks.positive("--rate", session.rate)
+    small, known = _small(session)
+    mind, first = _mind(session, plan, beta)
+    n = min(checks.whole("--samples", session.samples), known - first)
+    if n < 1:
+        raise ValueError(f"{session.state} has been through all {known} samples: remove it to start again")
+    controller = _controller(session)
+    before = signal.getsignal(signal.SIGINT)
     context = zmq.Context()
-    link = Link(context, address, speed, (lambda: network) if network else None)
+    link = Link(context, address, speed, network, session.keys)
     link.start()
     try:
-        log = Device(small, mind, link, context, plan, feedback).run(n, _Progress(n))
+        unit = Device(small, mind, link, context, plan, controller, controller.timing.tau_tx if controller else 0.0)
+        kept = _Kept(session.state, mind, first)
+        signal.signal(signal.SIGINT, lambda *_: unit.stop())
+        log = unit.run(n, first, _Progress(n, kept))
     finally:
+        signal.signal(signal.SIGINT, before)
         link.close()
         context.term()
-    return report(log, link.delays, known, beta, plan)
+    done = log.started.size
+    if not done:
+        raise ValueError("the run was stopped before its first batch: nothing was measured")
+    kept.write(done)
+    correct = small.correct(np.arange(first, first + done))
+    found = Trace(log.confidence, correct, name=session.sml or session.trace)
+    expected = replay(found, beta, min(plan.batch_size, done), "hil-f", mind.learning_rate) if _fixed(session) else None
+    if session.log:
+        log.write(session.log, correct, link.delays)
+    return report(log, link.delays, found, beta, plan, expected)
 
 
-class _Progress:
-    """A line every two seconds: a bar that is drawn beside the device would take its time from it."""
-
-    def __init__(self, total: int) -> None:
-        self.total, self.done, self.next = total, 0, time.perf_counter() + 2
-
-    def __call__(self, samples: int) -> None:
-        self.done += samples
-        if time.perf_counter() > self.next:
-            complain(f"{self.done} of {self.total} samples")
-            self.next += 2
+def _fixed(session: Session) -> bool:
+    return session.batch_size != "adaptive" and session.max_wait is None and session.learner == "hil-f"
 
 
-def _learner(name: str, trace: traces.Trace, n: int, beta: float, plan: Any, seed: int) -> Any:
-    """A streaming learner with the tuned rate of its kind."""
-    from hi_lib.exploring import HILN, Apple
-    from hi_lib.streaming import HILF
+def _plan(session: Session) -> Plan:
+    from hi_lib.live.device import Plan
 
-    size, shortest = plan.batch_size, regret.lambda_min(trace)
-    if checks.choice("--learner", name, ("hil-f", "hil-n", "apple")) == "hil-f":
-        return HILF(beta, regret.tuned_learning_rate(n, size, shortest), seed, levels=256)
-    if name == "hil-n":
-        share = regret.tuned_exploration(n, size, shortest, beta)
-        return HILN(beta, regret.tuned_partial_feedback_rate(n, size, shortest, share), share, seed, levels=256)
-    eta = min(regret.tuned_apple_rate(n, size, shortest, beta), 1 / size)
-    return Apple(beta, eta, eta * size, seed, levels=256)
+    size = _LARGEST if session.batch_size == "adaptive" else _whole("--batch-size", session.batch_size, "adaptive")
+    return Plan(size, _window(session.window), session.timeout, session.max_wait, session.feedback)
+
+
+def _whole(where: str, text: str, *words: str) -> int:
+    try:
+        return checks.whole(where, int(text))
+    except ValueError:
+        raise ValueError(f"{where} must be an integer >= 1, {' or '.join(words)}, got {checks.shown(text)}") from None
 
 
 def _window(text: str) -> float | None:
     if text == "waits":
         return None
+    return math.inf if text == "inf" else _whole("--window", text, "inf", "waits")
+
+
+def _network(session: Session) -> Callable[[], float] | None:
+    """Draws the network time of each transmission, ms."""
+    kind, colon, mean = session.network_time.rpartition(":")
+    if colon:
+        checks.choice("--network-time", kind, ("exponential",))
     try:
-        return math.inf if text == "inf" else checks.whole("--window", int(text))
+        value = checks.nonnegative("--network-time", float(mean))
     except ValueError:
-        raise ValueError(f"--window must be an integer >= 1, inf or waits, got {checks.shown(text)}") from None
+        shown = checks.shown(session.network_time)
+        raise ValueError(f"--network-time must be ms >= 0, or exponential:MEAN, got {shown}") from None
+    if not value:
+        return None
+    rng = np.random.default_rng(session.seed)
+    return (lambda: float(rng.exponential(value))) if colon else (lambda: value)
+
+
+def _small(session: Session) -> tuple[Small, int]:
+    """The S-ML, and how many samples it can be shown."""
+    n, seed = checks.whole("--samples", session.samples), checks.whole("--seed", session.seed, low=0)
+    if session.sml:
+        from hi_lib.live.real import RealSmall
+
+        real = RealSmall(session.sml, n, seed)
+        return real, len(real)
+    from hi_lib.live.device import ReplayedSmall
+
+    known, setting = load_trace(session.trace).shuffled(seed), _setting(session.trace)
+    if n > len(known):
+        raise ValueError(f"--samples must be at most the trace's {len(known)}, got {n}")
+    return ReplayedSmall(known, setting.timing.tau_ed, int(setting.image_bytes)), len(known)
+
+
+def _large(lml: str | None, trace: str, seed: int) -> Large:
+    if lml:
+        from hi_lib.live.real import RealLarge
+
+        return RealLarge(lml)
+    from hi_lib.live.server import ReplayedLarge
+
+    return ReplayedLarge(load_trace(trace).shuffled(checks.whole("--seed", seed, low=0)), _setting(trace).timing.tau_es)
+
+
+def _controller(session: Session) -> AdaptiveBatchSize | None:
+    if session.batch_size != "adaptive":
+        return None
+    setting = _setting(session.trace if session.sml is None else session.sml)
+    sending = 8000 * setting.image_bytes / session.rate if session.rate else 0.0
+    timing = replace(setting.timing, tau_tx=sending)
+    aim = {"alpha": session.alpha} if session.deadline is None else {"deadline": session.deadline}
+    return AdaptiveBatchSize(timing, 0.5, **aim, largest=_LARGEST)  # type: ignore[arg-type]
+
+
+class _Kept:
+    """The learner on disk: how far it has come, and all that it knows."""
+
+    def __init__(self, file: Path | None, learner: Any, first: int) -> None:
+        self.file, self.learner, self.first, self.next = file, learner, first, time.perf_counter() + _SAVE_EVERY
+
+    def __call__(self, done: int) -> None:
+        if self.file and time.perf_counter() > self.next:
+            self.write(done)
+            self.next = time.perf_counter() + _SAVE_EVERY
+
+    def write(self, done: int) -> None:
+        if self.file:
+            write_atomically(self.file, json.dumps({"next": self.first + done, "learner": self.learner.state()}))
+
+
+class _Progress:
+    """A line every two seconds: a bar that is drawn beside the device would take its time from it."""
+
+    def __init__(self, total: int, kept: _Kept) -> None:
+        self.total, self.kept, self.next = total, kept, time.perf_counter() + 2
+
+    def __call__(self, done: int) -> None:
+        self.kept(done)
+        if time.perf_counter() > self.next:
+            complain(f"{done} of {self.total} samples")
+            self.next += 2
+
+
+def _mind(session: Session, plan: Plan, beta: float) -> tuple[Any, int]:
+    """A streaming learner, and its first sample: new, or from the file that keeps it, whose open answers are lost."""
+    new = _learner(session.learner, session.samples, plan.batch_size, beta, session.seed)
+    if session.state is None or not session.state.exists():
+        return new, 0
+    try:
+        held = json.loads(session.state.read_text())
+        learner, first = type(new).restore(held["learner"]), checks.whole("next", held["next"], low=0)
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise ValueError(f"{session.state} keeps no {session.learner} learner: {error}") from None
+    for number in learner.outstanding:
+        learner.forget(number)
+    return learner, first
+
+
+def _learner(name: str, n: int, size: int, beta: float, seed: int) -> Any:
+    """A streaming learner with the tuned rate of its kind."""
+    from hi_lib.exploring import HILN, Apple
+    from hi_lib.streaming import HILF
+
+    shortest = 1 / LEVELS
+    if checks.choice("--learner", name, ("hil-f", "hil-n", "apple")) == "hil-f":
+        return HILF(beta, regret.tuned_learning_rate(n, size, shortest), seed, levels=LEVELS)
+    if name == "hil-n":
+        share = regret.tuned_exploration(n, size, shortest, beta)
+        return HILN(beta, regret.tuned_partial_feedback_rate(n, size, shortest, share), share, seed, levels=LEVELS)
+    eta = min(regret.tuned_apple_rate(n, size, shortest, beta), 1 / size)
+    return Apple(beta, eta, eta * size, seed, levels=LEVELS)
 
 
 def _setting(trace: str) -> Setting:

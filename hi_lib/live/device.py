@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -14,25 +14,39 @@ from numpy.typing import NDArray
 
 from hi_lib import checks
 from hi_lib.live.link import Link
+from hi_lib.live.log import Log, Transmission
 from hi_lib.live.wire import Reply, Request, WireError, pack_request, read_reply
 from hi_lib.queueing import open_window
-from hi_lib.streaming import Ticket
+from hi_lib.streaming import HILF, Ticket
 from hi_lib.traces import Trace
 from hi_lib.typing import Flags, Floats
 
+Samples = NDArray[np.intp]
+
 
 class Small(Protocol):
-    """An S-ML and the data that it is shown."""
+    """An S-ML, the data that it is shown, and an oracle beside the device that knows the labels."""
 
     def classify(self, sample: int) -> float:
         """Compute on a sample; its confidence."""
 
-    def image(self, _sample: int) -> bytes:
+    def image(self, sample: int) -> bytes:
         """What is sent if this sample is offloaded."""
+
+    def correct(self, samples: Samples) -> Flags:
+        """Whether the local answers are right, by the labels."""
+
+    def lml_correct(self, samples: Samples, answers: Samples) -> Flags:
+        """Whether these answers of the L-ML are right, by the labels."""
+
+    def agrees(self, samples: Samples, answers: Samples) -> Flags:
+        """Whether these answers of the L-ML are the local ones."""
 
 
 class ReplayedSmall:
     """The S-ML of a trace: it sleeps for as long as a real one would compute.
+
+    A trace knows only who is right. Where S-ML and L-ML are both wrong, they are taken to disagree.
 
     Parameters
     ----------
@@ -52,84 +66,77 @@ class ReplayedSmall:
         time.sleep(self._seconds)
         return float(self._trace.confidence[sample])
 
-    def image(self, _sample: int) -> bytes:
+    def image(self, sample: int) -> bytes:
         """As many bytes as an image has: all are alike."""
+        del sample
         return self._image
+
+    def correct(self, samples: Samples) -> Flags:
+        """As the trace says."""
+        return self._trace.correct[samples]
+
+    def lml_correct(self, samples: Samples, answers: Samples) -> Flags:
+        """The L-ML of a trace answers 1 where it is right."""
+        del samples
+        return answers == 1
+
+    def agrees(self, samples: Samples, answers: Samples) -> Flags:
+        """Both are right."""
+        return self.correct(samples) & (answers == 1)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How the device works: M; W, or None to wait for every answer; after how many ms an answer counts as lost."""
+    """How the device works.
+
+    Parameters
+    ----------
+    batch_size : int
+        M; the largest one where a controller chooses.
+    window : float, optional
+        Transmissions that may be out, a whole number or inf; None: the device waits for every answer.
+    timeout : float
+        After how many ms an answer counts as lost.
+    max_wait : float, optional
+        A batch ends once its first sample is so many ms old.
+    feedback : str
+        "labels": the learner hears whether the local answer is right; "lml": for offloaded samples, whether it is the
+        L-ML's.
+    """
 
     batch_size: int
     window: float | None = None
     timeout: float = 2000.0
+    max_wait: float | None = None
+    feedback: str = "labels"
 
     def __post_init__(self) -> None:
         checks.whole("batch_size", self.batch_size)
         open_window(self.window)
         checks.positive("timeout", self.timeout)
+        if self.max_wait is not None:
+            checks.positive("max_wait", self.max_wait)
+        checks.choice("feedback", self.feedback, ("labels", "lml"))
 
 
-class Transmission(NamedTuple):
-    """One that is over, ms: the round trip as the device saw it, and what the server said of itself."""
+class Controller(Protocol):
+    """Chooses batch sizes, as `AdaptiveBatchSize` does."""
 
-    number: int
-    offloads: int
-    round_trip: float
-    resident: float
-    computing: float
-    lost: bool
+    def next_size(self) -> int:
+        """M of the next batch."""
 
-
-@dataclass(eq=False)
-class Log:
-    """What happened on the device's own clock, ms from the start of the run.
-
-    Attributes
-    ----------
-    started, answered : NDArray of shape (n,)
-        When the S-ML began with a sample, and when its final answer was known.
-    offloaded, lost : NDArray of shape (n,), bool
-        What was sent, and what of it kept the local answer since none came back.
-    lml_right : NDArray of shape (n,)
-        Whether the L-ML's answer was right; nan where there is none.
-    computing, learning : float
-        Time of the S-ML and of the learner, all samples.
-    transmissions : list of Transmission
-    stray : int
-        Messages that answered nothing: late, twice, of another run, or no reply at all.
-    """
-
-    started: Floats
-    answered: Floats
-    offloaded: Flags
-    lost: Flags
-    lml_right: Floats
-    computing: float = 0.0
-    learning: float = 0.0
-    ended: float = 0.0
-    stray: int = 0
-    transmissions: list[Transmission] = field(default_factory=list)
-
-    @property
-    def response_time(self) -> Floats:
-        """From the start of a sample's S-ML to its final answer, ms, shape (n,)."""
-        return self.answered - self.started
-
-    @property
-    def system_time(self) -> float:
-        """Time of the run a sample, ms."""
-        return self.ended / self.started.size
+    def observe(self, size: int, offloads: int, network_time: float | None) -> None:
+        """Hear of a batch that has ended."""
 
 
 class _Out(NamedTuple):
     """A transmission that is out."""
 
     ticket: Ticket
-    samples: NDArray[np.intp]  # of its batch
+    samples: Samples  # of its batch, counted in the run
     sent: float
     offloads: int
+    alone: bool
 
 
 class Device:
@@ -144,9 +151,10 @@ class Device:
     context : zmq.Context
         The link's.
     plan : Plan
-    feedback : callable
-        (samples, offloaded, right answers of the L-ML, nan where lost) → what the learner hears of the local answers,
-        shape (m,); nan where nothing is known, None if the whole batch teaches nothing.
+    controller : Controller, optional
+        Chooses the batch sizes, up to the plan's.
+    tau_tx : float
+        ms an image on the uplink, for the controller, which hears of the network alone.
     """
 
     def __init__(
@@ -156,72 +164,102 @@ class Device:
         link: Link,
         context: zmq.Context[zmq.Socket[bytes]],
         plan: Plan,
-        feedback: Callable[[NDArray[np.intp], Flags], Any],
+        controller: Controller | None = None,
+        tau_tx: float = 0.0,
     ) -> None:
-        self.small, self.learner, self.plan, self.feedback = small, learner, plan, feedback
+        self.small, self.learner, self.plan = small, learner, plan
+        self.controller, self.tau_tx = controller, tau_tx
         self.run_name = secrets.token_hex(8)
         self._socket = context.socket(zmq.PAIR)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.connect(link.device_end)
         self._out: dict[int, _Out] = {}
+        self._stopped = False
 
-    def run(self, samples: int, advance: Callable[[int], None] = lambda _: None) -> Log:
-        """Work through so many samples; every one gets exactly one final answer, whatever the server does."""
+    def run(self, samples: int, first: int = 0, after_batch: Callable[[int], None] = lambda _: None) -> Log:
+        """Work through so many samples of the data; every one gets exactly one final answer, whatever the server does.
+
+        `after_batch` is told how many samples have been decided. After `stop`, the log holds what was done.
+        """
         n = checks.whole("samples", samples)
-        times, flags = np.zeros((2, n)), np.zeros((2, n), np.bool_)
-        self.log = log = Log(times[0], times[1], flags[0], flags[1], np.full(n, np.nan))
-        self._begin = time.perf_counter()
-        for number, first in enumerate(range(0, n, self.plan.batch_size)):
-            batch = np.arange(first, min(first + self.plan.batch_size, n))
-            ticket = self._compute(batch)
-            if ticket.offload.any():
-                self._send(number, ticket, batch)
-                self._wait(0 if self.plan.window is None else None)
-            else:
-                self._learn(ticket, batch)
-            advance(batch.size)
+        self.log = log = Log.empty(checks.whole("first", first, low=0), n)
+        self._begin, done = time.perf_counter(), 0
+        while done < n and not self._stopped:
+            done += self._batch(done, n)
+            after_batch(done)
         self._wait(0)
-        log.ended = float(max(log.answered.max(), self._now()))
+        if done < n:
+            log.interrupted = True
+            log.cut(done)
+        log.ended = float(max(log.answered.max(initial=0.0), self._now()))
         self._socket.close()
         return log
+
+    def stop(self) -> None:
+        """End the run with the batch at hand; a signal's handler may call it."""
+        self._stopped = True
 
     def _now(self) -> float:
         return 1000 * (time.perf_counter() - self._begin)
 
-    def _compute(self, batch: NDArray[np.intp]) -> Ticket:
-        """S-ML and learner over a batch: what is accepted has its answer at once."""
-        log, confidence = self.log, np.empty(batch.size)
-        for place, sample in enumerate(batch.tolist()):
+    def _batch(self, done: int, n: int) -> int:
+        """Decide a batch and send what it offloads; its size."""
+        wanted = self.controller.next_size() if self.controller else self.plan.batch_size
+        size = self._compute(done, min(done + min(wanted, self.plan.batch_size), n))
+        batch = np.arange(done, done + size)
+        ticket = self._defer(batch)
+        self.log.sizes.append(size)
+        if ticket.offload.any():
+            self._send(len(self.log.sizes) - 1, ticket, batch)
+            self._wait(0 if self.plan.window is None else None)
+        else:
+            self._learn(ticket, batch)
+            self._observe(size, 0, None)
+        return size
+
+    def _compute(self, begin: int, end: int) -> int:
+        """S-ML and learner over a batch, which may be cut short: what is accepted has its answer at once."""
+        log = self.log
+        for sample in range(begin, end):
             log.started[sample] = begun = self._now()
-            confidence[place] = self.small.classify(sample)
+            log.confidence[sample] = self.small.classify(log.first + sample)
             computed = self._now()
-            log.offloaded[sample] = self.learner.decide(confidence[place : place + 1])[0]
+            log.offloaded[sample] = self.learner.decide(log.confidence[sample : sample + 1])[0]
             log.answered[sample] = decided = self._now()
-            log.computing += computed - begun
-            log.learning += decided - computed
+            log.spent.small += computed - begun
+            log.spent.learning += decided - computed
             self._take(0)
+            if self.plan.max_wait is not None and decided - log.started[begin] >= self.plan.max_wait:
+                return sample + 1 - begin
+        return end - begin
+
+    def _defer(self, batch: Samples) -> Ticket:
         begun = self._now()
-        ticket = self.learner.defer(confidence)
-        log.learning += self._now() - begun
+        ticket: Ticket = self.learner.defer(self.log.confidence[batch])
+        self.log.spent.learning += self._now() - begun
         return ticket
 
-    def _send(self, number: int, ticket: Ticket, batch: NDArray[np.intp]) -> None:
+    def _send(self, number: int, ticket: Ticket, batch: Samples) -> None:
         if self.plan.window is not None:
             self._wait(self.plan.window - 1)
-        sent = batch[ticket.offload].tolist()
+        begun = self._now()
+        sent = (batch[ticket.offload] + self.log.first).tolist()
         images = [self.small.image(sample) for sample in sent]
-        self._out[number] = _Out(ticket, batch, self._now(), len(sent))
         message = pack_request(Request(self.run_name, number, tuple(sent), images))
+        alone = not self._out
+        self._out[number] = _Out(ticket, batch, self._now(), len(sent), alone)
         self._socket.send_multipart([str(number).encode(), *message])
+        self.log.spent.sending += self._now() - begun
 
     def _wait(self, most: float | None) -> None:
         """Wait until no more than `most` transmissions are out; answers that are too late are given up."""
         while most is not None and len(self._out) > most:
+            begun, taught = self._now(), self.log.spent.learning
             oldest = min(out.sent for out in self._out.values())
-            left = oldest + self.plan.timeout - self._now()
-            self._take(max(0.0, left))
+            self._take(max(0.0, oldest + self.plan.timeout - begun))
             for number in [n for n, out in self._out.items() if self._now() - out.sent >= self.plan.timeout]:
                 self._give_up(number)
+            self.log.spent.waiting += self._now() - begun - (self.log.spent.learning - taught)
 
     def _take(self, patience: float) -> None:
         """Take the answers that are there; wait for the first one up to so many ms."""
@@ -241,20 +279,40 @@ class Device:
     def _hear(self, reply: Reply, out: _Out) -> None:
         now, sent = self._now(), out.samples[out.ticket.offload]
         del self._out[reply.number]
+        numbers, answers = sent + self.log.first, np.array(reply.answers, dtype=np.intp)
         self.log.answered[sent] = now
-        self.log.lml_right[sent] = reply.answers
-        times = now - out.sent, reply.resident, reply.computing
-        self.log.transmissions.append(Transmission(reply.number, out.offloads, *times, False))
+        self.log.lml_right[sent] = self.small.lml_correct(numbers, answers)
+        self.log.agrees[sent] = self.small.agrees(numbers, answers)
+        self._note(reply.number, out, (now - out.sent, reply.resident, reply.computing), lost=False)
         self._learn(out.ticket, out.samples)
+        network = now - out.sent - reply.resident - out.offloads * self.tau_tx
+        self._observe(out.samples.size, out.offloads, max(0.0, network))
 
     def _give_up(self, number: int) -> None:
         now, out = self._now(), self._out.pop(number)
         sent = out.samples[out.ticket.offload]
         self.log.answered[sent], self.log.lost[sent] = now, True
-        self.log.transmissions.append(Transmission(number, out.offloads, now - out.sent, 0.0, 0.0, True))
+        self._note(number, out, (now - out.sent, 0.0, 0.0), lost=True)
         self.learner.forget(out.ticket)
+        self._observe(out.samples.size, out.offloads, None)
 
-    def _learn(self, ticket: Ticket, batch: NDArray[np.intp]) -> None:
+    def _note(self, number: int, out: _Out, times: tuple[float, float, float], lost: bool) -> None:
+        self.log.transmissions.append(Transmission(number, out.samples.size, out.offloads, *times, out.alone, lost))
+
+    def _observe(self, size: int, offloads: int, network_time: float | None) -> None:
+        if self.controller:
+            self.controller.observe(size, offloads, network_time)
+
+    def _learn(self, ticket: Ticket, batch: Samples) -> None:
         begun = self._now()
-        self.learner.hear(ticket, self.feedback(batch, ticket.offload))
-        self.log.learning += self._now() - begun
+        self.learner.hear(ticket, self._feedback(ticket, batch))
+        self.log.spent.learning += self._now() - begun
+
+    def _feedback(self, ticket: Ticket, batch: Samples) -> Floats:
+        """Whether the local answers are right, as far as the learner may know: a learner of full feedback, all."""
+        heard = self.small.correct(batch + self.log.first).astype(float)
+        if self.plan.feedback == "lml":
+            heard[ticket.offload] = self.log.agrees[batch[ticket.offload]]
+        if type(self.learner) is not HILF:
+            heard[~ticket.offload] = np.nan
+        return heard

@@ -11,10 +11,12 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import zmq
 
+from hi_lib.live import keys
 from hi_lib.live.wire import WireError, read_reply
 
 _PATIENCE = 50.0  # ms between two looks at whether to stop
@@ -25,11 +27,17 @@ _UNKNOWN = -1  # number of a message that is no reply
 
 
 class Delay(NamedTuple):
-    """What a transmission met, ms: its own time on the uplink, and all its time on this link, there and back."""
+    """What a transmission met, ms: its wait for the uplink, its own time on it, and all its time there and back."""
 
+    waited: float
     uplink: float
     there: float
     back: float
+
+    @property
+    def network(self) -> float:
+        """Network time as it came about."""
+        return self.there + self.back - self.waited - self.uplink
 
 
 class _Parcel(NamedTuple):
@@ -53,6 +61,9 @@ class Link(threading.Thread):
     network_time : callable, optional
         Gives the network time of the next transmission, ms; half of it on the way there, half on the way back.
 
+    keys_folder : Path, optional
+        Keys of `keys.make`: all is encrypted.
+
     Attributes
     ----------
     delays : dict of int to Delay
@@ -65,6 +76,7 @@ class Link(threading.Thread):
         server: str,
         rate: float | None = None,
         network_time: Callable[[], float] | None = None,
+        keys_folder: Path | None = None,
     ) -> None:
         super().__init__(daemon=True)
         self.device_end = f"inproc://link-{id(self)}"
@@ -74,12 +86,14 @@ class Link(threading.Thread):
         self._front, self._back = context.socket(zmq.PAIR), context.socket(zmq.DEALER)
         for socket in (self._front, self._back):
             socket.setsockopt(zmq.LINGER, 0)
+        if keys_folder:
+            keys.secure_client(self._back, keys_folder)
         self._front.bind(self.device_end)
         self._back.connect(server)
         # What is on its way, by when it is due; of each transmission its times on the uplink, on the network and there.
         self._due: list[tuple[float, int, _Parcel]] = []
         self._order = itertools.count()
-        self._uplink: dict[int, float] = {}
+        self._uplink: dict[int, tuple[float, float]] = {}  # waited for it, and on it
         self._network: dict[int, float] = {}
         self._there: dict[int, float] = {}
 
@@ -113,8 +127,9 @@ class Link(threading.Thread):
         number = int(name)
         self._network[number] = self._network_time() if self._network_time else 0.0
         seconds = 8 * sum(map(len, message[1:])) / self._rate if self._rate else 0.0
-        self._uplink[number] = 1000 * seconds
-        self._free = max(came, self._free) + seconds
+        begun = max(came, self._free)
+        self._uplink[number] = 1000 * (begun - came), 1000 * seconds
+        self._free = begun + seconds
         self._later(self._free + self._network[number] / 2000, _Parcel(number, came, True, message))
 
     def _bring(self, frames: list[bytes]) -> None:
@@ -133,7 +148,7 @@ class Link(threading.Thread):
         if parcel.out:
             self._there[number] = took
         elif number != _UNKNOWN:
-            self.delays[number] = Delay(self._uplink.get(number, 0.0), self._there.get(number, 0.0), took)
+            self.delays[number] = Delay(*self._uplink.get(number, (0.0, 0.0)), self._there.get(number, 0.0), took)
         # A device that has ended, or a server that is away for long, takes no more: what is sent then is lost.
         with contextlib.suppress(zmq.Again):
             (self._back if parcel.out else self._front).send_multipart(parcel.frames, zmq.NOBLOCK)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import numpy as np
 import zmq
+from zmq.auth.thread import ThreadAuthenticator
 
 from hi_lib import checks
+from hi_lib.live import keys
 from hi_lib.live.wire import MOST_BYTES, Reply, WireError, pack_reply, read_request
 from hi_lib.traces import Trace
 
@@ -37,7 +40,8 @@ class ReplayedLarge:
     """
 
     def __init__(self, trace: Trace, tau_es: float) -> None:
-        self._right = np.ones(len(trace), int) if trace.lml_correct is None else trace.lml_correct.astype(int)
+        right = np.ones(len(trace)) if trace.lml_correct is None else trace.lml_correct.astype(float)
+        self._right = (right == 1).astype(int)
         self._seconds = checks.nonnegative("tau_es", tau_es) / 1000
 
     def answers(self, samples: Sequence[int], images: Sequence[bytes]) -> list[int]:
@@ -53,8 +57,8 @@ class Served(NamedTuple):
     refused: int
 
 
-def checked_address(address: str, insecure: bool) -> str:
-    """The address, if only this machine can reach it, or if anyone is explicitly allowed to.
+def checked_address(address: str, insecure: bool = False, secret: bool = False) -> str:
+    """The address, if only this machine can reach it, if what goes there is secret, or if that is expressly not needed.
 
     Raises
     ------
@@ -64,10 +68,10 @@ def checked_address(address: str, insecure: bool) -> str:
     parts = urlsplit(address)
     if parts.scheme != "tcp" or not parts.hostname:
         raise ValueError(f"address must be tcp://HOST:PORT, got {checks.shown(address)}")
-    if parts.hostname not in ("127.0.0.1", "localhost", "::1") and not insecure:
+    if parts.hostname not in ("127.0.0.1", "localhost", "::1") and not (insecure or secret):
         raise ValueError(
             f"address must be of this machine (127.0.0.1), got {parts.hostname}: "
-            "nothing is encrypted, so other machines need --insecure"
+            "nothing is encrypted, so other machines need --keys (hi live keys makes some) or --insecure"
         )
     return address
 
@@ -78,6 +82,7 @@ def serve(
     stop: threading.Event,
     ready: Callable[[str], None] = lambda _: None,
     insecure: bool = False,
+    keys_folder: Path | None = None,
 ) -> Served:
     """Answer requests until told to stop; several devices may ask. Messages that are none of ours are dropped.
 
@@ -90,21 +95,32 @@ def serve(
     ready : callable
         Told the address in use.
     insecure : bool
-        Whether other machines may connect.
+        Whether other machines may connect without keys.
+    keys_folder : Path, optional
+        Keys of `keys.make`: all is encrypted, and only devices whose public key lies there are answered.
     """
     context = zmq.Context()
     socket = context.socket(zmq.ROUTER)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.MAXMSGSIZE, MOST_BYTES)
+    guard = None
     try:
+        checked_address(address, insecure, keys_folder is not None)
+        if keys_folder:
+            keys.secure_server(socket, keys_folder)
+            guard = ThreadAuthenticator(context)
+            guard.start()
+            guard.configure_curve(location=keys_folder)
         try:
-            socket.bind(checked_address(address, insecure))
+            socket.bind(address)
         except zmq.ZMQError as error:
             raise ValueError(f"address {address} cannot be used: {error}") from None
         ready(socket.getsockopt_string(zmq.LAST_ENDPOINT))
         return _answer(socket, large, stop)
     finally:
         socket.close()
+        if guard:
+            guard.stop()
         context.term()
 
 

@@ -1,12 +1,18 @@
 """Batch HI over a real wire: two ends on loopback, faults of every kind, and messages that are none."""
 
 import contextlib
+import functools
 import json
+import shutil
+import signal
+import subprocess
+import sys
 import threading
 import time
 
 import msgpack
 import numpy as np
+import pandas as pd
 import pytest
 import zmq
 from hypothesis import given
@@ -15,7 +21,7 @@ from typer.testing import CliRunner
 
 import hi_lib as hi
 from hi_lib.commands.main import app
-from hi_lib.live import server, wire
+from hi_lib.live import keys, server, wire
 from hi_lib.live.device import Device, Plan, ReplayedSmall
 from hi_lib.live.link import Link
 from hi_lib.live.report import report
@@ -26,12 +32,12 @@ LOOPBACK = "tcp://127.0.0.1:0"
 
 
 @contextlib.contextmanager
-def serving(large):
+def serving(large, **more):
     """Address of a server in a thread, and what it says when it ends."""
     stop, address, ready, ended = threading.Event(), [], threading.Event(), []
 
     def run():
-        ended.append(server.serve(large, LOOPBACK, stop, lambda where: (address.append(where), ready.set())))
+        ended.append(server.serve(large, LOOPBACK, stop, lambda where: (address.append(where), ready.set()), **more))
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -64,7 +70,7 @@ def faulty(schedule):
             right = tuple([1] * len(request.samples))
             reply = [identity, *wire.pack_reply(Reply(request.run, request.number, right, 0.1, 0.05))]
             if fault == "late":
-                late.append((time.perf_counter() + 0.5, reply))
+                late.append((time.perf_counter() + 0.15, reply))
             elif fault == "rubbish":
                 socket.send_multipart([identity, b"\xc1 no MessagePack"])
             elif fault == "another run":
@@ -86,7 +92,7 @@ def faulty(schedule):
         context.term()
 
 
-def live(address, plan, samples=60, learner=None, tau_ed=0.0, image_bytes=100, **emulated):
+def live(address, plan, samples=60, learner=None, tau_ed=0.0, image_bytes=100, controller=None, first=0, **emulated):
     """A run of the device; returns its log, the link's delays and the learner."""
     learner = learner or hi.HILF(0.5, 0.1, seed=0, levels=64)
     context = zmq.Context()
@@ -94,12 +100,8 @@ def live(address, plan, samples=60, learner=None, tau_ed=0.0, image_bytes=100, *
     link.start()
     small = ReplayedSmall(TRACE, tau_ed, image_bytes)
 
-    def feedback(batch, offloaded):
-        right = TRACE.correct[batch].astype(float)
-        return right if type(learner) is hi.HILF else np.where(offloaded, right, np.nan)
-
     try:
-        log = Device(small, learner, link, context, plan, feedback).run(samples)
+        log = Device(small, learner, link, context, plan, controller).run(samples, first)
     finally:
         link.close()
         context.term()
@@ -138,12 +140,12 @@ def test_what_the_learner_hears_is_what_a_replay_would_teach_it():
     assert first == pytest.approx(second, abs=1e-12)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(100))
 def test_nothing_is_lost_twice_or_left_open_whatever_the_server_does(seed):
     rng = np.random.default_rng(seed)
     kinds = ["fine", "late", "never", "twice", "rubbish", "another run", "too few"]
     schedule = rng.choice(kinds, 8).tolist()
-    plan = Plan(int(rng.integers(1, 6)), [None, 1, 3][seed % 3], timeout=250.0)
+    plan = Plan(int(rng.integers(1, 6)), [None, 1, 3][seed % 3], timeout=60.0)
     with faulty(schedule) as address:
         log, _, learner = live(address, plan, learner=list(LEARNERS.values())[seed % 3](), samples=40)
     assert (log.answered >= log.started).all()
@@ -154,6 +156,124 @@ def test_nothing_is_lost_twice_or_left_open_whatever_the_server_does(seed):
     assert len(set(numbers)) == len(numbers)
     # What is late, never comes, or answers something else is lost; what came at once is not.
     assert sum(one.lost for one in log.transmissions) <= sum(fault not in ("fine", "twice") for fault in schedule)
+
+
+def test_an_adaptive_device_follows_its_controller_and_a_batch_may_be_cut_short():
+    class Cycle:
+        sizes, heard = [3, 5, 2], []
+
+        def next_size(self):
+            return self.sizes[len(self.heard) % 3]
+
+        def observe(self, *batch):
+            self.heard.append(batch)
+
+    controller = Cycle()
+    with serving(server.ReplayedLarge(TRACE, 0.0)) as (address, _):
+        log, _, _ = live(address, Plan(4), controller=controller, samples=30)
+        cut, _, _ = live(address, Plan(20, max_wait=8.0), tau_ed=2.0, samples=30)
+    assert log.sizes == [[3, 4, 2][k % 3] for k in range(10)]  # never above the plan's
+    assert [batch[0] for batch in controller.heard] == log.sizes
+    assert sum(batch[1] for batch in controller.heard) == log.offloaded.sum()
+    assert all((batch[2] is None) == (batch[1] == 0) for batch in controller.heard)
+    assert sum(cut.sizes) == 30
+    assert max(cut.sizes) <= 4
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_the_learner_may_hear_the_l_ml_in_place_of_the_labels(learner):
+    """An L-ML that is always wrong: by its word, every offload was worth it; by the labels, only some."""
+    wrong = hi.Trace(TRACE.confidence, TRACE.correct, np.zeros(len(TRACE)))
+    heard = {}
+    for feedback in ("labels", "lml"):
+        taught = LEARNERS[learner]()
+        taught.hear = functools.partial(
+            lambda told, hear, ticket, correct: (
+                told.extend(zip(np.asarray(ticket.offload), np.asarray(correct, float), strict=True)),
+                hear(ticket, correct),
+            )[1],
+            heard.setdefault(feedback, []),
+            taught.hear,
+        )
+        with serving(server.ReplayedLarge(wrong, 0.0)) as (address, _):
+            log, _, _ = live(address, Plan(5, feedback=feedback), learner=taught, samples=60)
+        assert (log.lml_right[log.offloaded] == 0).all()
+        sent = np.array([right for offload, right in heard[feedback] if offload])
+        kept = np.array([right for offload, right in heard[feedback] if not offload])
+        assert sent.mean() == (0 if feedback == "lml" else TRACE.correct[:60][log.offloaded].mean())
+        assert np.isnan(kept).all() if learner != "hil-f" else np.isfinite(kept).all()
+
+
+def test_the_log_is_read_again(tmp_path):
+    with serving(server.ReplayedLarge(TRACE, 0.0)) as (address, _):
+        log, delays, _ = live(address, Plan(5), samples=50, first=20)
+    files = log.write(tmp_path / "log", TRACE.correct[20:70], delays)
+    again = pd.read_csv(files[0])
+    assert again["confidence"].to_numpy() == pytest.approx(TRACE.confidence[20:70])
+    assert (again["correct"] == TRACE.correct[20:70]).all()
+    assert (again["lml_correct"].notna() == log.offloaded).all()
+    table = pd.read_csv(files[1])
+    assert table["offloads"].sum() == log.offloaded.sum()
+    assert (table["round_trip"] >= table["there"] + table["back"]).all()
+    assert sorted(file.name for file in (tmp_path / "log").iterdir()) == ["samples.csv", "transmissions.csv"]
+
+
+def device(*options):
+    return CliRunner().invoke(app, ["live", "device", "--samples", "60", *map(str, options)])
+
+
+def test_a_restarted_device_goes_on_with_what_it_had_learned(tmp_path):
+    kept = tmp_path / "learner.json"
+    with serving(server.ReplayedLarge(hi.load_trace("cifar10-alexnet").shuffled(0), 0.0)) as (address, _):
+        for expected in (60, 120):
+            assert device("--server", address, "--state", kept, "--timeout", 500).exit_code == 0
+            held = json.loads(kept.read_text())
+            assert held["next"] == expected
+            assert hi.HILF.restore(held["learner"]).outstanding == []
+        kept.write_text(kept.read_text()[:-9])
+        refused = device("--server", address, "--state", kept)
+    assert refused.exit_code == 2
+    assert "keeps no hil-f learner" in refused.stderr
+
+
+def test_a_device_that_is_killed_starts_again_and_one_that_is_stopped_reports(tmp_path):
+    kept = tmp_path / "learner.json"
+    command = [sys.executable, "-m", "hi_lib.commands.main", "live", "device", "--state", str(kept), "--json"]
+    with serving(server.ReplayedLarge(hi.load_trace("cifar10-alexnet").shuffled(0), 0.0)) as (address, _):
+        command += ["--server", address, "--samples", "10000", "--network-time", "5"]
+        for how in (signal.SIGKILL, signal.SIGINT):
+            kept.unlink(missing_ok=True)
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            deadline = time.monotonic() + 60
+            while not kept.exists() and time.monotonic() < deadline:
+                time.sleep(0.05)
+            process.send_signal(how)
+            output = process.communicate(timeout=60)[0]
+            held = json.loads(kept.read_text())
+            assert 0 < held["next"] < 10_000
+            assert hi.HILF.restore(held["learner"]).levels == 256
+    found = json.loads(output)
+    assert "the run was stopped before its end" in found["doubts"]
+    assert found["measured"]["system_time"] > 0
+
+
+def test_keys_encrypt_the_wire_and_keep_strangers_out(tmp_path):
+    assert CliRunner().invoke(app, ["live", "keys", str(tmp_path / "ours")]).exit_code == 0
+    keys.make(tmp_path / "theirs")
+    shutil.copy(tmp_path / "ours" / "server.key", tmp_path / "theirs" / "server.key")  # they know our server's
+    assert (tmp_path / "ours" / "server.key_secret").stat().st_mode & 0o077 == 0
+    with serving(server.ReplayedLarge(TRACE, 0.0), keys_folder=tmp_path / "ours") as (address, ended):
+        log, _, _ = live(address, Plan(4), keys_folder=tmp_path / "ours")
+        assert not log.lost.any()
+        for stranger in (tmp_path / "theirs", None):
+            strange, _, _ = live(address, Plan(4, timeout=60.0), samples=8, keys_folder=stranger)
+            assert (strange.lost == strange.offloaded).all()
+    assert ended[0].requests == len(log.transmissions)
+    assert server.checked_address("tcp://10.0.0.7:5", secret=True)
+    with pytest.raises(ValueError, match="must hold no keys yet"):
+        keys.make(tmp_path / "ours")
+    with pytest.raises(ValueError, match="must be a key of hi live keys"):
+        keys.pair(tmp_path, "server")
 
 
 def test_a_server_that_is_not_there_costs_answers_and_no_more():
@@ -206,16 +326,35 @@ def test_the_report_names_each_stage():
         log, delays, _ = live(
             address, plan, samples=120, tau_ed=1.0, rate=8e6, network_time=lambda: 8.0, image_bytes=1000
         )
-    found = report(log, delays, TRACE, 0.5, plan)
-    assert found.stages.tau_tx == pytest.approx(1.0)
-    assert found.stages.tau_ed >= 1
-    assert found.stages.tau_es >= 2
-    assert found.stages.tau_nw >= 8
+    found = report(log, delays, hi.Trace(TRACE.confidence[:120], TRACE.correct[:120]), 0.5, plan)
+    stages = found.stages.timing
+    assert stages.tau_tx == pytest.approx(1.0)
+    assert stages.tau_ed >= 1
+    assert stages.tau_es >= 2
+    assert stages.tau_nw >= 8
     assert found.measured["response_time"] == pytest.approx(log.response_time[6:].mean())
     # The waiting device's stages add up to its time, but for what happens between them.
     assert found.measured["system_time"] >= 0.97 * found.predicted["system_time"]
     assert found.as_text().splitlines()[1].startswith("system_time")
-    assert json.loads(json.dumps(found.as_dict()))["lost"] == 0
+    assert found.expected == {}  # no replay was given
+    told = json.loads(json.dumps(found.as_dict()))
+    assert told["lost"] == 0
+    assert told["valid"] == (told["doubts"] == [])
+
+
+def test_what_was_expected_is_the_times_of_a_replay():
+    with serving(server.ReplayedLarge(TRACE, 2.0)) as (address, _):
+        plan = Plan(4)
+        log, delays, _ = live(address, plan, samples=100, tau_ed=1.0)
+    short = hi.Trace(TRACE.confidence[:100], TRACE.correct[:100])
+    run = hi.replay(short, 0.5, 4, learning_rate=0.1)
+    found = report(log, delays, short, 0.5, plan, run)
+    times = found.stages.timing.of_run(run)
+    assert found.expected["response_time"] == times.response_time
+    assert found.expected["system_time"] >= times.system_time
+    # Nothing random is left but which samples θ sends: four standard errors of their number.
+    spread = 4 * np.sqrt((run.offload_probability * (1 - run.offload_probability)).sum()) / 100
+    assert found.measured["offload_ratio"] == pytest.approx(run.offload_ratio, abs=4 * spread)
 
 
 @given(st.binary(max_size=300))

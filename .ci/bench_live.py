@@ -1,0 +1,111 @@
+"""Batch HI over a real wire, measured in many settings; run by `make bench-live`.
+
+Each run is a `hi live demo`: two processes on this machine. The results are committed, with the machine's name.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hi_lib.live import wire
+from hi_lib.makers.registering import write_data
+from hi_lib.makers.timings import machine
+
+RUNS, FRAMEWORK, MACHINE = "live/runs.csv", "live/framework.csv", "live/machine.json"  # below data/
+TRACES = {"cifar10-alexnet": 1000, "imagenette-mobilenet_v1_0.5_160": 400}  # samples a run
+NETWORK_TIMES = (0, 5, 20, 50)
+HOW = [*((size, "waits") for size in (1, 2, 4, 8, 16, 32, 64)), *((1, wide) for wide in ("1", "2", "4", "inf"))]
+PAIRS = {
+    "cifar10-alexnet": "cifar10-resnet56",
+    "cifar10-resnet8": "cifar10-resnet56",
+    "imagenette-mobilenet_v2_1.0_224": "imagenette-efficientnet_lite2",
+}
+PICTURE, BATCH, EXCHANGES = 224 * 224 * 3, 16, 300  # what the framework's own time is measured with
+
+
+def settings() -> Iterator[dict[str, Any]]:
+    """Options of every run: replayed traces over emulated networks, then real models."""
+    for trace, samples in TRACES.items():
+        for network in NETWORK_TIMES:
+            for size, window in [*HOW, ("adaptive", "waits")]:
+                yield {
+                    "trace": trace,
+                    "samples": samples,
+                    "network-time": network,
+                    "batch-size": size,
+                    "window": window,
+                }
+    for small, large in PAIRS.items():
+        for size, window in ((1, "waits"), (4, "waits"), (16, "waits"), (1, "4")):
+            real = {"sml": small, "lml": large, "samples": 500 if small.startswith("cifar10") else 200}
+            yield {"trace": small, **real, "network-time": 20, "batch-size": size, "window": window}
+
+
+def run(options: dict[str, Any]) -> dict[str, Any]:
+    """One demo: its options, and what it reports, as one flat row."""
+    given = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+    command = [sys.executable, "-m", "hi_lib.commands.main", "live", "demo", "--json", *given]
+    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    flat = {name: value for name, value in found.items() if name in ("residual", "lost", "stray")}
+    for group in ("measured", "predicted", "expected", "stages"):
+        flat |= {f"{group}_{name}": value for name, value in found[group].items()}
+    return {name.replace("-", "_"): value for name, value in options.items()} | flat
+
+
+def framework() -> pd.DataFrame:
+    """Milliseconds to pack, carry over loopback and read a batch of pictures, and its answer: ours alone, no model."""
+    import threading
+
+    import zmq
+
+    from hi_lib.live.server import serve
+
+    class Mirror:
+        def answers(self, samples: Any, images: Any) -> list[int]:
+            del images
+            return [0] * len(samples)
+
+    stop, ready, where = threading.Event(), threading.Event(), []
+    threading.Thread(
+        target=serve, args=(Mirror(), "tcp://127.0.0.1:0", stop, lambda a: (where.append(a), ready.set()))
+    ).start()
+    ready.wait()
+    context = zmq.Context()
+    socket = context.socket(zmq.DEALER)
+    socket.connect(where[0])
+    images, taken = [bytes(PICTURE)] * BATCH, []
+    for number in range(EXCHANGES):
+        begun = time.perf_counter()
+        socket.send_multipart(wire.pack_request(wire.Request("bench", number, tuple(range(BATCH)), images)))
+        wire.read_reply(socket.recv_multipart())
+        taken.append(1000 * (time.perf_counter() - begun))
+    stop.set()
+    socket.close()
+    context.term()
+    levels = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+    return pd.DataFrame([(name, float(np.quantile(taken, level))) for name, level in levels.items()]).set_axis(
+        ["level", "milliseconds"], axis=1
+    )
+
+
+def main() -> None:
+    """Measure everything and write it."""
+    rows, wanted = [], list(settings())
+    for number, options in enumerate(wanted, 1):
+        rows.append(run(options))
+        print(f"[{number}/{len(wanted)}] {options}: off by {rows[-1]['residual']:+.1%}", flush=True)
+    write_data(FRAMEWORK, framework().to_csv(index=False, float_format="%.4g"), "make bench-live")
+    write_data(MACHINE, json.dumps(machine("numpy", "pyzmq", "msgpack"), indent=2) + "\n", "make bench-live")
+    write_data(RUNS, pd.DataFrame(rows).to_csv(index=False, float_format="%.6g"), "make bench-live")
+
+
+if __name__ == "__main__":
+    main()
