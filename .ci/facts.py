@@ -21,7 +21,7 @@ import typer.main
 
 import hi_lib as hi
 from hi_lib.commands.main import app
-from hi_lib.press.claims import Claim, load_claims
+from hi_lib.press.claims import Claim, by_author, load_claims
 
 ROOT = Path(__file__).resolve().parent.parent
 CONDA_NAMES = {"torch": "pytorch"}
@@ -72,8 +72,7 @@ def main() -> None:
 def expected() -> dict[Path, str]:
     """What each file should hold."""
     readme, appendix = ROOT / "README.md", ROOT / "book" / "appendix.md"
-    theorems = [claim for claim in load_claims() if claim.id.startswith("T")]
-    claims = [claim for claim in load_claims() if not claim.id.startswith("T")]
+    claims, theorems = by_author(load_claims())
     tables = {"claims": verdicts(claims), "theorems": verdicts(theorems), "targets": targets(), "commands": commands()}
     return {
         ROOT / "environment.yml": environment(),
@@ -109,7 +108,7 @@ def environment() -> str:
 
 def verdicts(claims: list[Claim]) -> str:
     """A row a claim."""
-    rows = [[each.id, each.statement.removeprefix("Ours: "), each.verdict, each.reason] for each in claims]
+    rows = [[each.id, each.statement, each.verdict, each.reason] for each in claims]
     return "\n".join(["| | Claim | Verdict | Because |", "|---|---|---|---|", *map(_row, rows)]).replace("*", r"\*")
 
 

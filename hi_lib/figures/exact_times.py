@@ -188,7 +188,6 @@ def numbers(timing: TimingModel, offload_ratio: float, axes: Axes, maps: Mapping
     first = next(iter(maps))
     paper, exact = (timing.system_time([1, 5], offload_ratio, model) for model in ("paper", "exact"))
     return {
-        **_at_one(timing, axes[0]),
         **_never_smaller(timing, axes),
         "second_difference_min": _least_bend(timing),
         **_worst_of_maps(maps),
@@ -220,18 +219,6 @@ def _neighbour_cost(timing: TimingModel, offload_ratio: float, alpha: float, ste
     best = timing.optimal_batch_size(offload_ratio, alpha, "worst")
     size = best.integer + step
     return float(timing.objective(size, offload_ratio, alpha, "worst")) - best.objective if size else np.nan
-
-
-def _at_one(timing: TimingModel, ratios: Floats) -> dict[str, float]:
-    """How far the exact times at M = 1 are from one sample's (relative), and the overcharge from (1 − ρ) τ_nw (ms)."""
-    vanilla = timing.tau_ed + ratios * (timing.tau_es + timing.tau_tx + timing.tau_nw)
-    system = timing.system_time(1, ratios, "exact")
-    times = np.array([system, *(timing.response_time(1, ratios, model) for model in EXACT_MODELS)])
-    charged = timing.system_time(1, ratios) - system
-    return {
-        "vanilla_error": float(np.abs(times / vanilla - 1).max()),
-        "overcharge_error": float(np.abs(charged - (1 - ratios) * timing.tau_nw).max()),
-    }
 
 
 def _never_smaller(timing: TimingModel, axes: Axes) -> dict[str, int]:

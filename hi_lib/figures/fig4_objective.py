@@ -54,6 +54,24 @@ def objective(panels: Panels, alphas: Sequence[float], largest: float) -> Figure
     return figure
 
 
+def around_optimum(panels: Panels, alphas: Sequence[float]) -> Figure:
+    """f above its least value around M†, Imagenette: against samples too many, on linear axes, and against M / M†."""
+    figure, axes = plt.subplots(1, 2, figsize=(7.6, 3.0))
+    (timing, ratio), left, right = panels["Imagenette"], *axes
+    for alpha, colour in zip(alphas, alpha_colours(alphas), strict=True):
+        best = timing.optimal_batch_size(ratio, alpha).relaxed
+        least = float(timing.objective(best, ratio, alpha))
+        off = np.linspace(-0.75 * best, 0.75 * best, 200)
+        left.plot(off, timing.objective(best + off, ratio, alpha) - least, color=colour)
+        name_beside(left, f"α = {alpha:g}", (off[0], timing.objective(best + off[0], ratio, alpha) - least), colour)
+        factors = np.geomspace(0.25, 4, 200)
+        right.plot(factors, timing.objective(factors * best, ratio, alpha) - least, color=colour)
+    left.set(xlabel="samples too few (−) or too many (+)", ylabel="f above its least value (ms)")
+    right.set(xlabel="M / M†", xscale="log")
+    plain_ticks(right.xaxis, [0.25, 0.5, 1, 2, 4])
+    return figure
+
+
 def optima(panels: Panels, alphas: Sequence[float]) -> pd.DataFrame:
     """M† and M* for each data set and α, the exact M*, and what the paper's M* really gains over vanilla HI."""
     rows = []
@@ -172,9 +190,11 @@ def _data_sets(ratio: float, own_ratios: pd.Series) -> dict[str, float]:
     def over(timing: TimingModel, rho: float = ratio) -> float:
         return float(timing.optimal_batch_size(rho, 0.5).relaxed / base)
 
+    both, sending = over(other), over(replace(paper, tau_tx=other.tau_tx))
     return {
-        "cifar_over_imagenette": over(other),
-        "cifar_tx_only": over(replace(paper, tau_tx=other.tau_tx)),
+        "cifar_over_imagenette": both,
+        "cifar_tx_only": sending,
+        "cifar_tx_share": float(np.log(sending) / np.log(both)),
         "cifar_ed_only": over(replace(paper, tau_ed=other.tau_ed)),
         "cifar_both": over(replace(paper, tau_tx=other.tau_tx, tau_ed=other.tau_ed)),
         # It falls with ρ.

@@ -33,9 +33,7 @@ def optima(offload_ratio: float, network_times: Floats, alphas: Sequence[float])
 def numbers(offload_ratio: float, network_times: Floats, alphas: Sequence[float]) -> dict[str, float]:
     """What claim C13 and the text rest on: how M† and M* grow with the network time."""
     groups = [group for _, group in optima(offload_ratio, network_times, alphas).groupby("alpha")]
-    slopes = [np.polyfit(np.log(group["tau_nw"]), np.log(group["relaxed"]), 1)[0] for group in groups]
     return {
-        "slope_error_max": max(abs(slope - 0.5) for slope in slopes),
         "integer_step_min": int(min(group["integer"].diff().min() for group in groups)),
         "integer_growth_min": int(min(group["integer"].iloc[-1] - group["integer"].iloc[0] for group in groups)),
         "integer_at_default": IMAGENETTE.timing.optimal_batch_size(offload_ratio, 0.5).integer,

@@ -90,8 +90,7 @@ def _render(builder: str = "html") -> Path:
     for folder in (places.PAGES, places.ROOT / "hi_lib", places.RESULTS):
         shutil.copytree(folder, source / folder.name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(places.EXECUTED, source / "notebooks")
-    table = claims.markdown_table(claims.evaluate(claims.load_claims()), pages="../notebooks")
-    (source / "book" / "claims_table.md").write_text(table, encoding="utf-8")
+    _write_verdicts(source / "book")
     (source / "provenance").mkdir()
     changed = False
     for name in notebook_names():
@@ -114,6 +113,14 @@ def _render(builder: str = "html") -> Path:
     html = output / "_build" / builder
     (html / ".buildinfo").unlink(missing_ok=True)  # Sphinx's own note for next time; it holds a hash of this folder
     return html
+
+
+def _write_verdicts(folder: Path) -> None:
+    """The tables of claims, and how many of the paper's have which verdict."""
+    listed = claims.load_claims()
+    for name, some in zip(("claims_table.md", "own_claims_table.md"), claims.by_author(listed), strict=True):
+        (folder / name).write_text(claims.overview(claims.evaluate(some), pages="../notebooks"), encoding="utf-8")
+    (folder / "claims_counts.md").write_text(claims.counted(claims.evaluate(claims.by_author(listed)[0])), "utf-8")
 
 
 def _configure(target: Path, changed: bool) -> None:

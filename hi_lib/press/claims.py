@@ -61,6 +61,8 @@ class Claim:
     verdict: str
     reason: str
     checks: list[Check]
+    proved: bool = False
+    """Whether its page has a proof; checks are evidence beside it then, and there may be none."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class Outcome:
         """Whether the computed verdict is the one a person reviewed."""
         return self.verdict == self.claim.verdict
 
-    def as_dict(self) -> dict[str, str]:
+    def as_dict(self) -> dict[str, str | bool]:
         """The row that `hi check --json` prints."""
         return {
             "id": self.claim.id,
@@ -106,6 +108,7 @@ class Outcome:
             "ours": self.ours,
             "tolerance": "; ".join(check.tolerance for check in self.claim.checks),
             "verdict": self.verdict,
+            "proved": self.claim.proved,
         }
 
 
@@ -125,6 +128,12 @@ def load_claims(path: Path = CLAIMS) -> list[Claim]:
     if repeated:
         raise ValueError(f"{path.name} lists {', '.join(sorted(repeated))} more than once")
     return claims
+
+
+def by_author(claims: list[Claim]) -> tuple[list[Claim], list[Claim]]:
+    """The paper's claims as it words them, and ours: theorems, measurements, and the paper's claims mended."""
+    ours = [claim for claim in claims if claim.id.startswith("T") or claim.id.endswith("m")]
+    return [claim for claim in claims if claim not in ours], ours
 
 
 def evaluate(claims: list[Claim], folder: Path | None = None) -> list[Outcome]:
@@ -153,15 +162,39 @@ def show(notebook: str) -> Any:
     return Markdown(markdown_table(evaluate([claim for claim in load_claims() if claim.notebook == notebook])))
 
 
-def markdown_table(outcomes: list[Outcome], pages: str | None = None) -> str:
-    """Claims as a Markdown table; `pages` is the relative folder of the notebooks' pages, linked where given."""
-    lines = ["| | Statement | Verdict | We find |", "|---|---|---|---|"]
+def overview(outcomes: list[Outcome], pages: str) -> str:
+    """Claims and verdicts as a Markdown table; each links to its evidence in `pages`, the notebooks' folder."""
+    lines = ["| | Claim | Where | Verdict |", "|---|---|---|---|"]
     for outcome in outcomes:
         claim = outcome.claim
-        name = f"[{claim.id}]({pages}/{claim.notebook})" if pages else claim.id
-        found = "<br>".join([*_found(outcome), f"<em>{_escaped(claim.reason)}</em>"])
-        lines.append(f"| **{name}** | {_escaped(claim.statement)} | **{outcome.verdict}** | {found} |")
+        name, said = f"[{claim.id}]({pages}/{claim.notebook})", f"{_escaped(claim.statement)} {_escaped(claim.reason)}"
+        where = claim.paper.replace("not in the paper", "–")
+        lines.append(f"| **{name}** | {said} | {where} | **{_verdict(outcome)}** |")
     return "\n".join(lines)
+
+
+def counted(outcomes: list[Outcome]) -> str:
+    """One sentence of Markdown: how many of the paper's claims have each verdict."""
+    found = [sum(outcome.verdict == verdict for outcome in outcomes) for verdict in VERDICTS]
+    holds, partly, fails, unknown = found
+    return (
+        f"Of {len(outcomes)} claims, judged as the paper words them, **{holds} hold**, {partly} hold in part, "
+        f"**{fails} do not hold**, and {unknown} cannot be tested here ({{doc}}`claims`). Three things to know:\n"
+    )
+
+
+def markdown_table(outcomes: list[Outcome]) -> str:
+    """Claims with all that was found, as a Markdown table."""
+    lines = ["| | Claim | Verdict | We find |", "|---|---|---|---|"]
+    for outcome in outcomes:
+        claim = outcome.claim
+        found = "<br>".join([*_found(outcome), f"<em>{_escaped(claim.reason)}</em>"])
+        lines.append(f"| **{claim.id}** | {_escaped(claim.statement)} | **{_verdict(outcome)}** | {found} |")
+    return "\n".join(lines)
+
+
+def _verdict(outcome: Outcome) -> str:
+    return f"{outcome.verdict}, proved" if outcome.claim.proved else outcome.verdict
 
 
 def _escaped(text: str) -> str:
@@ -170,10 +203,10 @@ def _escaped(text: str) -> str:
 
 
 def _found(outcome: Outcome) -> list[str]:
-    lines = []
+    lines, tested = [], outcome.verdict != "not testable here"
     for check, passed in zip(outcome.claim.checks, outcome.passed, strict=True):
-        found = _print(outcome.values[check.value])
-        lines.append(f"{'✓' if passed else '✗'} {_escaped(check.says)}: {found} (needs {check.tolerance})")
+        found = f"{_escaped(check.says)}: {_print(outcome.values[check.value])}"
+        lines.append(f"{'✓' if passed else '✗'} {found} (needs {check.tolerance})" if tested else found)
     return lines
 
 
@@ -187,14 +220,17 @@ def _print(value: results.Value) -> str:
 
 def _claim(where: str, entry: Any) -> Claim:
     names = {"id", "statement", "paper", "notebook", "verdict", "reason", "checks"}
-    if not isinstance(entry, dict) or set(entry) != names:
-        raise ValueError(f"{where} must have exactly the fields {', '.join(sorted(names))}")
+    if not isinstance(entry, dict) or set(entry) - {"proved"} != names:
+        raise ValueError(f"{where} must have exactly the fields {', '.join(sorted(names))}, and may have proved")
+    proved = entry.get("proved", False)
+    if not isinstance(proved, bool):
+        raise ValueError(f"{where}: proved must be true or false, got {checks.shown(proved)}")
     for name in names - {"checks"}:
         if not isinstance(entry[name], str) or not entry[name]:
             raise ValueError(f"{where}: {name} must be text, got {checks.shown(entry[name])}")
     checks.choice(f"{where}: verdict", entry["verdict"], VERDICTS)
-    if not isinstance(entry["checks"], list) or not entry["checks"]:
-        raise ValueError(f"{where}: checks must be a list of at least one check")
+    if not isinstance(entry["checks"], list) or not (entry["checks"] or proved):
+        raise ValueError(f"{where}: checks must be a list of at least one check, unless it is proved")
     parsed = [_check(f"{where}: check {number}", check) for number, check in enumerate(entry["checks"], 1)]
     return Claim(**{**entry, "checks": parsed})
 

@@ -22,6 +22,7 @@ from hi_lib.figures import (
     learners_compared,
     partial_feedback,
     real_lml,
+    real_wire,
     regret_bound,
     speed,
     sqrt_m_loss,
@@ -447,3 +448,43 @@ def test_a_figure_is_the_same_svg_every_time():
 def test_numbers_and_titles_as_they_are_printed():
     assert style.scientific(2.6e-12) == "2.6e−12"
     assert style.trace_title(" my  $trace\n") == r"my \$trace"
+
+
+def test_around_the_optimum_factors_are_symmetric_and_samples_are_not():
+    panels = {"Imagenette": (hi.IMAGENETTE.timing, 0.421)}
+    figure = fig4_objective.around_optimum(panels, [0.5, 0.9])
+    left, right = figure.axes
+    for line in right.lines:
+        assert line.get_ydata() == pytest.approx(line.get_ydata()[::-1], abs=1e-9)
+    for line in left.lines:
+        assert (line.get_ydata()[:80] > line.get_ydata()[::-1][:80]).all()
+
+
+def test_the_wire_is_drawn_as_it_was_measured():
+    rows = [
+        ("cifar10-alexnet", network, size, window, 10.0 / (k + 1), 11.0 / (k + 1))
+        for network in (5.0, 20.0)
+        for k, (size, window) in enumerate([("1", "waits"), ("4", "waits"), ("adaptive", "waits"), ("1", "inf")])
+    ]
+    columns = ["trace", "network_time", "batch_size", "window", "measured_system_time", "predicted_system_time"]
+    runs = pd.DataFrame(rows, columns=columns)
+    runs = runs.assign(sml=None, samples=100, measured_transmissions=10, measured_offload_ratio=0.3, residual=0.01)
+    runs["how"] = [real_wire._how(*pair) for pair in zip(runs["batch_size"], runs["window"], strict=True)]
+    for word in ("measured", "predicted"):
+        runs[f"{word}_response_time"] = runs[f"{word}_system_time"] + 1
+        for level in real_wire.LEVELS:
+            runs[f"{word}_{level}_offloaded"] = 30.0
+    for name in ("tau_ed", "tau_es", "tau_tx", "tau_nw", "overhead", "framework", "small", "learner"):
+        runs[f"stages_{name}"] = 0.5
+    upper, lower = real_wire.draw_times(runs).axes
+    assert [line.get_ydata().tolist() for line in upper.lines[:2]] == [[11.0, 5.5], [10.0, 5.0]]
+    assert lower.lines[1].get_ydata().tolist() == [11.0, 6.0]
+    (bars,) = real_wire.draw_parts(runs, 20.0).axes
+    tops = [sum(patch.get_height() for patch in bars.patches[place::2]) for place in (0, 1)]
+    whole = real_wire.parts(real_wire.waiting(runs)).iloc[0].sum()
+    assert tops == pytest.approx([whole, whole])
+    (scatter,) = real_wire.draw_responses(runs).axes
+    assert len(scatter.lines) == len(real_wire.LEVELS) + 1  # and the diagonal
+    table = real_wire.residual_table(runs).data
+    assert table.index.tolist() == ["M = 1", "M = 4", "adaptive", "W = ∞"]
+    assert (table == 0.01).all(axis=None)

@@ -40,8 +40,6 @@ def test_numbers_by_hand():
     axes = np.array([0.5, 1.0]), np.array([1.0, 12.0])
     maps = {0.5: (np.array([[1.0, 2.0]]), np.array([[0.0, 0.5]]), np.array([[4.0, 5.0]]))}
     found = page.numbers(EVEN, 0.5, axes, maps)
-    assert found["vanilla_error"] < 1e-12
-    assert found["overcharge_error"] < 1e-12
     assert (found["smaller_than_exact"], found["points"]) == (0, 5 * 4)
     assert (found["excess_max"], found["excess_share"]) == (2, 0.5)
     assert (found["extra_max"], found["extra_max_relative"]) == (0.5, pytest.approx(10))

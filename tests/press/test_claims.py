@@ -44,7 +44,7 @@ def test_the_verdict_follows_from_the_checks(tmp_path, found, a, b, verdict):
     (outcome,) = claims.evaluate(load(tmp_path, [ENTRY]))
     assert outcome.verdict == verdict
     assert outcome.as_reviewed == (verdict == "holds in part")
-    assert set(outcome.as_dict()) == {"id", "statement", "paper", "ours", "tolerance", "verdict"}
+    assert set(outcome.as_dict()) == {"id", "statement", "paper", "ours", "tolerance", "verdict", "proved"}
     assert verdict in claims.markdown_table([outcome])
 
 
@@ -112,9 +112,16 @@ def test_a_notebook_shows_its_own_claims():
 
 def test_every_claim_in_this_build_is_as_reviewed():
     outcomes = claims.evaluate(claims.load_claims())
-    assert {outcome.claim.id for outcome in outcomes} == {f"C{n}" for n in range(1, 19)} | {
-        f"T{n}" for n in range(1, 16)
+    paper = {f"C{n}" for n in range(1, 20)} | {"C12r", "C14r"}
+    assert {outcome.claim.id for outcome in outcomes} == paper | {f"T{n}" for n in range(1, 19)} | {"C1m"}
+    theirs, ours = claims.by_author([outcome.claim for outcome in outcomes])
+    assert {claim.id for claim in theirs} == paper
+    assert {claim.paper for claim in ours if claim.id.startswith("T")} <= {
+        "not in the paper",
+        "announced, not given",
+        "named as future work",
     }
+    assert all("“" in claim.statement for claim in theirs)  # the paper's own words
     assert [outcome.claim.id for outcome in outcomes if not outcome.as_reviewed] == []
 
 
@@ -128,3 +135,25 @@ def test_results_are_written_whole_and_glued(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "mine" / "table.csv").read_text() == "a\n1\n"
     assert results.read_values("none") is None
     capsys.readouterr()
+
+
+def test_the_first_page_counts_the_verdicts(tmp_path, found):
+    found(a=1.06, b=1)
+    entries = [{**copy.deepcopy(ENTRY), "id": f"C{number}"} for number in range(3)]
+    said = claims.counted(claims.evaluate(load(tmp_path, entries)))
+    assert said.startswith("Of 3 claims, judged as the paper words them, **0 hold**, 3 hold in part, **0 do not hold**")
+
+
+def test_a_proof_needs_no_measurement_and_what_cannot_be_tested_has_no_marks(tmp_path, found):
+    found(a=2, b=-1)
+    proved = {**ENTRY, "proved": True, "checks": [], "verdict": "holds"}
+    unknown = {**copy.deepcopy(ENTRY), "id": "C2", "verdict": "not testable here"}
+    outcomes = claims.evaluate(load(tmp_path, [proved, unknown]))
+    assert [outcome.verdict for outcome in outcomes] == ["holds", "not testable here"]
+    first, second = claims.markdown_table(outcomes).splitlines()[2:]
+    assert "**holds, proved**" in first
+    assert "first: 2" in second
+    assert not {"✓", "✗"} & set(second)
+    assert "(pages/some)" in claims.overview(outcomes, "pages")
+    with pytest.raises(ValueError, match="proved must be true or false"):
+        load(tmp_path, [{**ENTRY, "proved": "yes"}])

@@ -1,0 +1,252 @@
+"""Batch HI over a real wire: figures of what `make bench-live` measured, and the numbers its claims rest on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from hi_lib.figures.style import batch_size_axis, dataset_colour, legend_below, plain_ticks, trace_title
+from hi_lib.figures.style import table as table_of
+from hi_lib.timing import TimingModel
+from hi_lib.typing import Floats
+
+if TYPE_CHECKING:
+    from pandas.io.formats.style import Styler
+
+WAITS, ADAPTIVE = "waits", "adaptive"
+TIMES = {"system_time": "system time $t_s$ (ms)", "response_time": "response time $t_r$ (ms)"}
+LEVELS = {"p50": "o", "p90": "s", "p95": "D", "p99": "^"}
+# Where the time of a waiting device goes, from the bottom of a bar to its top.
+PARTS = {
+    "S-ML": "#4C78A8",
+    "learner": "#F58518",
+    "device, other": "#BBBBBB",
+    "uplink": "#72B7B2",
+    "network": "#54A24B",
+    "L-ML": "#B279A2",
+    "framework": "#E45756",
+}
+
+
+def read(path: str) -> pd.DataFrame:
+    """The runs of data/live, each named by how the device works."""
+    runs = pd.read_csv(path, dtype={"batch_size": str, "window": str})
+    return runs.assign(
+        how=[_how(size, window) for size, window in zip(runs["batch_size"], runs["window"], strict=True)]
+    )
+
+
+def _how(size: str, window: str) -> str:
+    if size == ADAPTIVE:
+        return ADAPTIVE
+    return f"M = {size}" if window == WAITS else f"W = {'∞' if window == 'inf' else window}"
+
+
+def emulated(runs: pd.DataFrame) -> pd.DataFrame:
+    """Runs of replayed traces."""
+    return runs[runs["sml"].isna()]
+
+
+def real(runs: pd.DataFrame) -> pd.DataFrame:
+    """Runs of real models."""
+    return runs[runs["sml"].notna()]
+
+
+def waiting(runs: pd.DataFrame) -> pd.DataFrame:
+    """Runs of a device that waits, with batches of one size, as `M` in numbers."""
+    found = runs[(runs["window"] == WAITS) & (runs["batch_size"] != ADAPTIVE)]
+    return found.assign(M=found["batch_size"].astype(int))
+
+
+def draw_times(runs: pd.DataFrame) -> Figure:
+    """Both times against M, a row each, a column a data set: dots measured, lines predicted, a colour a network."""
+    table = waiting(emulated(runs))
+    titles = list(dict.fromkeys(table["trace"]))
+    figure, axes = plt.subplots(2, len(titles), figsize=(7.6, 5.4), sharex=True, squeeze=False)
+    networks = sorted(table["network_time"].unique())
+    colours = {time: mpl.colormaps["viridis"](0.9 * k / max(len(networks) - 1, 1)) for k, time in enumerate(networks)}
+    for row, (time, label) in enumerate(TIMES.items()):
+        for axis, trace in zip(axes[row], titles, strict=True):
+            for network, found in table[table["trace"] == trace].groupby("network_time"):
+                axis.plot(found["M"], found[f"predicted_{time}"], color=colours[network], lw=1.2)
+                axis.plot(found["M"], found[f"measured_{time}"], "o", ms=4, color=colours[network])
+            axis.set_yscale("log")
+            plain_ticks(axis.yaxis, [tick for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500) if _inside(axis, tick)])
+            batch_size_axis(axis, sorted(set(table["M"])), label=row == 1)
+        axes[row, 0].set_ylabel(label)
+    for axis, trace in zip(axes[0], titles, strict=True):
+        axis.set_title(trace_title(trace))
+    shown = [Line2D([], [], color=colours[time], label=f"network {time:g} ms") for time in networks]
+    marks = [Line2D([], [], color="#333333", label="predicted"), Line2D([], [], color="#333333", marker="o", ls="")]
+    marks[1].set_label("measured")
+    legend_below(figure, 6, [*shown, *marks])
+    return figure
+
+
+def _inside(axis: Axes, tick: float) -> bool:
+    low, high = axis.get_ylim()
+    return low <= tick <= high
+
+
+def parts(runs: pd.DataFrame) -> pd.DataFrame:
+    """Where the time a sample goes where the device waits, ms: a column for each of PARTS, a row a run."""
+    stages = runs.filter(like="stages_").rename(columns=lambda name: name.removeprefix("stages_"))
+    sent, offloaded = runs["measured_transmissions"] / runs["samples"], runs["measured_offload_ratio"]
+    found = {
+        "S-ML": stages["small"],
+        "learner": stages["learner"],
+        "device, other": stages["tau_ed"] - stages["small"] - stages["learner"] + stages["overhead"] * sent,
+        "uplink": stages["tau_tx"] * offloaded,
+        "network": (stages["tau_nw"] - stages["framework"]) * sent,
+        "L-ML": stages["tau_es"] * offloaded,
+        "framework": stages["framework"] * sent,
+    }
+    return pd.DataFrame({name: found[name] for name in PARTS})
+
+
+def draw_parts(runs: pd.DataFrame, network_time: float) -> Figure:
+    """A stacked bar for each M, a panel a data set; the dot is the system time that was measured."""
+    table = waiting(emulated(runs))
+    table = table[table["network_time"] == network_time]
+    titles = list(dict.fromkeys(table["trace"]))
+    figure, axes = plt.subplots(1, len(titles), figsize=(7.6, 3.4), squeeze=False)
+    for axis, trace in zip(axes[0], titles, strict=True):
+        rows = table[table["trace"] == trace]
+        places, bottom = np.arange(len(rows)), np.zeros(len(rows))
+        for name, heights in parts(rows).items():
+            axis.bar(places, heights, 0.75, bottom=bottom, color=PARTS[str(name)], label=str(name))
+            bottom += heights.to_numpy()
+        axis.plot(places, rows["measured_system_time"], "o", ms=4, color="black", label="measured $t_s$")
+        axis.set_xticks(places, rows["batch_size"])
+        axis.set(title=trace_title(trace), xlabel="batch size M")
+        axis.grid(visible=False, axis="x")
+    axes[0, 0].set_ylabel("ms a sample")
+    legend_below(figure, 4)
+    return figure
+
+
+def draw_responses(runs: pd.DataFrame) -> Figure:
+    """Quantiles of the response of offloaded samples, measured against predicted, of every emulated run."""
+    figure, axis = plt.subplots(figsize=(4.6, 4.2))
+    table = emulated(runs)
+    for trace, rows in table.groupby("trace"):
+        for level, marker in LEVELS.items():
+            pair = rows[f"predicted_{level}_offloaded"], rows[f"measured_{level}_offloaded"]
+            axis.plot(*pair, marker, ms=3.5, mfc="none", color=dataset_colour(trace_title(str(trace))))
+    low, high = axis.get_xlim()
+    axis.plot([max(low, 1), high], [max(low, 1), high], color="#777777", lw=0.8)
+    axis.set(xscale="log", yscale="log", xlabel="predicted (ms)", ylabel="measured (ms)")
+    for side in (axis.xaxis, axis.yaxis):
+        plain_ticks(side, [5, 10, 20, 50, 100, 200, 500, 1000])
+    kinds = [
+        Line2D([], [], color="#333333", marker=mark, ls="", mfc="none", label=level) for level, mark in LEVELS.items()
+    ]
+    sets = [
+        Line2D([], [], color=dataset_colour(trace_title(name)), label=trace_title(name))
+        for name in table["trace"].unique()
+    ]
+    legend_below(figure, 3, kinds + sets)
+    return figure
+
+
+def residual_table(runs: pd.DataFrame) -> Styler:
+    """How far the measured system time is from the predicted one: a row for each way to run, a column a network."""
+    table = emulated(runs)
+    table = table.assign(data=[trace_title(name).split(",")[0] for name in table["trace"]])
+    wide = table.pivot(index="how", columns=["data", "network_time"], values="residual").loc[
+        list(dict.fromkeys(table["how"]))
+    ]
+    wide.columns = pd.MultiIndex.from_tuples([(data, f"{time:g} ms") for data, time in wide.columns])
+    return table_of("real-wire-residuals", wide.rename_axis(None)).format("{:+.1%}")
+
+
+def real_table(runs: pd.DataFrame) -> Styler:
+    """What real models measured."""
+    rows = real(runs)
+    shown = pd.DataFrame(
+        {
+            "S-ML": [trace_title(name) for name in rows["sml"]],
+            "device": rows["how"].to_numpy(),
+            "t_s (ms)": rows["measured_system_time"].to_numpy(),
+            "predicted": rows["predicted_system_time"].to_numpy(),
+            "t_r (ms)": rows["measured_response_time"].to_numpy(),
+            "S-ML (ms)": rows["stages_small"].to_numpy(),
+            "L-ML (ms)": rows["stages_tau_es"].to_numpy(),
+            "cost": rows["measured_cost"].to_numpy(),
+            "accuracy": rows["measured_accuracy"].to_numpy(),
+        }
+    )
+    formats = dict.fromkeys(shown.columns[2:7], "{:.1f}") | {"cost": "{:.3f}", "accuracy": "{:.1%}"}
+    return table_of("real-wire-models", shown).hide(axis="index").format(formats)
+
+
+def formula_errors(runs: pd.DataFrame, model: str) -> Floats:
+    """Relative error of a formula's t_s with the measured stages and offload ratio, a waiting device's runs."""
+    rows = waiting(runs)
+    found = []
+    for row in rows.to_dict("records"):
+        times = TimingModel(*(row[f"stages_{name}"] for name in ("tau_ed", "tau_es", "tau_tx", "tau_nw")))
+        predicted = times.system_time(row["M"], row["measured_offload_ratio"], model)
+        found.append(float(predicted) / row["measured_system_time"] - 1)
+    return np.array(found)
+
+
+def beaten_from(runs: pd.DataFrame, trace: str, network_time: float, window: str = "4") -> int:
+    """The smallest M of a waiting device from which on a window is faster in both times; 0 if from none on."""
+    rows = emulated(runs)
+    rows = rows[(rows["trace"] == trace) & (rows["network_time"] == network_time)]
+    rival = rows[rows["window"] == window].iloc[0]
+    smallest = 0
+    for row in waiting(rows).sort_values("M", ascending=False).to_dict("records"):
+        if any(row[f"measured_{time}"] <= rival[f"measured_{time}"] for time in TIMES):
+            break
+        smallest = row["M"]
+    return smallest
+
+
+def cost_shift(runs: pd.DataFrame) -> float:
+    """Largest difference of a real pair's cost at any M from that at M = 1, in standard errors of such a mean.
+
+    A cost lies in [0, 1], so that of n samples has a standard error of 1/(2 √n) at most.
+    """
+    shifts = []
+    for _, rows in waiting(real(runs)).groupby("sml"):
+        first = rows.loc[rows["M"].idxmin(), "measured_cost"]
+        shifts.append(((rows["measured_cost"] - first).abs() * 2 * np.sqrt(rows["samples"])).max())
+    return float(max(shifts))
+
+
+def numbers(runs: pd.DataFrame, framework: pd.DataFrame, network_time: float) -> dict[str, float]:
+    """What the page and its claims say."""
+    slow = emulated(runs)
+    slow = slow[slow["network_time"] > 0]
+    residual, still = slow["residual"].abs(), waiting(slow)
+    windows = slow[slow["window"] != WAITS]
+    expected = still["expected_system_time"] / still["measured_system_time"] - 1
+    response = slow["measured_response_time"] / slow["predicted_response_time"] - 1
+    paper, independent = (formula_errors(slow, model) for model in ("paper", "independent"))
+    names = {"imagenette": "imagenette", "cifar": "cifar10"}
+    traces = {short: next(name for name in slow["trace"] if name.startswith(prefix)) for short, prefix in names.items()}
+    return {
+        "runs": len(runs),
+        "residual_worst": float(residual.max()),
+        "residual_waiting": float(still["residual"].abs().max()),
+        "residual_windows": float(windows["residual"].abs().max()),
+        "residual_adaptive": float(slow.loc[slow["how"] == ADAPTIVE, "residual"].abs().max()),
+        "response_worst": float(response.abs().max()),
+        "expected_worst": float(expected.abs().max()),
+        "expected_median": float(expected.abs().median()),
+        "paper_most": float(paper.max()),
+        "independent_most": float(independent.max()),
+        **{f"beaten_{short}": beaten_from(runs, name, network_time) for short, name in traces.items()},
+        "cost_shift": cost_shift(runs),
+        "framework_p50": float(framework.set_index("level").loc["p50", "milliseconds"]),
+        "lost": float(slow["lost"].sum()),
+    }

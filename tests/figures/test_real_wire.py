@@ -1,0 +1,67 @@
+"""What the page on the real wire counts, by hand."""
+
+import pandas as pd
+import pytest
+
+from hi_lib.figures import real_wire as page
+
+
+def runs(*rows):
+    """Rows of (trace, sml, samples, network time, M, window, t_s, predicted, t_r, cost)."""
+    columns = ["trace", "sml", "samples", "network_time", "batch_size", "window"]
+    measured = ["measured_system_time", "predicted_system_time", "measured_response_time", "measured_cost"]
+    table = pd.DataFrame(rows, columns=[*columns, *measured])
+    stages = {"tau_ed": 2.0, "tau_es": 4.0, "tau_tx": 1.0, "tau_nw": 20.0}
+    stages |= {"overhead": 0.5, "framework": 1.0, "small": 1.5, "learner": 0.1}
+    for name, value in stages.items():
+        table[f"stages_{name}"] = value
+    how = [page._how(size, window) for size, window in zip(table["batch_size"], table["window"], strict=True)]
+    return table.assign(measured_transmissions=10.0, measured_offload_ratio=0.4, how=how)
+
+
+TABLE = runs(
+    ("imagenette-a", None, 100, 20.0, "1", "waits", 14.0, 14.0, 9.0, 0.2),
+    ("imagenette-a", None, 100, 20.0, "4", "waits", 9.0, 9.0, 20.0, 0.2),
+    ("imagenette-a", None, 100, 20.0, "16", "waits", 6.0, 6.0, 60.0, 0.2),
+    ("imagenette-a", None, 100, 20.0, "1", "4", 5.0, 5.0, 15.0, 0.2),
+    ("imagenette-a", None, 100, 20.0, "adaptive", "waits", 7.0, 7.0, 15.0, 0.2),
+    ("cifar10-b", "cifar10-b", 400, 20.0, "1", "waits", 9.0, 9.0, 20.0, 0.20),
+    ("cifar10-b", "cifar10-b", 400, 20.0, "4", "waits", 9.0, 9.0, 20.0, 0.15),
+)
+
+
+def test_ways_to_run_have_names():
+    assert list(TABLE["how"][:5]) == ["M = 1", "M = 4", "M = 16", "W = 4", "adaptive"]
+    assert page._how("1", "inf") == "W = ∞"
+    assert page.waiting(page.emulated(TABLE))["M"].tolist() == [1, 4, 16]
+
+
+def test_the_parts_are_those_of_a_sample():
+    row = page.parts(TABLE).iloc[0]
+    assert row.to_dict() == pytest.approx(
+        {
+            "S-ML": 1.5,
+            "learner": 0.1,
+            "device, other": 0.4 + 0.5 * 0.1,
+            "uplink": 0.4,
+            "network": 19 * 0.1,
+            "L-ML": 1.6,
+            "framework": 0.1,
+        }
+    )
+
+
+def test_a_window_beats_what_is_slower_in_both_times():
+    assert page.beaten_from(TABLE, "imagenette-a", 20.0) == 4  # M = 1 answers sooner
+    assert page.beaten_from(TABLE.assign(measured_response_time=1.0), "imagenette-a", 20.0) == 0
+
+
+def test_formulas_take_the_measured_stages():
+    paper = page.formula_errors(page.emulated(TABLE), "paper")
+    assert paper == pytest.approx([(2 + 0.4 * 5 + 20 / M) / t_s - 1 for M, t_s in ((1, 14), (4, 9), (16, 6))])
+    independent = page.formula_errors(page.emulated(TABLE), "independent")
+    assert independent[0] == pytest.approx((2 + 2 + 0.4 * 20) / 14 - 1)
+
+
+def test_costs_are_told_apart_by_standard_errors():
+    assert page.cost_shift(TABLE) == pytest.approx(0.05 * 2 * 20)
