@@ -182,7 +182,7 @@ def varying_network(case: Case, network_times: Floats) -> pd.DataFrame:
             late = case.one_of_each_batch(size, network) > deadline + 1e-6
             off = (late.mean() - promised) / np.sqrt(promised * (1 - promised) / late.size)
             rows.append((f"{deadline} ms", name, size, 100 * promised, 100 * late.mean(), off))
-    columns = ["deadline", "network", "largest M", "late by the law (%)", "simulated (%)", "off by s.e."]
+    columns = ["deadline", "network", "largest M", "late, computed (%)", "simulated (%)", "off by s.e."]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -218,3 +218,10 @@ def test_paper_is_the_same_every_time(tmp_path):
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)  # a second playwright needs its own process
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert (tmp_path / "a").read_bytes().startswith(b"%PDF")
+
+
+def test_the_papers_equations_carry_its_numbers():
+    labels = ["objective", "below", "above", "bound", "tuned", "system", "response", "expanded", "relaxed"]
+    page = parsed("book/system_model.html")
+    found = [page.select_one(f"#equation-eq-{label} .eqno").get_text().strip("#") for label in labels]
+    assert found == [f"({number})" for number in range(1, 10)]
