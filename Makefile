@@ -40,12 +40,12 @@ pdf: for-book for-pdf ## print the whole book to _build/batch-hi.pdf; needs Chro
 	@$(BIN)/python .ci/pdf.py $(PROFILE)
 
 archive: note-doi book ## pack source, rendered book and PDF, if there is one, into a zip for a deposit (DOI=10.5281/zenodo.…)
+	@$(if $(DOI),$(BIN)/python .ci/facts.py && $(MAKE) --no-print-directory book)
 	@$(BIN)/python .ci/archive.py
 
-# The book shows the DOI, too: it is written before the book is built.
-book: | $(if $(filter archive,$(MAKECMDGOALS)),note-doi)
+# A wrong DOI is refused before the book is built; the book shows it, too, so that one page is rendered anew after that.
 note-doi: for-book
-	@$(if $(DOI),$(BIN)/python .ci/facts.py "$$DOI")
+	@$(if $(DOI),$(BIN)/python .ci/badges.py "$$DOI")
 
 serve: book ## serve the book on 127.0.0.1 (PORT=8000)
 	@$(BIN)/hi serve --port $(PORT)

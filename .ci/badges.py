@@ -3,6 +3,8 @@
 * CITATION.cff and codemeta.json, from about.toml, pyproject.toml and the paper's entry in book/references.bib
 * croissant.json, from about.toml, the registry of data/ and the records beside the traces
 * ARTIFACT-APPENDIX.md, from book/appendix.md, with the numbers of results/
+
+Run with the DOI of a deposit, it only notes that in about.toml.
 """
 
 from __future__ import annotations
@@ -58,7 +60,7 @@ def deposit() -> str:
     """Where the deposit is, for a reader."""
     doi = _toml(ABOUT)["doi"]
     if doi:
-        return f"Deposit: <https://doi.org/{doi}>."
+        return f"Deposit: [`{doi}`](https://doi.org/{doi})."
     how = "`make archive` with `DOI=10.5281/zenodo.…` packs one, and writes its DOI here and where catalogues look"
     return f"Deposit: none yet; {how}."
 
@@ -153,7 +155,7 @@ def _organisations(project: dict[str, Any]) -> list[dict[str, str]]:
 
 def croissant(about: dict[str, Any], project: dict[str, Any], paper: dict[str, Any]) -> dict[str, Any]:
     """croissant.json: the traces and the answers of the large model, with the responsible-AI fields."""
-    data = about["data"]
+    data, where = about["data"], f", https://doi.org/{about['doi']}" if about["doi"] else ""
     names = [name for name in traces.registry() if re.fullmatch(r"(traces|lml)/[^/]*\.csv", name)]
     records = {name: json.loads((traces.DATA / name).with_suffix(".json").read_text("utf-8")) for name in names}
     return {
@@ -166,7 +168,7 @@ def croissant(about: dict[str, Any], project: dict[str, Any], paper: dict[str, A
         **_identifier(about),
         "license": SPDX + "CC-BY-4.0",
         "creator": _organisations(project),
-        "citeAs": f"{about['title']}, version {project['version']}, which reproduces {_reference(paper)}",
+        "citeAs": f"{about['title']}, version {project['version']}{where}. It reproduces {_reference(paper)}.",
         "keywords": data["keywords"],
         **_responsible(data["rai"], list(records.values())),
         "distribution": [_file(name) for name in names],
@@ -304,3 +306,7 @@ def _home_of(figure: str) -> str:
 def _reference(paper: dict[str, Any]) -> str:
     authors = ", ".join(f"{given} {family}" for family, given in paper["author"])
     return f"{authors}: {paper['title']}. {paper['booktitle']}, {paper['year']}, {paper['pages'].replace('--', '–')}"
+
+
+if __name__ == "__main__":
+    note_doi(sys.argv[1])

@@ -7,8 +7,6 @@
 * book/api.md, one entry for every public name of hi_lib
 * what badges.py makes: CITATION.cff, codemeta.json, croissant.json, ARTIFACT-APPENDIX.md
 
-With a DOI behind it, `facts.py` writes that everywhere.
-
 In Markdown a generated part stands between `<!-- facts: NAME -->` and `<!-- /facts -->`.
 """
 
@@ -70,10 +68,8 @@ ENTRY = """\
 """
 
 
-def main(doi: str = "") -> None:
-    """Write every file that is not as it should be; first note the deposit's DOI, if one is given."""
-    if doi:
-        BADGES["note_doi"](doi)
+def main() -> None:
+    """Write every file that is not as it should be."""
     for path, text in expected().items():
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
@@ -166,12 +162,12 @@ def experiments(appendix: str) -> str:
     """Which experiment decides which claims, within which tolerances, and what it takes."""
     with TAKEN.open(encoding="utf-8", newline="") as file:
         taken = {row["experiment"]: row for row in csv.DictReader(file)}
-    rows = [_row(["E1", *_compute(taken["E1"]), "all of them, as reviewed"])]
+    rows = [_row(["E1", _compute(taken["E1"]), "all of them, as reviewed"])]
     for name, notebooks in notebooks_of(appendix).items():
         decided = [_outcome(claim) for claim in load_claims() if claim.notebook in notebooks]
         if decided:
-            rows.append(_row([name, *_compute(taken[name]), ", ".join(decided)]))
-    return "\n".join(["| | Cores | Memory | Time | Claims, and our verdicts |", "|---|---|---|---|---|", *rows])
+            rows.append(_row([name, _compute(taken[name]), ", ".join(decided)]))
+    return "\n".join(["| | Takes | Claims, and our verdicts |", "|---|---|---|", *rows])
 
 
 def notebooks_of(appendix: str) -> dict[str, list[str]]:
@@ -181,15 +177,17 @@ def notebooks_of(appendix: str) -> dict[str, list[str]]:
 
 
 def _outcome(claim: Claim) -> str:
-    return f"{claim.id} ({claim.verdict}: `{'; '.join(check.tolerance for check in claim.checks)}`)"
+    tolerances = (check.tolerance.replace(" ", "\N{NO-BREAK SPACE}") for check in claim.checks)
+    return f"{claim.id} ({claim.verdict}: `{'; '.join(tolerances)}`)"
 
 
-def _compute(row: dict[str, str]) -> list[str]:
+def _compute(row: dict[str, str]) -> str:
     """Cores, memory and time of an experiment, rounded up."""
     seconds, megabytes = float(row["seconds"]), float(row["megabytes"])
     minutes = math.ceil(seconds / 60)
     time = f"{math.ceil(seconds / 10) * 10} s" if seconds <= 50 else f"{minutes} min"
-    return [row["cores"], f"{math.ceil(megabytes / 100) * 100} MB", time]
+    cores = f"{row['cores']} core{'s' if row['cores'] != '1' else ''}"
+    return f"{cores}, {math.ceil(megabytes / 100) * 100} MB, {time}"
 
 
 def api() -> str:
@@ -205,4 +203,4 @@ def _directive(item: Any) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

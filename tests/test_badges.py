@@ -9,7 +9,6 @@ import json
 import os
 import re
 import runpy
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -35,11 +34,12 @@ TEMPLATE = [
 
 @pytest.fixture
 def badges(tmp_path, monkeypatch):
-    """The module, with a copy of what it would change."""
+    """The module, with a copy of what it would change, in which there is no deposit yet."""
     loaded = runpy.run_path(str(ROOT / ".ci" / "badges.py"))
-    shutil.copy2(ROOT / ".ci" / "about.toml", tmp_path)
-    monkeypatch.setitem(loaded["note_doi"].__globals__, "ABOUT", tmp_path / "about.toml")
-    return SimpleNamespace(**loaded)
+    about = tmp_path / "about.toml"
+    about.write_text(re.sub('^doi = ".*?"', 'doi = ""', loaded["ABOUT"].read_text(), flags=re.MULTILINE))
+    monkeypatch.setitem(loaded["note_doi"].__globals__, "ABOUT", about)
+    return SimpleNamespace(**loaded | {"ABOUT": about})
 
 
 def tool(name, module):
@@ -106,7 +106,7 @@ def test_a_doi_goes_everywhere(badges):
     badges.note_doi("10.5281/zenodo.1234567")
     first = badges.ABOUT.read_text()
     address = "https://doi.org/10.5281/zenodo.1234567"
-    assert badges.deposit() == f"Deposit: <{address}>."
+    assert badges.deposit() == f"Deposit: [`10.5281/zenodo.1234567`]({address})."
     made = {path.name: text for path, text in badges.expected(badges.deposit()).items()}
     assert yaml.safe_load(made["CITATION.cff"])["doi"] == "10.5281/zenodo.1234567"
     for name in ("codemeta.json", "croissant.json"):
@@ -140,10 +140,11 @@ def test_a_wrong_doi_is_refused_in_one_line(text, badges):
     assert badges.ABOUT.read_text() == before
 
 
-def test_an_archive_notes_the_doi_before_the_book_is_built():
+def test_an_archive_refuses_a_wrong_doi_at_once_and_shows_a_right_one():
     steps = run("make", "-n", "archive", "DOI=10.5281/zenodo.1").stdout
-    order = [steps.index(step) for step in (".ci/facts.py", "hi book", ".ci/archive.py")]
+    order = [steps.index(step) for step in (".ci/badges.py", "hi book", ".ci/facts.py", ".ci/archive.py")]
     assert order == sorted(order)
+    assert steps.index("hi book", order[2]) < order[3]  # its page of the appendix, once more
     assert ".ci/facts.py" not in run("make", "-n", "archive").stdout + run("make", "-n", "book", "DOI=x").stdout
 
 
@@ -166,7 +167,7 @@ def test_the_artifact_appendix_has_the_headings_of_the_template(name):
 def test_the_artifact_appendix_is_plain_markdown_whose_links_lead_somewhere():
     text = (ROOT / "ARTIFACT-APPENDIX.md").read_text(encoding="utf-8")
     assert not re.search(r"\{[a-z:]+\}`|^: |:::|facts:", text, flags=re.MULTILINE)
-    links = re.findall(r"\]\(([^)]+)\)", text)
+    links = re.findall(r"\]\((?!https:)([^)]+)\)", text)
     assert len(links) > 10
     assert [link for link in links if not (ROOT / link).is_file()] == []
 
