@@ -4,7 +4,8 @@ FROM debian:12-slim
 # Debian's own versions: the release fixes them, and what the results rest on is pinned in requirements.lock.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates chromium fonts-dejavu-core git make python3 python3-venv \
+    && apt-get install -y --no-install-recommends \
+        ca-certificates chromium fonts-dejavu-core git libatomic1 make python3 python3-venv \
     && rm -rf /var/lib/apt/lists/*
 
 RUN useradd --uid 1000 --create-home reader
