@@ -33,11 +33,19 @@ test-slow: for-test for-pdf book ## every printed command, killed builds, the ol
 test-models: for-models for-test-models ## what makes traces, for real (torch: 5 GB); HI_DATA adds real images
 	$(BIN)/pytest -o addopts="" -o filterwarnings="" -ra tests/makers/with_models
 
+test-badges: for-test for-badges ## croissant.json, licences and Dockerfile, by the tools of those who define them
+	$(BIN)/pytest -ra tests/test_badges.py
+
 pdf: for-book for-pdf ## print the whole book to _build/batch-hi.pdf; needs Chromium
 	@$(BIN)/python .ci/pdf.py $(PROFILE)
 
-archive: book ## pack the source and the rendered book into one zip, for a deposit; with the PDF if make pdf made one
+archive: note-doi book ## pack source, rendered book and PDF, if there is one, into a zip for a deposit (DOI=10.5281/zenodo.…)
+	@$(if $(DOI),$(BIN)/python .ci/facts.py && $(MAKE) --no-print-directory book)
 	@$(BIN)/python .ci/archive.py
+
+# A wrong DOI is refused before the book is built; the book shows it, too, so that one page is rendered anew after that.
+note-doi: for-book
+	@$(if $(DOI),$(BIN)/python .ci/badges.py "$$DOI")
 
 serve: book ## serve the book on 127.0.0.1 (PORT=8000)
 	@$(BIN)/hi serve --port $(PORT)
@@ -51,13 +59,16 @@ bench: for-book ## measure speed and memory here; writes data/benchmarks, which 
 bench-live: for-live for-models ## measure Batch HI over a real wire here; writes data/live, which the book shows; HI_DATA holds the images
 	@$(BIN)/python .ci/bench_live.py
 
+experiments: book ## measure what each experiment of the appendix takes; writes data/benchmarks/experiments.csv
+	@$(BIN)/python .ci/experiments.py
+
 lock: for-book ## resolve all dependencies afresh and write requirements.lock
 	$(BIN)/uv pip compile -q --upgrade $(LOCKED) pyproject.toml -o requirements.lock
 # One version of everything for every system and Python from 3.11.0 on, each file by its hash, and no address.
 LOCKED := --universal --python-version 3.11.0 --fork-strategy fewest --generate-hashes --no-annotate \
 	--all-extras --group install --custom-compile-command "make lock"
 
-facts: for-test ## write anew what README, appendix, environment.yml and the API page repeat from elsewhere
+facts: for-test ## write anew what README, appendix, metadata, environment.yml and the API page repeat from elsewhere
 	@$(BIN)/python .ci/facts.py
 
 models: for-models ## install what makes traces and measures models (torch: 5 GB)
@@ -70,8 +81,9 @@ clean: ## remove what was built; the environment in .venv stays
 	rm -rf _build results .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # One environment, which each extra joins when it is first needed.
-EXTRAS := book pdf test lab cluster live models test-models
+EXTRAS := book pdf test lab cluster live models test-models badges
 $(EXTRAS:%=for-%): for-%:
 	@$(INSTALL) $*
 
-.PHONY: help book pdf archive test test-slow test-models serve lab bench bench-live lock facts models cluster live clean $(EXTRAS:%=for-%)
+.PHONY: help book pdf archive test test-slow test-models test-badges serve lab bench bench-live experiments note-doi lock facts models \
+	cluster live clean $(EXTRAS:%=for-%)

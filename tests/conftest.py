@@ -71,7 +71,7 @@ def browser():
     if CHROMIUM is None:
         if os.environ.get("HI_REQUIRE_BROWSER"):
             pytest.fail("HI_REQUIRE_BROWSER is set, but there is no Chromium")
-        pytest.skip("NO CHROMIUM: THE BOOK WAS NOT TESTED IN A BROWSER (apt-get install chromium)")
+        pytest.skip("NO CHROMIUM: THE BOOK WAS NOT TESTED IN A BROWSER (apt-get install chromium libatomic1)")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

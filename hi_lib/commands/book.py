@@ -43,20 +43,30 @@ def build_book(
 @app.command()
 @one_line_errors
 def run(
-    notebook: str,
+    notebooks: list[str],
     parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE, YAML values.")] = None,
     output: Annotated[Path | None, path_option("Default: _build/runs/NOTEBOOK.", "--output", "-o")] = None,
 ) -> None:
-    """Run one notebook, with your own values if any, and show its claims; the book and its results stay as they are."""
-    from hi_lib.press import claims, notebooks, places
+    """Run notebooks, with your own values if any, and show their claims; the book and its results stay as they are."""
+    from hi_lib.press.notebooks import check_parameters, notebook_names
 
-    folder = checked_output("--output", output) if output else places.BUILD / "runs" / notebook
+    folder = checked_output("--output", output) if output else None
     values = [_assignment(text) for text in parameter or []]
     names = [name for name, _ in values]
     if twice := [name for name in names if names.count(name) > 1]:
         raise ValueError(f"--parameter {twice[0]} is given more than once")
+    for notebook in notebooks:  # all of them before the first one takes its time
+        check_parameters(checks.choice("notebook", notebook, notebook_names()), dict(values))
+    for notebook in notebooks:
+        _run_one(notebook, dict(values), folder)
+
+
+def _run_one(notebook: str, values: dict[str, Any], output: Path | None) -> None:
+    from hi_lib.press import claims, notebooks, places
+
+    folder = output or places.BUILD / "runs" / notebook
     try:
-        notebooks.run_notebook(notebook, dict(values), folder.resolve())
+        notebooks.run_notebook(notebook, values, folder.resolve())
     except notebooks.BuildError as error:
         with contextlib.suppress(OSError):
             folder.rmdir()  # unless it holds an earlier run

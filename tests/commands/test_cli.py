@@ -96,6 +96,7 @@ def test_bad_names_are_refused(monkeypatch):
     refused(hi("traces", "make", "cifar10-resnet9"), "did you mean cifar10-resnet8")
     refused(hi("book", "--profile", "ful"), "did you mean full")
     refused(hi("run", "fig5_network_tim"), "did you mean fig5_network_time")
+    refused(hi("run", "fig2_timing_diagram", "fig5_network_tim"), "did you mean fig5_network_time")
     refused(hi("run", "fig5_network_time", "-p", "alpha=[0.5]"), "did you mean alphas")
     refused(hi("run", "fig5_network_time", "-p", "alphas"), "must look like name=value")
     refused(hi("run", "fig5_network_time", "-p", "alphas=[0.5"), "cannot be read as YAML")
@@ -119,6 +120,16 @@ def test_a_failed_build_says_why(monkeypatch):
     result = hi("book")
     assert result.exit_code == 1
     assert "NameError" in result.stderr
+
+
+def test_several_notebooks_run_one_after_the_other(monkeypatch):
+    ran = []
+    monkeypatch.setattr(notebooks, "run_notebook", lambda name, values, folder: ran.append((name, folder.name, values)))
+    monkeypatch.setattr(claims, "evaluate", lambda *_: [])
+    result = hi("run", "fig2_timing_diagram", "fig5_network_time")
+    assert result.exit_code == 0
+    assert ran == [(name, name, {}) for name in ("fig2_timing_diagram", "fig5_network_time")]
+    assert result.stdout.count("data in") == 2
 
 
 def test_a_notebook_that_fails_leaves_no_empty_folder(monkeypatch, tmp_path):

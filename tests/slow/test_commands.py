@@ -20,6 +20,9 @@ DRY = {
     "make test": "these tests are part of it, but for the slow ones; .ci/run runs it",
     "make test-slow": "these tests",
     "make test-models": "it installs 5 GB; .ci/run runs it",
+    "make test-badges": ".ci/run runs it",
+    "make experiments": "its commands are all run here, one by one",
+    ".ci/container": "few machines have a container engine; tests/test_badges.py reads the Dockerfile",
     "make lab": "it installs JupyterLab",
     "make lock": "it resolves all packages anew",
     "make models": "5 GB; make test-models installs the same",
@@ -79,9 +82,8 @@ def test_a_printed_command_works(command, prepared, environment, digest):
     assert "Traceback" not in done.stdout + done.stderr
     if command.startswith((".venv/bin/hi", "make book TRACE")):
         assert digest(prepared / "_build" / "html") == before
-    target = re.match(r"\.venv/bin/hi run (\w+)(.*)", command)
-    if target and not target[2]:
-        name = target[1]
+    target = re.fullmatch(r"\.venv/bin/hi run ([\w ]+)", command)
+    for name in target[1].split() if target else []:
         assert digest(prepared / "_build" / "runs" / name / "results" / name) == digest(prepared / "results" / name)
 
 
