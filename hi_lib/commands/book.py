@@ -17,16 +17,21 @@ from rich.table import Column, Table
 from hi_lib import checks, traces
 from hi_lib.commands.line import Profile, complain, console, one_line_errors, path_option, say
 from hi_lib.commands.outputs import checked_output
+from hi_lib.commands.reading import log_options, tell
 from hi_lib.press import plain_yaml
+from hi_lib.press.columns import Columns
 
 app = typer.Typer()
 
 
 @app.command("book")
 @one_line_errors
+@log_options
 def build_book(
     profile: Profile = "full",
-    trace: Annotated[Path | None, path_option("A CSV: its figures go to _build/mine, the book stays.")] = None,
+    trace: Annotated[Path | None, path_option("A log: its figures go to _build/mine, the book stays.")] = None,
+    *,
+    columns: Columns,
 ) -> None:
     """Run the notebooks that changed, render the book, publish it to _build/html; or the figures of your own trace."""
     from hi_lib.press import book
@@ -34,7 +39,7 @@ def build_book(
     if trace:
         from hi_lib.press import mine
 
-        say(f"open {mine.build(trace, progress=say)}")
+        say(f"open {mine.build(trace, columns=columns, progress=say, tell=tell)}")
         return
     page = book.build(profile, say)
     say(f"open {page}  (or: make serve)")
@@ -42,25 +47,30 @@ def build_book(
 
 @app.command()
 @one_line_errors
+@log_options
 def run(
     notebook: str,
     parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE, YAML values.")] = None,
     output: Annotated[Path | None, path_option("Default: _build/runs/NOTEBOOK.", "--output", "-o")] = None,
+    *,
+    columns: Columns,
 ) -> None:
     """Run one notebook, with your own values if any, and show its claims; the book and its results stay as they are."""
-    from hi_lib.press import claims, notebooks, places
+    from hi_lib.press import claims, mine, notebooks, places
 
     folder = checked_output("--output", output) if output else places.BUILD / "runs" / notebook
     values = [_assignment(text) for text in parameter or []]
     names = [name for name, _ in values]
     if twice := [name for name in names if names.count(name) > 1]:
         raise ValueError(f"--parameter {twice[0]} is given more than once")
+    parameters, environment, notes = mine.with_own_traces(notebook, dict(values), folder, columns)
     try:
-        notebooks.run_notebook(notebook, dict(values), folder.resolve())
+        notebooks.run_notebook(notebook, parameters, folder.resolve(), environment)
     except notebooks.BuildError as error:
         with contextlib.suppress(OSError):
             folder.rmdir()  # unless it holds an earlier run
         raise ValueError(str(error).splitlines()[0]) from None
+    tell(notes)
     found = claims.evaluate([claim for claim in claims.load_claims() if claim.notebook == notebook], folder / "results")
     if found:
         console.print(_claim_table(found))

@@ -14,15 +14,19 @@ import typer
 from hi_lib import checks, files, traces
 from hi_lib.commands.line import complain, one_line_errors, path_argument, path_option, progress_bar, say
 from hi_lib.commands.outputs import checked_output
+from hi_lib.commands.reading import log_options, tell, trace_or_log
 from hi_lib.paper import IMAGENETTE
+from hi_lib.press import logs
+from hi_lib.press.columns import Columns
 
 app = typer.Typer()
 
 
 @app.command()
 @one_line_errors
+@log_options
 def evaluate(
-    csv: Annotated[Path, path_argument("Your trace: a CSV with the columns confidence and correct.")],
+    log: Annotated[Path, path_argument("Your log: CSV, JSON, Parquet, .npz; - is standard input.")],
     beta: Annotated[float, typer.Option(help="Cost of an offload; a wrong answer costs 1.")] = 0.5,
     alpha: Annotated[float, typer.Option(help="Weight of the system time.")] = 0.5,
     tau_ed: Annotated[float | None, typer.Option(help="S-ML time a sample, ms; by default the paper's.")] = None,
@@ -36,6 +40,8 @@ def evaluate(
     shuffle: Annotated[int | None, typer.Option(help="Shuffle the trace with this seed first.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
     as_html: Annotated[Path | None, path_option("Write a page with figures to this file, too.", "--html")] = None,
+    *,
+    columns: Columns,
 ) -> None:
     """Your trace on your device: learned threshold, cost, regret, and the best batch size."""
     from hi_lib.press import evaluation as evaluating
@@ -45,16 +51,17 @@ def evaluate(
         if value is not None and measured:
             raise ValueError(f"--{flag} must be left out where {measured} gives the measured times")
     if as_html:
-        checked_output("--html", as_html, inputs=filter(None, (csv, device_times, server_times)))
+        checked_output("--html", as_html, inputs=filter(None, (log, device_times, server_times)))
     paper = IMAGENETTE.timing
     given = TimingModel(
         paper.tau_ed if tau_ed is None else tau_ed, paper.tau_es if tau_es is None else tau_es, tau_tx, tau_nw
     )
     timing = evaluating.device_timing(given, device_times, server_times)
-    trace = traces.Trace.from_csv(csv)
+    own = logs.read(log, columns)
     if shuffle is not None:
-        trace = trace.shuffled(checks.whole("--shuffle", shuffle, low=0))
-    found = evaluating.evaluate(trace, beta, alpha, timing)
+        own = own.shuffled(checks.whole("--shuffle", shuffle, low=0))
+    found = evaluating.evaluate(own.trace, beta, alpha, timing, offload_probability=own.offload_probability)
+    tell(own.notes)
     if as_html:
         files.write_atomically(as_html, found.as_html())
         complain(f"written: {as_html}")
@@ -63,9 +70,10 @@ def evaluate(
 
 @app.command()
 @one_line_errors
+@log_options
 def sweep(
     out: Annotated[Path, path_option("The CSV to write; finished runs survive an interruption beside it.")],
-    trace: Annotated[list[str], typer.Option(help="Name of a trace, or a CSV of your own; may be repeated.")],
+    trace: Annotated[list[str], typer.Option(help="Name of a trace, or a log of your own; may be repeated.")],
     beta: Annotated[str, typer.Option(help="Costs of an offload: 0.3,0.5,0.7")] = "0.5",
     batch_size: Annotated[str, typer.Option(help="Batch sizes: 1,2,4 or 1:9")] = "1",
     learning_rate: Annotated[str, typer.Option(help="tuned, vanilla (tuned for M = 1), anytime, numbers")] = "tuned",
@@ -73,16 +81,18 @@ def sweep(
     seeds: Annotated[str, typer.Option(help="Shuffles: 0:100 or 3,5")] = "0:20",
     jobs: Annotated[int, typer.Option(help="Threads on this machine; -1: all cores.")] = -1,
     scheduler: Annotated[str | None, typer.Option(help="tcp://host:port of a Dask scheduler to use instead.")] = None,
+    *,
+    columns: Columns,
 ) -> None:
     """A grid of runs, on all cores or on a cluster, into one table: a row for each combination."""
     from hi_lib.commands.journal import sweep_to
 
     read = [place for name in trace for place in (Path(name), traces.file_of(name)) if place]
     checked_output("--out", out, inputs=read)
-    own = [traces.Trace.from_csv(name) if name.lower().endswith(".csv") else traces.load_trace(name) for name in trace]
+    own = [trace_or_log(name, columns) for name in trace]
     rates = [_number_or_name(part) for part in learning_rate.split(",")]
     grid = (
-        own,
+        [each.trace for each in own],
         _numbers(beta, "--beta"),
         _numbers(batch_size, "--batch-size", int),
         rates,
@@ -90,7 +100,9 @@ def sweep(
         learner.split(","),
     )
     with progress_bar("runs", math.prod(map(len, grid))) as advance:
-        table = sweep_to(out, *grid, scheduler=scheduler, jobs=jobs, advance=advance)
+        real = any(each.trace.lml_correct is not None for each in own)
+        table = sweep_to(out, *grid, scheduler=scheduler, jobs=jobs, real_lml=real, advance=advance)
+    tell(note for each in own for note in each.notes)
     refused = int((table["error"] != "").sum())
     say(f"{out}: {len(table)} runs" + (f", {refused} refused, see column error" if refused else ""))
 

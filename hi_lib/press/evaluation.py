@@ -13,9 +13,11 @@ from hi_lib import checks, regret
 from hi_lib.adaptive import BestBatch, best_batch_size
 from hi_lib.learners import Run, replay, weight_density
 from hi_lib.paper import IMAGENETTE
+from hi_lib.press.paying import Comparison, compare
 from hi_lib.regret import BestThreshold
 from hi_lib.timing import MODEL_NAMES, OptimalBatch, TimingModel
 from hi_lib.traces import Trace, checked
+from hi_lib.typing import Floats
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,6 +53,8 @@ class Evaluation:
     times : DataFrame
         batch_size, system_time, response_time and objective: by the paper, for independent offloads (`_exact`,
         `_average`), and of the runs (`_run`), ms.
+    paying : Comparison
+        Whether HI pays: the learner at M = 1 and at the recommended M beside rules that learn nothing.
     """
 
     trace: str
@@ -65,6 +69,7 @@ class Evaluation:
     optima: dict[str, OptimalBatch]
     learner_best: BestBatch
     times: pd.DataFrame
+    paying: Comparison
 
     @property
     def offload_ratio(self) -> float:
@@ -89,6 +94,8 @@ class Evaluation:
             },
             "learner_best": self.learner_best._asdict(),
             "times": self.times.to_dict("records"),
+            "verdict": self.paying.verdict,
+            "costs": self.paying.table().to_dict("records"),
         }
 
     def as_text(self) -> str:
@@ -100,6 +107,8 @@ class Evaluation:
             f"offloads {self.best.offload_ratio:.1%}",
             f"learned threshold             {self.learned_threshold[0]:.4f} (90 % of its weight in "
             f"{low:.4f} … {high:.4f})",
+            "",
+            *self.paying.as_lines(),
             "",
             "   M  average cost  offload ratio   regret    bound",
         ]
@@ -142,7 +151,14 @@ class Evaluation:
         return page(f"Batch HI on {self.trace}", body)
 
 
-def evaluate(trace: Trace, beta: float, alpha: float = 0.5, timing: TimingModel = IMAGENETTE.timing) -> Evaluation:
+def evaluate(
+    trace: Trace,
+    beta: float,
+    alpha: float = 0.5,
+    timing: TimingModel = IMAGENETTE.timing,
+    *,
+    offload_probability: Floats | None = None,
+) -> Evaluation:
     """Learn on a trace, in the order in which it comes, and find the batch size for these times.
 
     Parameters
@@ -154,6 +170,9 @@ def evaluate(trace: Trace, beta: float, alpha: float = 0.5, timing: TimingModel 
         Weight of the system time in f, in (0, 1).
     timing : TimingModel
         ms; by default the paper's constants for Imagenette.
+    offload_probability : NDArray of shape (n,), optional
+        With which probability each sample was offloaded when the log was written, where the trace knows its L-ML on
+        offloaded samples only.
 
     Examples
     --------
@@ -191,6 +210,7 @@ def evaluate(trace: Trace, beta: float, alpha: float = 0.5, timing: TimingModel 
         optima=optima,
         learner_best=learner_best,
         times=_times(timing, first, alpha, runs),
+        paying=compare(trace, beta, learner_best.batch_size, offload_probability),
     )
 
 

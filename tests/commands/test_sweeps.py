@@ -208,7 +208,8 @@ def test_the_command_writes_the_table(tmp_path):
     assert result.exit_code == 0, result.output
     assert "32 runs, 16 refused, see column error" in result.stdout
     table = pd.read_csv(out)
-    assert list(table) == [*sweeps.COLUMNS, "error"]
+    assert list(table) == [*sweeps.COLUMNS, *sweeps.REAL, "error"]
+    assert table[table["trace"] == "mine"]["real_cost_low"].isna().all()  # nothing is known of its L-ML
     assert set(table["trace"]) == {"mine", "cifar10-resnet8"}
 
 
