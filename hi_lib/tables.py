@@ -42,17 +42,20 @@ class Table:
         What errors call a row: a line of text, a record of JSON, a row of an array.
     decimal_comma : bool
         Whether a comma may stand in a number.
+    first_line : int
+        What the first line of the file counts as.
     """
 
     name: str
     frame: pd.DataFrame
     row_name: str = "row"
     decimal_comma: bool = False
+    first_line: int = 1
     _line_of: Callable[[int], int] = lambda row: row + 1
 
     def where(self, row: int) -> str:
         """The place of a row, counted as a reader of the file does, e.g. "log.csv, line 7"."""
-        return f"{self.name}, {self.row_name} {self._line_of(row)}"
+        return f"{self.name}, {self.row_name} {self._line_of(row) + self.first_line - 1}"
 
     def find(self, name: str) -> str | None:
         """The column that is meant: case, and spaces around a name, do not matter unless two names differ so only."""
@@ -155,7 +158,7 @@ def load(path: str | os.PathLike[str]) -> Table:
     """
     name = "standard input" if str(path) == "-" else str(path)
     try:
-        return _understood(name, _content(path))
+        return understood(name, content(path))
     except UnicodeDecodeError:
         reason = "it is not text in UTF-8; unpack it, or save it as CSV UTF-8"
     except ImportError:
@@ -172,7 +175,7 @@ def plain(name: Any) -> str:
     return str(name).strip().lower()
 
 
-def _content(path: str | os.PathLike[str]) -> bytes:
+def content(path: str | os.PathLike[str]) -> bytes:
     """All bytes of a file, unpacked; a device such as /dev/zero, which has no end and no lines, is refused early."""
     if str(path) == "-":
         return _unpacked(sys.stdin.buffer)
@@ -208,7 +211,8 @@ class _Joined(io.RawIOBase):
         return self._start.read(size) or self._rest.read(size)
 
 
-def _understood(name: str, content: bytes) -> Table:
+def understood(name: str, content: bytes) -> Table:
+    """The table in the content of a file."""
     import pandas as pd
 
     if content.startswith(b"PAR1"):
@@ -260,7 +264,7 @@ def _text(name: str, text: str) -> Table:
             before = rows.line_num
         return before + 1
 
-    return Table(name, frame, "line", separator != ",", line_of)
+    return Table(name, frame, "line", separator != ",", _line_of=line_of)
 
 
 def _json(text: str) -> pd.DataFrame:

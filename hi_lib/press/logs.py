@@ -6,9 +6,10 @@ import fnmatch
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hi_lib import checks, tables, traces
 from hi_lib.press import clocks, columns, scores
@@ -36,18 +37,22 @@ class Log:
         With which probability each sample was offloaded.
     arrivals : NDArray of shape (n,) or None
         ms since the first sample.
+    rows : NDArray of shape (n,) or None
+        Which row of the file each sample is; None if they are in its order.
     """
 
     trace: Trace
     notes: list[str] = field(default_factory=list)
     offload_probability: Floats | None = None
     arrivals: Floats | None = None
+    rows: NDArray[np.intp] | None = None
 
     def shuffled(self, seed: int) -> Log:
         """The same samples in an order drawn with the given seed; the arrivals stay where they are."""
         share, order = self.offload_probability, self.trace.shuffle_order(seed)
         shuffled = None if share is None else share[order]
-        return replace(self, trace=self.trace.shuffled(seed), offload_probability=shuffled)
+        rows = order if self.rows is None else self.rows[order]
+        return replace(self, trace=self.trace.shuffled(seed), offload_probability=shuffled, rows=rows)
 
 
 def read(path: str | Path, wanted: Columns = GUESSED, name: str | None = None) -> Log:
@@ -79,7 +84,7 @@ class _Reader:
         self.table, self.wanted = table, wanted
         self.notes: list[str] = []
         self.guessed: dict[str, str] = {}
-        self.order: Any = slice(None)
+        self.order: NDArray[np.intp] | None = None
 
     def log(self, name: str) -> Log:
         matrix = self.matrix()
@@ -87,11 +92,13 @@ class _Reader:
         correct = self.correct(likeliest)
         confidence = self.confidence(None if matrix is None else matrix[0], correct)
         lml, share, arrivals = self.lml_correct(), self.share(), self.arrivals()
-        parts = [None if part is None else part[self.order] for part in (confidence, correct, lml, share)]
-        trace = Trace(parts[0], parts[1], parts[2], name)  # type: ignore[arg-type]
+        if self.order is not None:
+            confidence, correct = confidence[self.order], correct[self.order]
+            lml, share = (None if part is None else part[self.order] for part in (lml, share))
+        trace = Trace(confidence, correct, lml, name)
         guessed = ", ".join(f"{option} {column!r}" for option, column in self.guessed.items())
         notes = [f"guessed: {guessed}"] if guessed else []
-        return Log(trace, [*notes, *self.notes], parts[3], arrivals)
+        return Log(trace, [*notes, *self.notes], share, arrivals, self.order)
 
     def pick(self, role: str, say: bool = True) -> str | None:
         """The column for a role: the one that is asked for, or the first of the names in NAMES."""

@@ -1,9 +1,8 @@
-"""Your own trace: what HI reaches on it; and grids of runs."""
+"""Grids of runs."""
 
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,61 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
-from hi_lib import checks, files, traces
-from hi_lib.commands.line import complain, one_line_errors, path_argument, path_option, progress_bar, say
+from hi_lib import checks, traces
+from hi_lib.commands.line import one_line_errors, path_option, progress_bar, say
 from hi_lib.commands.outputs import checked_output
 from hi_lib.commands.reading import log_options, tell, trace_or_log
-from hi_lib.paper import IMAGENETTE
-from hi_lib.press import logs
 from hi_lib.press.columns import Columns
 
 app = typer.Typer()
-
-
-@app.command()
-@one_line_errors
-@log_options
-def evaluate(
-    log: Annotated[Path, path_argument("Your log: CSV, JSON, Parquet, .npz; - is standard input.")],
-    beta: Annotated[float, typer.Option(help="Cost of an offload; a wrong answer costs 1.")] = 0.5,
-    alpha: Annotated[float, typer.Option(help="Weight of the system time.")] = 0.5,
-    tau_ed: Annotated[float | None, typer.Option(help="S-ML time a sample, ms; by default the paper's.")] = None,
-    tau_es: Annotated[float | None, typer.Option(help="L-ML time a sample, ms; by default the paper's.")] = None,
-    tau_tx: Annotated[float, typer.Option(help="Sending time a sample, ms.")] = IMAGENETTE.timing.tau_tx,
-    tau_nw: Annotated[float, typer.Option(help="Network time a transmission, ms.")] = IMAGENETTE.timing.tau_nw,
-    device_times: Annotated[Path | None, path_option("CSV of batch_size, milliseconds: replaces tau_ed.")] = None,
-    server_times: Annotated[
-        Path | None, typer.Option(help="CSV of batch_size, milliseconds: replaces tau_es, adds to tau_nw.")
-    ] = None,
-    shuffle: Annotated[int | None, typer.Option(help="Shuffle the trace with this seed first.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
-    as_html: Annotated[Path | None, path_option("Write a page with figures to this file, too.", "--html")] = None,
-    *,
-    columns: Columns,
-) -> None:
-    """Your trace on your device: learned threshold, cost, regret, and the best batch size."""
-    from hi_lib.press import evaluation as evaluating
-    from hi_lib.timing import TimingModel
-
-    for flag, value, measured in (("tau-ed", tau_ed, device_times), ("tau-es", tau_es, server_times)):
-        if value is not None and measured:
-            raise ValueError(f"--{flag} must be left out where {measured} gives the measured times")
-    if as_html:
-        checked_output("--html", as_html, inputs=filter(None, (log, device_times, server_times)))
-    paper = IMAGENETTE.timing
-    given = TimingModel(
-        paper.tau_ed if tau_ed is None else tau_ed, paper.tau_es if tau_es is None else tau_es, tau_tx, tau_nw
-    )
-    timing = evaluating.device_timing(given, device_times, server_times)
-    own = logs.read(log, columns)
-    if shuffle is not None:
-        own = own.shuffled(checks.whole("--shuffle", shuffle, low=0))
-    found = evaluating.evaluate(own.trace, beta, alpha, timing, offload_probability=own.offload_probability)
-    tell(own.notes)
-    if as_html:
-        files.write_atomically(as_html, found.as_html())
-        complain(f"written: {as_html}")
-    print(json.dumps(found.as_dict(), indent=2) if as_json else checks.printable(found.as_text()))
 
 
 @app.command()
