@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import importlib.util
@@ -11,7 +12,7 @@ import os
 import sys
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,16 +157,29 @@ def load(path: str | os.PathLike[str]) -> Table:
     ValueError
         The file cannot be read; the message names it, and why.
     """
-    name = "standard input" if str(path) == "-" else str(path)
+    return understood(name_of(path), content(path))
+
+
+def name_of(path: str | os.PathLike[str]) -> str:
+    """What messages call a file."""
+    return "standard input" if str(path) == "-" else str(path)
+
+
+@contextlib.contextmanager
+def _refusing(name: str) -> Iterator[None]:
+    """Whatever goes wrong with a file becomes one line that names it."""
     try:
-        return understood(name, content(path))
+        yield
+        return
     except UnicodeDecodeError:
         reason = "it is not text in UTF-8; unpack it, or save it as CSV UTF-8"
     except ImportError:
         reason = "Parquet needs pyarrow, which is not installed: pip install pyarrow, or save it as CSV"
     except RecursionError:
         reason = "its JSON is nested too deeply"
-    except (OSError, EOFError, TypeError, ValueError, KeyError, csv.Error, zlib.error, zipfile.BadZipFile) as error:
+    except OSError as error:
+        reason = error.strerror or str(error)
+    except (EOFError, TypeError, ValueError, KeyError, csv.Error, zlib.error, zipfile.BadZipFile) as error:
         reason = checks.one_line(str(error)).removeprefix("Error tokenizing data. C error: ")
     raise ValueError(f"{name} cannot be read: {reason}")
 
@@ -177,54 +191,45 @@ def plain(name: Any) -> str:
 
 def content(path: str | os.PathLike[str]) -> bytes:
     """All bytes of a file, unpacked; a device such as /dev/zero, which has no end and no lines, is refused early."""
-    if str(path) == "-":
-        return _unpacked(sys.stdin.buffer)
-    with Path(path).open("rb") as file:
-        return _unpacked(file)
+    with _refusing(name_of(path)):
+        if str(path) == "-":
+            return _unpacked(sys.stdin.buffer)
+        with Path(path).open("rb") as file:
+            return _unpacked(file)
 
 
 def _unpacked(file: Any) -> bytes:
     start = file.read(_LONGEST)
-    if start.startswith(b"\x1f\x8b"):
-        with gzip.open(_Joined(start, file)) as packed:
-            return _whole(packed.read(_MOST + 1))
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n")
-    binary = text.startswith((b"[", b"{", b"PK", b"PAR1", b"\x93NUMPY"))
+    binary = text.startswith((b"[", b"{", b"PK", b"PAR1", b"\x93NUMPY", b"\x1f\x8b"))
     if len(start) == _LONGEST and not binary and b"\n" not in text and b"\r" not in text:
         raise ValueError(f"its first line has more than {_LONGEST:,} characters")
-    return _whole(start + file.read(_MOST + 1))
-
-
-def _whole(content: bytes) -> bytes:
-    if len(content) > _MOST:
+    found = start + file.read(_MOST + 1)
+    if found.startswith(b"\x1f\x8b"):
+        with gzip.open(io.BytesIO(found)) as packed:
+            found = packed.read(_MOST + 1)
+    if len(found) > _MOST:
         raise ValueError(f"it is larger than {_MOST:,} bytes")
-    return content
-
-
-class _Joined(io.RawIOBase):
-    """What was read already, and the rest, as one file: a pipe cannot go back."""
-
-    def __init__(self, start: bytes, rest: Any) -> None:
-        self._start, self._rest = io.BytesIO(start), rest
-
-    def read(self, size: int = -1) -> bytes:
-        return self._start.read(size) or self._rest.read(size)
+    return found
 
 
 def understood(name: str, content: bytes) -> Table:
     """The table in the content of a file."""
+    with _refusing(name):
+        if content.startswith(b"PAR1"):
+            return Table(name, _spread(_parquet(content)))
+        if content.startswith((b"PK", b"\x93NUMPY")):
+            return Table(name, _arrays(np.load(io.BytesIO(content), allow_pickle=False)))
+        text = content.decode("utf-8-sig")
+        return Table(name, _spread(_json(text)), "record") if text.lstrip()[:1] in ("[", "{") else _text(name, text)
+
+
+def _parquet(content: bytes) -> pd.DataFrame:
     import pandas as pd
 
-    if content.startswith(b"PAR1"):
-        if not importlib.util.find_spec("pyarrow"):
-            raise ImportError
-        return Table(name, _spread(pd.read_parquet(io.BytesIO(content))))
-    if content.startswith((b"PK", b"\x93NUMPY")):
-        return Table(name, _arrays(np.load(io.BytesIO(content), allow_pickle=False)))
-    text = content.decode("utf-8-sig")
-    if text.lstrip()[:1] in ("[", "{"):
-        return Table(name, _spread(_json(text)), "record")
-    return _text(name, text)
+    if not importlib.util.find_spec("pyarrow"):
+        raise ImportError
+    return pd.read_parquet(io.BytesIO(content))
 
 
 def _text(name: str, text: str) -> Table:

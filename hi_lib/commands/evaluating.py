@@ -84,9 +84,10 @@ def evaluate(
     )
     timing = evaluation.device_timing(given, device_times, server_times)
     own = logs.read(log, columns)
-    trips = network.network_times(network_times) if network_times else None
-    sizes = network.image_bytes(image_bytes) if image_bytes else None
-    sending = planning.sending_times(sizes.values, rate or IMAGENETTE.rate, len(own.trace)) if sizes else None
+    trips = None if network_times is None else network.network_times(network_times)
+    sizes = None if image_bytes is None else network.image_bytes(image_bytes)
+    uplink = IMAGENETTE.rate if rate is None else rate
+    sending = None if sizes is None else planning.sending_times(sizes.values, uplink, len(own.trace))
     if shuffle is not None:
         own = own.shuffled(checks.whole("--shuffle", shuffle, low=0))
     conditions = planning.Conditions(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 
@@ -71,15 +72,21 @@ def ending(column: str) -> str:
 
 
 def class_names(columns: list[str]) -> list[str]:
-    """What tells the columns apart: their names without the beginning that all share; numbers without zeros ahead."""
+    """What tells the columns apart: their names without the beginning that all share; numbers without zeros ahead.
+
+    Examples
+    --------
+    >>> class_names(["prob_08", "prob_09", "prob_10"]), class_names(["p_cat", "p_car"])
+    (['8', '9', '10'], ['cat', 'car'])
+    """
     if len(columns) < 2:
         return columns
-    shared = 0
-    while len({column[: shared + 1] for column in columns}) == 1 and shared < min(map(len, columns)) - 1:
-        shared += 1
-    while shared and columns[0][shared - 1].isdigit():  # class 10 and 11 do not share their 1
-        shared -= 1
-    names = [column[shared:].strip() for column in columns]
+    alike = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*columns, strict=False))
+    shared = "".join(letters[0] for letters in alike)
+    begun = re.sub(r"\d+$", "", shared)  # class 10 and 11 do not share their 1
+    if not all(column[len(begun) :].isdecimal() for column in columns):
+        begun = re.sub(r"[^\W_]+$", "", shared)  # nor "cat" and "car" their "ca"
+    names = [column[len(begun) :].strip() for column in columns]
     return [str(int(name)) if name.isdecimal() else name for name in names]
 
 

@@ -64,11 +64,13 @@ def file_of(place: str) -> str:
 
 def file_and_column(option: str, place: str) -> tuple[str, str | None]:
     """FILE or FILE:COLUMN, whatever colons the file's name may hold."""
-    if place == "-" or Path(place).exists():
+    if place == "-" or (place.strip() and Path(place).exists()):
         return place, None
     file, colon, column = place.rpartition(":")
     if colon and column.strip() and (file == "-" or Path(file).exists()):
         return file, column
+    if not place.strip():
+        raise ValueError(f"{option} must be FILE or FILE:COLUMN, got {checks.shown(place)}")
     raise ValueError(f"{option} {checks.shown(file if colon and file else place)} cannot be read: no such file")
 
 
@@ -77,10 +79,7 @@ def _of_table(path: str, column: str | None, content: bytes, kind: str) -> Measu
     if column is None and _is_list(content):
         content = kind.encode() + b"\n" + content
         return Measured(_checked(replace(tables.understood(path, content), first_line=0), kind), [])
-    try:
-        table = tables.understood(path, content)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read: {checks.one_line(str(error))}") from None
+    table = tables.understood(path, content)
     chosen, notes = _column(table, column, kind)
     return Measured(_checked(table, chosen), notes)
 
