@@ -259,14 +259,17 @@ def _text(name: str, text: str) -> Table:
         )
 
     def line_of(row: int) -> int:
-        rows, before = csv.reader(io.StringIO(text, newline=""), delimiter=separator), 0
-        left = row + 1  # and the header
-        for cells in rows:
-            if len(cells) > 1 or "".join(cells).strip():
-                if left == 0:
-                    break
-                left -= 1
-            before = rows.line_num
+        longest, before, left = csv.field_size_limit(len(text) + 1), 0, row + 1  # and the header
+        try:
+            rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+            for cells in rows:
+                if len(cells) > 1 or "".join(cells).strip():
+                    if left == 0:
+                        break
+                    left -= 1
+                before = rows.line_num
+        finally:
+            csv.field_size_limit(longest)
         return before + 1
 
     return Table(name, frame, "line", separator != ",", _line_of=line_of)

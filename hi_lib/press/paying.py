@@ -62,14 +62,17 @@ class Comparison:
     @property
     def verdict(self) -> str:
         """Whether HI pays, in a line; by what is known of the L-ML, if anything is."""
+        return "; ".join(self._verdicts()).replace(":;", ":")
+
+    def _verdicts(self) -> list[str]:
         known = [name for name in self.costs if name != ASSUMED] or [ASSUMED]
-        said = [self._judged(name) for name in known]
+        said = {name: self._judged(name) for name in known}
         if len(said) == 1:
-            return said[0]
-        if said[0].split(":")[0] == said[1].split(":")[0]:
-            return f"{said[1]} (the L-ML {known[1]})"
-        ends = "; ".join(f"{lml_is}, {judged}" for lml_is, judged in zip(known, said, strict=True))
-        return f"it depends on answers of the L-ML that the log does not hold: {ends}"
+            return list(said.values())
+        if len({judged.partition(":")[0] for judged in said.values()}) == 1:
+            return [f"{said[lml.AT_WORST]} (the L-ML {lml.AT_WORST})"]
+        ends = [f"{name}, {judged}" for name, judged in said.items()]
+        return ["it depends on answers of the L-ML that the log does not hold:", *ends]
 
     def _judged(self, lml_is: str) -> str:
         costs = self.costs[lml_is]
@@ -77,7 +80,9 @@ class Comparison:
         mine, other = costs[self.learner], costs[rival]
         saved, error = other.average_cost - mine.average_cost, float(np.hypot(mine.error, other.saving_error))
         device = f"a device that {'never' if rival == NEVER else 'always'} offloads"
-        numbers = f"{mine.average_cost:.4f} a sample against {other.average_cost:.4f} (± {error:.4f} between them)"
+        numbers = (
+            f"{mine.average_cost:.4f} a sample against {other.average_cost:.4f}, a difference known to ± {error:.4f}"
+        )
         if saved > 2 * error:
             return f"yes: {self.learner} costs less than {device}, {numbers}"
         better = "does as well as" if saved >= -2 * error else "does better than"
@@ -85,7 +90,13 @@ class Comparison:
 
     def as_lines(self) -> list[str]:
         """The verdict, and the table as text."""
-        lines = [f"does HI pay? {self.verdict}", "", f"{'average cost, the L-ML':28s}{_row(self.costs)}"]
+        first, *more = self._verdicts()
+        lines = [f"does HI pay? {first}", *(f"  {line}" for line in more)]
+        if lml.AT_BEST in self.costs:
+            lines.append(
+                "  (with the probability of each offload, --offload-probability, both ends become an estimate)"
+            )
+        lines += ["", f"{'average cost, the L-ML':28s}{_row(self.costs)}"]
         for way in self.costs[ASSUMED]:
             lines.append(f"{way:28s}{_row(_shown(costs[way]) for costs in self.costs.values())}")
         if len(self.costs) > 1:
