@@ -122,7 +122,7 @@ class Fixed:
 
 @dataclass(frozen=True, eq=False)
 class Log:
-    """What happened, times in ms.
+    """What happened, times in ms from the first arrival.
 
     Attributes
     ----------

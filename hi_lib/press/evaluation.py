@@ -100,6 +100,7 @@ class Evaluation:
             "times": self.times.to_dict("records"),
             "verdict": self.paying.verdict,
             "costs": self.paying.table().to_dict("records"),
+            "best_thresholds": self.paying.thresholds,
             "plan": self.plan.as_dict() if self.plan else None,
         }
 
@@ -148,7 +149,7 @@ class Evaluation:
 
         tables = [
             table.to_html(index=False, float_format=lambda value: f"{value:.4g}", border=0)
-            for table in (self.runs, self.times)
+            for table in (self.paying.table(), self.runs, self.times)
         ]
         says = "Average cost against batch size, and the objective with its best batch size."
         body = f"""<pre>{html.escape(self.as_text())}</pre>

@@ -98,7 +98,7 @@ def with_own_traces(
         takes = set(default if isinstance(default, list) else [default])
         if not all(isinstance(each, str) for each in takes) or not takes & set(known):
             continue
-        items = value if isinstance(value, list) else [value]
+        items = list(value) if isinstance(value, list) else [value]
         for place, item in enumerate(items):
             if isinstance(item, str) and item not in known and (item == "-" or Path(item).is_file()):
                 log = logs.read(item, columns)

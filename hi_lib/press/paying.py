@@ -42,6 +42,8 @@ class Comparison:
     ----------
     costs : dict of dict of Cost
         By what is said of the L-ML ("always right", and what `lml.answers` knows), then by the way to decide.
+    thresholds : dict of float
+        The best fixed θ in hindsight, by each way to count.
     shuffles : int
         Over which the learner's costs are averaged.
     learner : str
@@ -49,6 +51,7 @@ class Comparison:
     """
 
     costs: dict[str, dict[str, Cost]]
+    thresholds: dict[str, float]
     shuffles: int
     learner: str
 
@@ -99,6 +102,8 @@ class Comparison:
         lines += ["", f"{'average cost, the L-ML':28s}{_row(self.costs)}"]
         for way in self.costs[ASSUMED]:
             lines.append(f"{way:28s}{_row(_shown(costs[way]) for costs in self.costs.values())}")
+            if way == BEST:
+                lines.append(f"{'  which is':28s}{_row(f'θ = {theta:.4f}' for theta in self.thresholds.values())}")
         if len(self.costs) > 1:
             accuracy = (f"{costs[self.learner].accuracy:.1%}" for costs in self.costs.values())
             lines.append(f"{'accuracy of its answers':28s}{_row(accuracy)}")
@@ -133,20 +138,20 @@ def compare(
     right = {ASSUMED: np.ones(len(trace)), **lml.answers(trace, offload_probability)}
     learners = {f"the learner at M = {size}": size for size in dict.fromkeys((1, batch_size))}
     drawn = {way: _drawn(trace, beta, size, right, shuffles) for way, size in learners.items()}
+    best = {lml_is: lml.best_threshold(trace, beta, large).threshold for lml_is, large in right.items()}
     costs = {
-        lml_is: _rules(trace, beta, large) | {way: found[lml_is] for way, found in drawn.items()}
+        lml_is: _rules(trace, beta, large, best[lml_is]) | {way: found[lml_is] for way, found in drawn.items()}
         for lml_is, large in right.items()
     }
     run = replay(trace.shuffled(0), beta, batch_size)
     for lml_is, large in right.items():
         for way, error in _saving_errors(trace, run, beta, large).items():
             costs[lml_is][way] = costs[lml_is][way]._replace(saving_error=error)
-    return Comparison(costs, shuffles, list(learners)[-1])
+    return Comparison(costs, best, shuffles, list(learners)[-1])
 
 
-def _rules(trace: Trace, beta: float, large: Floats) -> dict[str, Cost]:
+def _rules(trace: Trace, beta: float, large: Floats, best: float) -> dict[str, Cost]:
     """Ways to decide that learn nothing, and depend on no shuffle."""
-    best = lml.best_threshold(trace, beta, large).threshold
     runs = {
         NEVER: replay(trace, beta, learner="never"),
         ALWAYS: replay(trace, beta, learner="always"),

@@ -20,6 +20,7 @@ def test_costs_by_hand():
     ]
     assert [real[way].average_cost for way in (paying.NEVER, paying.ALWAYS, "θ = 1 − β = 0.75")] == [0.5, 0.5, 0.375]
     assert real[paying.BEST].average_cost == lml.best_threshold(trace, 0.25).average_cost == 0.3125
+    assert found.thresholds == {paying.ASSUMED: 0.65, lml.AS_IT_IS: 0.375}
     assert (real[paying.NEVER].accuracy, real[paying.ALWAYS].accuracy) == (0.5, 0.75)
     runs = [(order := trace.shuffled(seed), hi.replay(order, 0.25, 2)) for seed in range(3)]
     costs = [lml.outcome(order, run, 0.25).average_cost for order, run in runs]
