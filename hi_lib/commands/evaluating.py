@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from hi_lib import checks, files
+from hi_lib import checks, files, traces
 from hi_lib.commands.line import complain, one_line_errors, path_argument, path_option
 from hi_lib.commands.outputs import checked_output
 from hi_lib.commands.reading import log_options, tell
@@ -27,7 +27,7 @@ _NETWORK = "The network, and when an answer is late"
 @one_line_errors
 @log_options
 def evaluate(
-    log: Annotated[Path, path_argument("Your log: CSV, JSON, Parquet, .npz; - is standard input.")],
+    log: Annotated[Path, path_argument("Your log: CSV, JSON, Parquet, .npz; - is standard input. Or a trace's name.")],
     beta: Annotated[float, typer.Option(help="Cost of an offload; a wrong answer costs 1.")] = 0.5,
     alpha: Annotated[float | None, typer.Option(help="Weight of the system time; by default 0.5.")] = None,
     tau_ed: Annotated[float | None, typer.Option(help="S-ML time a sample, ms; by default the paper's.")] = None,
@@ -83,7 +83,8 @@ def evaluate(
         *(paper if own is None else own for own, paper in zip(own_times, astuple(IMAGENETTE.timing), strict=True))
     )
     timing = evaluation.device_timing(given, device_times, server_times)
-    own = logs.read(log, columns)
+    kept = None if log.exists() else traces.file_of(str(log))  # a trace may be called by its name, too
+    own = logs.read(kept or log, columns)
     trips = None if network_times is None else network.network_times(network_times)
     sizes = None if image_bytes is None else network.image_bytes(image_bytes)
     uplink = IMAGENETTE.rate if rate is None else rate

@@ -432,7 +432,7 @@ def test_a_log_becomes_a_trace_of_ones_own(tmp_path, monkeypatch):
     assert (other.exit_code, "another trace already" in other.stderr) == (2, True)
     for name in ("cifar10-resnet8", "../x", ""):
         assert run("traces", "import", path, name).exit_code == 2
-    evaluated = run("evaluate", tmp_path / "own" / "mine.csv", "--json")
+    evaluated = run("evaluate", "mine", "--json")
     assert evaluated.exit_code == 0, evaluated.stderr
 
 
