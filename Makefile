@@ -17,8 +17,8 @@ export HOME ?= $(CURDIR)/_build/home
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
-book: for-book ## run the notebooks, render the book into _build/html (PROFILE=quick|full, TRACE=mine.csv)
-	@$(BIN)/hi book --profile $(PROFILE) $(if $(TRACE),--trace "$$TRACE")
+book: for-book ## run the notebooks, render the book into _build/html (PROFILE=quick|full, TRACE=mine.csv, READ="--label COL …")
+	@$(BIN)/hi book --profile $(PROFILE) $(if $(TRACE),--trace "$$TRACE" $(READ))
 
 test: for-test book ## all tests: lint, types, units, theory, notebooks, the book in a browser
 	$(BIN)/ruff format --check .

@@ -98,6 +98,21 @@ def flags(where: str, values: ArrayLike, length: int | None = None) -> NDArray[n
     return array.astype(bool)
 
 
+def known_flags(where: str, values: ArrayLike, length: int) -> NDArray[np.float64]:
+    """Return a float array of the given length that holds 0, 1, and nan where values are nan or None."""
+    if not _are_flags(values):
+        items = np.asarray(values)
+        values = [np.nan if item is None else item for item in items] if items.dtype == object else items
+    array = _array(where, values)
+    if array.shape != (length,):
+        raise ValueError(f"{where} must have shape ({length},), got {array.shape}")
+    bad = (array != 0) & (array != 1) & ~np.isnan(array)
+    if bad.any():
+        first = int(np.flatnonzero(bad)[0])
+        raise ValueError(f"{where}[{first}] must be 0, 1 or nan, got {float(array[first])!r}")
+    return array
+
+
 def partial_flags(where: str, values: ArrayLike, known: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return a bool array from values that are 0/1 where `known`; elsewhere nan and None are taken as 0."""
     array = np.asarray(values, dtype=object)
@@ -136,6 +151,11 @@ def shown(value: Any) -> str:
 def printable(text: str) -> str:
     """Text whose control characters are escaped: a file's name must not steer the terminal."""
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+def beginning_with(path: Any, error: ValueError) -> str:
+    """An error's message that begins with the file it is about, once."""
+    return str(error) if str(error).startswith(str(path)) else f"{path}: {error}"
 
 
 def one_line(text: str, most: int = 240) -> str:

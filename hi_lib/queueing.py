@@ -47,6 +47,9 @@ def pipeline(
     array([30., 29., 30.])
     >>> pipeline(timing, [1, 0, 1], 1, window=2).response_time
     array([30.,  1., 33.])
+    >>> late = pipeline(timing, [1, 0, 1], 1, arrivals=[1.7e12, 1.7e12 + 2, 1.7e12 + 90])  # ms since 1970
+    >>> late.system_time                                    # counted from the first arrival: 120 ms for three
+    40.0
     """
     flags = checks.flags("offloaded", offloaded)
     sizes, wide = sizes_of(batch_size, flags.size), open_window(window)
@@ -54,6 +57,7 @@ def pipeline(
         raise ValueError(f"batch_size must hold sizes >= 1 that add up to {flags.size}, got a sum of {sizes.sum()}")
     ends = np.cumsum(sizes)
     there = np.zeros(flags.size) if arrivals is None else in_order(arrivals, flags.size)
+    there = there - there[0] if flags.size else there
     costs = checks.nonnegative("overhead", overhead), checks.nonnegative("server_setup", server_setup)
     times = timing.tau_ed, timing.tau_tx, timing.tau_nw, timing.tau_es
     slots = 0 if wide is None else int(min(wide, flags.size + 1))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks
 from hi_lib.regret import sizes_of
 from hi_lib.typing import Floats
 
 _ROUNDING = 1e-12  # times that differ by less, relatively, are one
+_LARGE = 500  # batches from which a table of M by M entries costs more than it saves
 
 
 class Replayed(Protocol):
@@ -111,36 +113,60 @@ class _Law:
     def latest(self) -> float:
         return float(self.waited.max() + self.network.max() + self.q.shape[1] * self.service)
 
+    @functools.cached_property
+    def waits(self) -> Floats:
+        """The times that samples wait for the end of their batch, each once, in order."""
+        return np.unique(self.waited)
+
+    @functools.cached_property
+    def largest(self) -> Floats:
+        """The q of each batch from the largest down, and zero, shape (batches, M + 1)."""
+        return np.append(np.sort(self.q, axis=1)[:, ::-1], np.zeros((len(self.q), 1)), axis=1)
+
+    @functools.cached_property
+    def few_enough(self) -> Floats:
+        """How many samples, in expectation, wait so long and are offloaded with at most c − 1 others.
+
+        Shape (waits, M + 1), c from 0: sample i is offloaded with fewer than c others if θ lies between its own q_i
+        and the (c + 1)th largest of its batch.
+        """
+        group = np.searchsorted(self.waits, self.waited).ravel()
+        found = np.empty((self.waits.size, self.largest.shape[1]))
+        for count in range(self.largest.shape[1]):
+            mass = np.maximum(self.q - self.largest[:, [count]], 0)
+            found[:, count] = np.bincount(group, weights=mass.ravel(), minlength=self.waits.size)
+        return found
+
     def below(self, time: float, offloaded_only: bool) -> float:
-        """P(response <= time): i is offloaded with at most k others if θ is below the (k + 1)th largest q."""
+        """P(response <= time)."""
         time *= 1 + _ROUNDING
-        largest = np.append(np.sort(self.q, axis=1)[:, ::-1], np.zeros((len(self.q), 1)), axis=1)
-        total = 0.0
-        for network in self.network:
-            left = time - network - self.waited
-            with np.errstate(divide="ignore", invalid="ignore"):  # no service: all at once
-                served = np.where(left >= 0, np.floor(left / self.service * (1 + _ROUNDING)), 0.0)
-            served = np.where((left >= 0) & (self.service == 0), np.inf, served)
-            count = np.minimum(served, self.q.shape[1]).astype(int)
-            total += np.maximum(self.q - np.take_along_axis(largest, count, axis=1), 0).sum()
-        offloaded, offloads = total / self.network.size, self.q.sum()
+        if self.q.shape[1] <= _LARGE:
+            count = self.served(time - self.network[:, None] - self.waits)
+            offloaded = self.few_enough[np.arange(self.waits.size), count].sum() / self.network.size
+        else:
+            counts = (self.served(time - network - self.waited) for network in self.network)
+            mass = (self.q - np.take_along_axis(self.largest, count, axis=1) for count in counts)
+            offloaded = sum(np.maximum(part, 0).sum() for part in mass) / self.network.size
+        offloads = self.q.sum()
         if offloaded_only:
             return float(offloaded / offloads)
         return float(((self.samples - offloads) * (time >= self.tau_ed) + offloaded) / self.samples)
 
+    def served(self, left: Floats) -> NDArray[np.int64]:
+        """How many samples the server can answer in the time that is left, at most M."""
+        with np.errstate(divide="ignore", invalid="ignore"):  # no service: all at once
+            count = np.where(left >= 0, np.floor(left / self.service * (1 + _ROUNDING)), 0.0)
+        count = np.where((left >= 0) & (self.service == 0), np.inf, count)
+        return np.minimum(count, self.q.shape[1]).astype(np.int64)
+
     def next_time(self, time: float) -> float:
         """Smallest time, from `time` on, at which some sample can be answered."""
-        times = []
-        for network in self.network:
-            waited = self.waited[self.q > 0] + network
-            m = (
-                np.maximum(np.ceil((time - waited) / self.service * (1 - _ROUNDING) - _ROUNDING), 1)
-                if self.service
-                else 1
-            )
-            found = waited + m * self.service
-            times.append(found[found >= time * (1 - _ROUNDING)].min(initial=np.inf))
-        return float(min(times))
+        waited = np.unique(self.waited[self.q > 0]) + self.network[:, None]
+        m: Any = 1
+        if self.service:
+            m = np.maximum(np.ceil((time - waited) / self.service * (1 - _ROUNDING) - _ROUNDING), 1)
+        found = waited + m * self.service
+        return float(found[found >= time * (1 - _ROUNDING)].min(initial=np.inf))
 
 
 def run_times(tau_ed: float, service: float, network: Floats, run: Replayed) -> RunTimes:

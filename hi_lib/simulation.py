@@ -122,7 +122,7 @@ class Fixed:
 
 @dataclass(frozen=True, eq=False)
 class Log:
-    """What happened, times in ms.
+    """What happened, times in ms from the first arrival.
 
     Attributes
     ----------
@@ -182,6 +182,7 @@ def simulate(
     samples: int | None = None,
     arrivals: ArrayLike | None = None,
     network_times: ArrayLike | None = None,
+    sending_times: ArrayLike | None = None,
     record: bool = False,
     **how: Any,
 ) -> Log:
@@ -198,9 +199,12 @@ def simulate(
     samples : int, optional
         n, only and always where a policy decides.
     arrivals : array-like of shape (n,), optional
-        When each sample is there, ms, in order. By default the next one is there whenever the device is free.
+        When each sample is there, ms, in order; all times count from the first. By default the next one is there
+        whenever the device is free.
     network_times : array-like of shape (n,), optional
         Network time of a transmission, ms, if it carries the batch that ends with this sample; by default τ_nw.
+    sending_times : array-like of shape (n,), optional
+        Time to send each sample, ms, where their sizes differ; by default τ_tx.
     record : bool
         Whether to keep every interval.
     window : int or inf, optional
@@ -246,20 +250,22 @@ def simulate(
     sizes = batch_size if hasattr(batch_size, "next_size") else Fixed(checks.whole("batch_size", batch_size))
     there = None if arrivals is None else in_order(arrivals, n)
     network = np.full(n, timing.tau_nw) if network_times is None else n_times("network_times", network_times, n)
+    sending = np.full(n, timing.tau_tx) if sending_times is None else n_times("sending_times", sending_times, n)
     known = {parameter.name for parameter in fields(How)}
     for name in how:
         checks.choice("simulate's option", name, known)
-    cell = _Cell(timing, network, How(**how), record)
+    cell = _Cell(timing, (network, sending), How(**how), record)
     if cell.how.window is not None and isinstance(policy, Learning):
         raise ValueError("a learner must be able to hear late where there is a window: use LateLearning")
-    return cell.run(policy, sizes, n, None if there is None else there.tolist())  # type: ignore[arg-type]
+    return cell.run(policy, sizes, n, None if there is None else (there - there[0]).tolist())  # type: ignore[arg-type]
 
 
 class _Cell:
     """One device, its link and its server."""
 
-    def __init__(self, timing: TimingModel, network: Floats, how: How, record: bool) -> None:
-        self.timing, self.network, self.how = timing, network.tolist(), how
+    def __init__(self, timing: TimingModel, times: tuple[Floats, Floats], how: How, record: bool) -> None:
+        self.timing, self.how = timing, how
+        self.network, self.sending = (each.tolist() for each in times)
         self.intervals: list[Interval] | None = [] if record else None
         self.env = simpy.Environment()
         self.link, self.server = simpy.Resource(self.env), simpy.Resource(self.env)
@@ -326,12 +332,12 @@ class _Cell:
 
     def carry(self, number: int, batch: slice, sent: list[int]) -> Process:
         """Take a batch's offloads to the server and their answers back."""
-        env, tau_tx, tau_es = self.env, self.timing.tau_tx, self.timing.tau_es
+        env, tau_es = self.env, self.timing.tau_es
         half, both_ways, setup = self.network[batch.stop - 1] / 2, self.how.half_duplex, self.how.server_setup
         turn = yield from self.turn(self.link)
         for sample in sent:
-            yield env.timeout(tau_tx)
-            self.note("uplink", tau_tx, sample)
+            yield env.timeout(self.sending[sample])
+            self.note("uplink", self.sending[sample], sample)
         if not both_ways:
             self.leave(self.link, turn)
         yield env.timeout(half)

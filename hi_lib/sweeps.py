@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from hi_lib import checks, regret
+from hi_lib import checks, lml, regret
 from hi_lib.files import sha256
-from hi_lib.learners import replay
+from hi_lib.learners import Run, replay
 from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace, load_trace
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MEASURED = ["average_cost", "offload_ratio", "accuracy", "transmissions", "regret", "regret_bound"]
 TIMES = ["system_time", "response_time"]
+# With the L-ML as it is; low and high are one where it is known on every sample.
+REAL = ["real_cost_low", "real_cost_high", "real_accuracy_low", "real_accuracy_high"]
 COLUMNS = ["trace", "seed", "beta", "batch_size", "learning_rate", "learner", *MEASURED]
 MOST_RUNS = 10**7  # a sweep holds its table in memory
 _PATIENCE = 10  # seconds, for a scheduler and its workers
@@ -37,6 +39,18 @@ class Point(NamedTuple):
     batch_size: int
     learning_rate: str | float
     learner: str
+
+
+class Wanted(NamedTuple):
+    """What to measure of a run, beside MEASURED."""
+
+    timing: TimingModel | None
+    real_lml: bool
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that it brings."""
+        return [*(TIMES if self.timing else ()), *(REAL if self.real_lml else ())]
 
 
 class Notes(Protocol):
@@ -58,6 +72,7 @@ def sweep(
     learners: Iterable[str] = ("hil-f",),
     *,
     timing: TimingModel | None = None,
+    real_lml: bool = False,
     keep_errors: bool = False,
     jobs: int = -1,
     scheduler: str | None = None,
@@ -78,6 +93,9 @@ def sweep(
     learners : iterable of str
     timing : TimingModel, optional
         A device whose exact times are measured, too, in columns system_time and response_time (`TimingModel.of_run`).
+    real_lml : bool
+        Whether cost and accuracy are counted with the L-ML as it is, too, in columns real_cost_low, real_cost_high,
+        real_accuracy_low, real_accuracy_high; low and high differ where a trace knows its L-ML on some samples only.
     keep_errors : bool
         Whether a combination that `replay` refuses becomes a row with the reason in a further column `error`, and no
         numbers, instead of an exception.
@@ -127,14 +145,15 @@ def sweep(
     if not tasks:
         raise ValueError("a sweep needs at least one trace, beta, batch size, learning rate, learner and seed")
     digests = {trace.name: _digest(trace) for trace in known}
-    keys = [_key(digests[trace.name], seed, chunk, timing) for trace, seed, chunk in tasks]
+    wanted = Wanted(timing, real_lml)
+    keys = [_key(digests[trace.name], seed, chunk, wanted) for trace, seed, chunk in tasks]
     noted = journal.read() if journal else {}
     done = {
         key: noted[key] for key, (_, _, chunk) in zip(keys, tasks, strict=True) if len(noted.get(key, ())) == len(chunk)
     }
     missing = {key: task for key, task in zip(keys, tasks, strict=True) if key not in done}
     advance(sum(len(task[2]) for key, task in zip(keys, tasks, strict=True) if key in done))
-    with _finished(missing, timing, jobs, scheduler) as coming:
+    with _finished(missing, wanted, jobs, scheduler) as coming:
         for key, found in coming:
             done[key] = found
             if journal:
@@ -145,7 +164,7 @@ def sweep(
         for key, (trace, seed, chunk) in zip(keys, tasks, strict=True)
         for point, measured in zip(chunk, done[key], strict=True)
     ]
-    table = pd.DataFrame(rows, columns=[*COLUMNS, *(TIMES if timing else ()), "error"])
+    table = pd.DataFrame(rows, columns=[*COLUMNS, *wanted.columns, "error"])
     refused = table[table["error"] != ""]
     if keep_errors:
         return table
@@ -168,12 +187,12 @@ def _listed(values: Iterable[Any]) -> Sequence[Any]:
 
 @contextlib.contextmanager
 def _finished(
-    tasks: dict[str, tuple[Trace, int, tuple[Point, ...]]], timing: TimingModel | None, jobs: int, scheduler: str | None
+    tasks: dict[str, tuple[Trace, int, tuple[Point, ...]]], wanted: Wanted, jobs: int, scheduler: str | None
 ) -> Iterator[Iterator[tuple[str, list[Any]]]]:
     """Keys of tasks and what came out, as they come in."""
     import joblib
 
-    calls = (joblib.delayed(_replay_all)(_code(), timing, key, *task) for key, task in tasks.items())
+    calls = (joblib.delayed(_replay_all)(_code(), wanted, key, *task) for key, task in tasks.items())
     if scheduler is None:
         # Threads do: the engine releases the GIL, and no worker process can outlive an interrupted build.
         run = joblib.Parallel(n_jobs=jobs, prefer="threads", return_as="generator_unordered")
@@ -198,36 +217,46 @@ def _finished(
 
 
 def _replay_all(
-    code: str, timing: TimingModel | None, key: str, trace: Trace, seed: int, points: tuple[Point, ...]
+    code: str, wanted: Wanted, key: str, trace: Trace, seed: int, points: tuple[Point, ...]
 ) -> tuple[str, list[list[Any]]]:
     if _code() != code:
         raise ValueError(f"the worker on {platform.node()} has other code, or other versions of numpy, numba or Python")
     shuffled = trace.shuffled(seed)
-    return key, [_measure(shuffled, seed, point, timing) for point in points]
+    return key, [_measure(shuffled, seed, point, wanted) for point in points]
 
 
-def _measure(trace: Trace, seed: int, point: Point, timing: TimingModel | None) -> list[Any]:
-    """The columns MEASURED, those of the times if asked for, and the reason why there are none."""
+def _measure(trace: Trace, seed: int, point: Point, wanted: Wanted) -> list[Any]:
+    """The columns MEASURED, those that are wanted beside them, and the reason why there are none."""
     beta, batch_size, learning_rate, learner = point
     if learning_rate == "vanilla":
         learning_rate = regret.tuned_learning_rate(len(trace), 1, regret.lambda_min(trace))
     try:
         run = replay(trace, beta, batch_size, learner, learning_rate, seed=seed)
     except ValueError as error:
-        return [math.nan] * len([*MEASURED, *(TIMES if timing else ())]) + [" ".join(str(error).split())]
+        return [math.nan] * len([*MEASURED, *wanted.columns]) + [" ".join(str(error).split())]
     sent, bound = run.transmissions / run.cost.size, math.nan if run.regret_bound is None else run.regret_bound
-    times = timing.of_run(run) if timing else None
+    times = wanted.timing.of_run(run) if wanted.timing else None
     taken = [times.system_time, times.response_time] if times else []
+    taken += _real(trace, run, beta) if wanted.real_lml else []
     return [run.average_cost, run.offload_ratio, run.accuracy, sent, run.regret, bound, *taken, ""]
 
 
+def _real(trace: Trace, run: Run, beta: float) -> list[float]:
+    """The columns REAL, nan where nothing is known of an L-ML."""
+    found = [lml.outcome(trace, run, beta, right) for right in lml.answers(trace).values()]
+    if not found:
+        return [math.nan] * len(REAL)
+    return [end(values) for values in zip(*found, strict=True) for end in (min, max)]
+
+
 def _digest(trace: Trace) -> str:
-    return hashlib.sha256(trace.confidence.tobytes() + trace.correct.tobytes()).hexdigest()
+    large = b"" if trace.lml_correct is None else trace.lml_correct.tobytes()
+    return hashlib.sha256(trace.confidence.tobytes() + trace.correct.tobytes() + large).hexdigest()
 
 
-def _key(trace: str, seed: int, points: tuple[Point, ...], timing: TimingModel | None) -> str:
+def _key(trace: str, seed: int, points: tuple[Point, ...], wanted: Wanted) -> str:
     """What decides the outcome of a task, hashed; the trace is given by its own hash."""
-    return hashlib.sha256(repr((_code(), trace, seed, points, timing)).encode()).hexdigest()
+    return hashlib.sha256(repr((_code(), trace, seed, points, wanted)).encode()).hexdigest()
 
 
 @functools.lru_cache(maxsize=1)

@@ -1,26 +1,137 @@
-"""Tables that other programs wrote: whatever separates their columns, one clear error for what cannot be meant."""
+"""Tables that other programs wrote, whatever format they chose, and one clear error for what cannot be meant."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import gzip
+import importlib.util
+import io
+import json
 import os
-from collections.abc import Sequence
+import sys
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from hi_lib import checks
+from hi_lib.typing import Floats
 
 _LONGEST = 1_000_000  # characters of a header
+_MOST = 2**30  # bytes of a table, unpacked: what never ends is refused before the memory does
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def read(path: str | os.PathLike[str], needed: Sequence[str], optional: Sequence[str] = ()) -> pd.DataFrame:
-    """Read the columns `needed`, and `optional` ones if there, as numbers; further columns do not matter.
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A table as its file has it, and where each row stands in the file.
 
-    Commas, semicolons or tabs separate columns, with decimal commas beside the latter two. A byte order mark, line ends
-    of any system, and the case of a column's name and spaces around it do not matter.
+    Attributes
+    ----------
+    name : str
+        The file, as errors call it.
+    frame : DataFrame
+        Its columns, by the names in the file.
+    row_name : str
+        What errors call a row: a line of text, a record of JSON, a row of an array.
+    decimal_comma : bool
+        Whether a comma may stand in a number.
+    first_line : int
+        What the first line of the file counts as.
+    """
+
+    name: str
+    frame: pd.DataFrame
+    row_name: str = "row"
+    decimal_comma: bool = False
+    first_line: int = 1
+    _line_of: Callable[[int], int] = lambda row: row + 1
+
+    def where(self, row: int) -> str:
+        """The place of a row, counted as a reader of the file does, e.g. "log.csv, line 7"."""
+        return f"{self.name}, {self.row_name} {self._line_of(row) + self.first_line - 1}"
+
+    def find(self, name: str) -> str | None:
+        """The column that is meant: case, and spaces around a name, do not matter unless two names differ so only."""
+        same = [column for column in self.frame.columns if column == name]
+        alike = same or [column for column in self.frame.columns if plain(column) == plain(name)]
+        if len(alike) > 1:
+            raise ValueError(f"{self.name} has the column {name} more than once")
+        return alike[0] if alike else None
+
+    def needed(self, names: Sequence[str]) -> dict[str, str]:
+        """What the file calls these columns; none may be missing."""
+        columns = {name: self.find(name) for name in names}
+        if missing := [name for name in names if columns[name] is None]:
+            wanted = f"{' or '.join(missing)}; it needs {' and '.join(names)}"
+            raise ValueError(f"{self.name} has no column {wanted}, found {self.found}")
+        return columns  # type: ignore[return-value]
+
+    @property
+    def found(self) -> str:
+        """The names of its columns, for a message."""
+        return checks.one_line(", ".join(map(str, self.frame.columns)), 160)
+
+    def numbers(self, column: str) -> Floats:
+        """The column as numbers, shape (n,); the first cell that is none is named."""
+        values, text = self._read(column, {})
+        self._refuse(column, np.isnan(values), text, "numeric")
+        return values
+
+    def flags(self, column: str, blanks: bool = False) -> Floats:
+        """The column as 1.0 and 0.0, shape (n,), from 1/0 or true/false; a blank is nan where `blanks` may stand."""
+        values, text = self._read(column, {"true": "1", "false": "0"})
+        wrong = ~np.isin(values, (0, 1))
+        self._refuse(column, wrong & ~text.isna().to_numpy() if blanks else wrong, text, "0 or 1")
+        return values
+
+    def text(self, column: str, blanks: bool = False) -> pd.Series:
+        """The column as text, whole numbers without a decimal point; blanks are nan, or the first one is named."""
+        import pandas as pd
+
+        cells = self.frame[column]
+        values = cells.dropna()
+        if pd.api.types.is_float_dtype(values) and (values == values.round()).all() and (values.abs() < 2**53).all():
+            values = values.astype("int64")
+        text = values.astype(str).str.strip()
+        text = text[text != ""].reindex(cells.index)
+        if not blanks:
+            self._refuse(column, text.isna().to_numpy(), text, "given")
+        return text
+
+    def _read(self, column: str, words: dict[str, str]) -> tuple[Floats, pd.Series]:
+        """Numbers, nan where there are none, and the cells as they are, nan where they are blank."""
+        import pandas as pd
+
+        cells = self.frame[column]
+        if pd.api.types.is_numeric_dtype(cells):
+            return cells.to_numpy(float, na_value=np.nan), cells
+        text = cells.astype("str").str.strip()
+        if words:
+            text = text.where(cells.isna(), text.str.lower().replace(words))
+        text = text.str.replace(",", ".") if self.decimal_comma else text
+        return pd.to_numeric(text, errors="coerce").to_numpy(float), cells.mask(text == "")
+
+    def _refuse(self, column: str, wrong: Any, cells: pd.Series, allowed: str) -> None:
+        if not wrong.any():
+            return
+        first, value = int(wrong.argmax()), cells.iloc[int(wrong.argmax())]
+        got = "empty" if _blank(value) else checks.shown(getattr(value, "item", lambda: value)())
+        hint = ", a percentage? divide by 100" if "%" in got else ""
+        hint = ", decimal commas need another separator between columns" if "," in got else hint
+        many = f" ({int(wrong.sum())} such values): mend these rows, or drop them"
+        raise ValueError(f"{self.where(first)}: {column} must be {allowed}, got {got}{hint}{many}")
+
+
+def read(path: str | os.PathLike[str], names: Sequence[str]) -> pd.DataFrame:
+    """Read these columns as numbers; further columns do not matter.
 
     Raises
     ------
@@ -29,61 +140,211 @@ def read(path: str | os.PathLike[str], needed: Sequence[str], optional: Sequence
     """
     import pandas as pd
 
+    table = load(path)
+    return pd.DataFrame({name: table.numbers(column) for name, column in table.needed(names).items()})
+
+
+def load(path: str | os.PathLike[str]) -> Table:
+    """Read a table, whatever its format: that is told by its content, not by its name.
+
+    CSV with commas, semicolons or tabs, with decimal commas beside the latter two; a byte order mark, blank lines, and
+    line ends of any system do not matter. JSON: a list of records, a record a line, or columns. Parquet, where pyarrow
+    is installed. NumPy's .npz and .npy: arrays by their names, those with two axes as columns NAME_0, NAME_1, … All of
+    them gzipped, too; from files, from pipes, and from standard input, whose name is "-".
+
+    Raises
+    ------
+    ValueError
+        The file cannot be read; the message names it, and why.
+    """
+    return understood(name_of(path), content(path))
+
+
+def name_of(path: str | os.PathLike[str]) -> str:
+    """What messages call a file."""
+    return "standard input" if str(path) == "-" else str(path)
+
+
+@contextlib.contextmanager
+def _refusing(name: str) -> Iterator[None]:
+    """Whatever goes wrong with a file becomes one line that names it."""
     try:
-        path = Path(path)
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            start, line = 0, file.readline(_LONGEST)
-            while line.isspace():  # as pandas passes over blank lines
-                start, line = file.tell(), file.readline(_LONGEST)
-            if len(line) == _LONGEST:  # a device such as /dev/zero would never end
-                raise ValueError(f"its first line has more than {_LONGEST:,} characters")
-            separator = max(",;\t", key=line.count)
-            file.seek(start)
-            header = [_plain(name) for name in next(csv.reader(file, delimiter=separator), [])]
-            file.seek(start)
-            frame = pd.read_csv(file, sep=separator, low_memory=False, skipinitialspace=True)
+        yield
+        return
     except UnicodeDecodeError:
-        raise ValueError(
-            f"{path} cannot be read: it is not text in UTF-8; unpack it, or save it as CSV UTF-8"
-        ) from None
-    except (OSError, TypeError, ValueError, csv.Error) as error:
+        reason = "it is not text in UTF-8; unpack it, or save it as CSV UTF-8"
+    except ImportError:
+        reason = "Parquet needs pyarrow, which is not installed: pip install pyarrow, or save it as CSV"
+    except RecursionError:
+        reason = "its JSON is nested too deeply"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    except (EOFError, TypeError, ValueError, KeyError, csv.Error, zlib.error, zipfile.BadZipFile) as error:
         reason = checks.one_line(str(error)).removeprefix("Error tokenizing data. C error: ")
-        raise ValueError(f"{path} cannot be read: {reason}") from None
-    if not isinstance(frame.index, pd.RangeIndex):
-        raise ValueError(f"{path} has rows with more values than its header has columns")
-    twice = [name for name in (*needed, *optional) if header.count(name) > 1]
-    if twice:
-        raise ValueError(f"{path} has the column {twice[0]} more than once")
-    frame.columns = pd.Index([_plain(name) for name in frame.columns])
-    missing = [name for name in needed if name not in frame]
-    if missing:
-        found = checks.one_line(", ".join(map(str, frame.columns)), 160)
-        raise ValueError(f"{path} has no column {' or '.join(missing)}; it needs {' and '.join(needed)}, found {found}")
-    wanted = [name for name in (*needed, *optional) if name in frame]
-    return pd.DataFrame({name: _numbers(path, name, frame[name], separator) for name in wanted})
+    raise ValueError(f"{name} cannot be read: {reason}")
 
 
-def _plain(name: Any) -> str:
+def plain(name: Any) -> str:
+    """A column's name without what does not matter."""
     return str(name).strip().lower()
 
 
-def _numbers(path: Path, column: str, values: pd.Series, separator: str) -> pd.Series:
-    """The column as numbers; the first value that is none is named."""
+def content(path: str | os.PathLike[str]) -> bytes:
+    """All bytes of a file, unpacked; a device such as /dev/zero, which has no end and no lines, is refused early."""
+    with _refusing(name_of(path)):
+        if str(path) == "-":
+            return _unpacked(sys.stdin.buffer)
+        with Path(path).open("rb") as file:
+            return _unpacked(file)
+
+
+def _unpacked(file: Any) -> bytes:
+    start = file.read(_LONGEST)
+    text = start.lstrip(b"\xef\xbb\xbf \t\r\n")
+    binary = text.startswith((b"[", b"{", b"PK", b"PAR1", b"\x93NUMPY", b"\x1f\x8b"))
+    if len(start) == _LONGEST and not binary and b"\n" not in text and b"\r" not in text:
+        raise ValueError(f"its first line has more than {_LONGEST:,} characters")
+    found = start + file.read(_MOST + 1)
+    if found.startswith(b"\x1f\x8b"):
+        with gzip.open(io.BytesIO(found)) as packed:
+            found = packed.read(_MOST + 1)
+    if len(found) > _MOST:
+        raise ValueError(f"it is larger than {_MOST:,} bytes")
+    return found
+
+
+def understood(name: str, content: bytes) -> Table:
+    """The table in the content of a file."""
+    with _refusing(name):
+        if content.startswith(b"PAR1"):
+            return Table(name, _spread(_parquet(content)))
+        if content.startswith((b"PK", b"\x93NUMPY")):
+            return Table(name, _arrays(np.load(io.BytesIO(content), allow_pickle=False)))
+        text = content.decode("utf-8-sig")
+        return Table(name, _spread(_json(text)), "record") if text.lstrip()[:1] in ("[", "{") else _text(name, text)
+
+
+def _parquet(content: bytes) -> pd.DataFrame:
     import pandas as pd
 
-    if pd.api.types.is_numeric_dtype(values):
-        found = values
-    else:
-        text = values.astype(str).str.strip()
-        found = pd.to_numeric(text.str.replace(",", ".") if separator != "," else text, errors="coerce")
-    wrong = found.isna()
-    if wrong.any():
-        first = int(wrong.to_numpy().argmax())
-        value = "empty" if pd.isna(values.iloc[first]) else checks.shown(str(values.iloc[first]))
-        hint = ", a percentage? divide by 100" if "%" in value else ""
-        hint = ", decimal commas need another separator between columns" if "," in value else hint
-        raise ValueError(
-            f"{path}: {column}[{first}] must be numeric, got {value}{hint} ({int(wrong.sum())} such values): "
-            "mend these rows, or drop them"
+    if not importlib.util.find_spec("pyarrow"):
+        raise ImportError
+    return pd.read_parquet(io.BytesIO(content))
+
+
+def _text(name: str, text: str) -> Table:
+    """A CSV: the separator is the likeliest one of its first line."""
+    import pandas as pd
+
+    text = text.lstrip() if not text.strip() else text
+    lines = io.StringIO(text, newline="")
+    start, line = 0, lines.readline()
+    while line.isspace():  # as pandas passes over blank lines
+        start, line = lines.tell(), lines.readline()
+    if len(line) > _LONGEST:
+        raise ValueError(f"its first line has more than {_LONGEST:,} characters")
+    separator = max(",;\t", key=line.count)
+    lines.seek(start)
+    header = [plain(column) for column in next(csv.reader(lines, delimiter=separator), [])]
+    lines.seek(start)
+    frame = pd.read_csv(lines, sep=separator, low_memory=False, skipinitialspace=True)
+    if not isinstance(frame.index, pd.RangeIndex):
+        raise ValueError("it has rows with more values than its header has columns")
+    # pandas would give the second of two names a number of its own.
+    frame.columns = pd.Index([column.strip() for column in map(str, frame.columns)])
+    if len(header) == len(frame.columns):
+        frame = frame.set_axis(
+            [str(now) if header.count(was) == 1 else was for was, now in zip(header, frame.columns, strict=True)],
+            axis=1,
         )
-    return found
+
+    def line_of(row: int) -> int:
+        longest, before, left = csv.field_size_limit(len(text) + 1), 0, row + 1  # and the header
+        try:
+            rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+            for cells in rows:
+                if len(cells) > 1 or "".join(cells).strip():
+                    if left == 0:
+                        break
+                    left -= 1
+                before = rows.line_num
+        finally:
+            csv.field_size_limit(longest)
+        return before + 1
+
+    return Table(name, frame, "line", separator != ",", _line_of=line_of)
+
+
+def _json(text: str) -> pd.DataFrame:
+    """Records, a record a line, columns as lists or as pandas writes them, or one of these below a single name."""
+    import pandas as pd
+
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        if "Extra data" not in error.msg:
+            raise ValueError(f"it is no JSON: {error.msg} in line {error.lineno}") from None
+        found = [_line_of_json(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    if isinstance(found, dict) and {"columns", "data"} <= set(found):
+        return pd.DataFrame(found["data"], columns=found["columns"])
+    if isinstance(found, dict) and len(found) == 1 and isinstance(next(iter(found.values())), list):
+        inner = next(iter(found.values()))
+        found = inner if all(isinstance(each, dict) for each in inner) else found
+    records = isinstance(found, list) and all(isinstance(each, dict) for each in found)
+    columns = isinstance(found, dict) and all(isinstance(each, list | dict) for each in found.values())
+    if not records and not columns:
+        raise ValueError("its JSON is neither a list of records, nor a record a line, nor columns")
+    return pd.DataFrame(found)
+
+
+def _line_of_json(number: int, line: str) -> Any:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"line {number} is no JSON record: {error.msg}") from None
+
+
+def _arrays(found: Any) -> pd.DataFrame:
+    """Arrays of one length as columns."""
+    import pandas as pd
+
+    if isinstance(found, np.ndarray):
+        if found.dtype.names is None:
+            raise ValueError(f"it holds one array of shape {found.shape} without names: save a .npz with several")
+        found = {name: found[name] for name in found.dtype.names}
+    arrays = {name: found[name] for name in found if found[name].ndim in (1, 2)}
+    if not arrays:
+        raise ValueError("it holds no array with one or two axes")
+    if len({len(array) for array in arrays.values()}) > 1:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        raise ValueError(f"its arrays have different lengths: {shapes}")
+    return pd.concat(
+        [
+            pd.DataFrame(array, columns=[name] if array.ndim == 1 else [f"{name}_{k}" for k in range(array.shape[1])])
+            for name, array in arrays.items()
+        ],
+        axis=1,
+    )
+
+
+def _spread(frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame whose cells are single values: lists of one length become columns NAME_0, NAME_1, …"""
+    import pandas as pd
+
+    frame = frame.reset_index(drop=True).set_axis([str(column) for column in frame.columns], axis=1)
+    parts = []
+    for column in frame:
+        lists = frame[column].map(lambda cell: isinstance(cell, list | np.ndarray))
+        if not lists.any():
+            parts.append(frame[[column]])
+            continue
+        sizes = frame[column].map(lambda cell: len(cell) if isinstance(cell, list | np.ndarray) else -1)
+        if sizes.nunique() > 1:
+            row = int((sizes != sizes.iloc[0]).to_numpy().argmax())
+            raise ValueError(f"its lists in {column} must have one length, record {row + 1} differs")
+        parts.append(pd.DataFrame(frame[column].tolist(), columns=[f"{column}_{k}" for k in range(int(sizes.iloc[0]))]))
+    return pd.concat(parts, axis=1) if parts else frame
+
+
+def _blank(value: Any) -> bool:
+    return value is None or value != value or str(value).strip() == ""

@@ -31,7 +31,7 @@ class Trace:
     correct : array-like of shape (n,)
         1 where the S-ML's prediction was right, else 0 (e_t = 1 - correct).
     lml_correct : array-like of shape (n,), optional
-        The same for the L-ML, where one was run.
+        The same for the L-ML, nan (or None) where it is not known: logs know it for offloaded samples only.
     name : str, optional
         Shown in captions and error messages.
 
@@ -49,7 +49,7 @@ class Trace:
 
     confidence: NDArray[np.float64]
     correct: NDArray[np.bool_]
-    lml_correct: NDArray[np.bool_] | None = None
+    lml_correct: NDArray[np.float64] | None = None
     name: str | None = None
 
     def __init__(
@@ -62,7 +62,7 @@ class Trace:
         values = checks.vector("confidence", confidence)
         object.__setattr__(self, "confidence", _frozen(values))
         object.__setattr__(self, "correct", _frozen(checks.flags("correct", correct, values.size)))
-        lml = None if lml_correct is None else _frozen(checks.flags("lml_correct", lml_correct, values.size))
+        lml = None if lml_correct is None else _frozen(checks.known_flags("lml_correct", lml_correct, values.size))
         object.__setattr__(self, "lml_correct", lml)
         object.__setattr__(self, "name", name)
 
@@ -90,15 +90,19 @@ class Trace:
 
     def shuffled(self, seed: int) -> Trace:
         """The same samples in an order drawn uniformly with the given seed."""
-        order = np.random.default_rng(checks.seed("seed", seed)).permutation(len(self))
+        order = self.shuffle_order(seed)
         lml = None if self.lml_correct is None else self.lml_correct[order]
         return Trace(self.confidence[order], self.correct[order], lml, self.name)
 
+    def shuffle_order(self, seed: int) -> NDArray[np.intp]:
+        """The order of `shuffled`, for what else is known of each sample, shape (n,)."""
+        return np.random.default_rng(checks.seed("seed", seed)).permutation(len(self))
+
     @classmethod
     def from_csv(cls, path: str | os.PathLike[str], name: str | None = None) -> Trace:
-        """Read a CSV with at least the columns `confidence` and `correct` (and `lml_correct`, if there).
+        """Read a file with at least the columns `confidence` and `correct` (and `lml_correct`, if there, with blanks).
 
-        `tables.read` says how forgiving the reader is.
+        Any format that `tables.load` knows; `hi evaluate` and its like also understand columns of other names.
 
         Raises
         ------
@@ -106,13 +110,16 @@ class Trace:
             The file is missing, empty, lacks a column, or holds values that no trace may have; or it is a damaged
             one of data/.
         """
-        frame = tables.read(path, ["confidence", "correct"], ["lml_correct"])
-        if (place := Path(path).resolve()).is_relative_to(DATA):
-            data_file(place.relative_to(DATA).as_posix())  # a shipped one, given by its path
+        table = tables.load(path)
+        names = table.needed(["confidence", "correct"])
+        refuse_damaged(path)
+        lml = table.find("lml_correct")
+        known = None if lml is None else table.flags(lml, blanks=True)
         try:
-            return cls(frame["confidence"], frame["correct"], frame.get("lml_correct"), name or Path(path).stem)
+            confidence = checks.vector("confidence", table.numbers(names["confidence"]))
+            return cls(confidence, table.flags(names["correct"]), known, name or Path(path).stem)
         except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
+            raise ValueError(checks.beginning_with(path, error)) from None
 
 
 def cell_edges(confidence: ArrayLike) -> NDArray[np.float64]:
@@ -251,6 +258,12 @@ def files_read() -> dict[str, str]:
 
 
 _files_read: dict[str, str] = {}
+
+
+def refuse_damaged(path: str | os.PathLike[str]) -> None:
+    """Raise ValueError where a path leads to a shipped file whose hash is not the registered one."""
+    if (place := Path(path).resolve()).is_relative_to(DATA):
+        data_file(place.relative_to(DATA).as_posix())
 
 
 def _noted(name: str, path: Path) -> str:

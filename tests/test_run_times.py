@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hi_lib as hi
-from hi_lib import regret, simulation
+from hi_lib import regret, run_times, simulation
 from hi_lib.learners import replay_batches
 
 TIMING = hi.TimingModel(tau_ed=1.5, tau_es=4.25, tau_tx=5.0, tau_nw=20.0)
@@ -123,6 +123,18 @@ def test_the_event_simulation_with_the_learner_at_work_agrees(batch_size):
     expected = times.system_time, times.response_time, float(times.cdf(60))
     assert np.abs(mean - expected) == pytest.approx(0, abs=4.5 * error.max())
     assert (np.abs(mean - expected) <= 4.5 * error).all()
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7])
+def test_large_batches_are_counted_without_a_table(batch_size, monkeypatch):
+    run = hi.replay(hi.synthetic_trace(40, seed=1), 0.4, batch_size)
+    network = [3.0, 20.0, 20.5]
+    by_table, times = TIMING.of_run(run, network), np.linspace(0, 120, 25)
+    expected = by_table.cdf(times), by_table.quantile(0.9)
+    monkeypatch.setattr(run_times, "_LARGE", 0)
+    direct = TIMING.of_run(run, network)
+    np.testing.assert_allclose(direct.cdf(times), expected[0], atol=1e-12)
+    assert direct.quantile(0.9) == expected[1]
 
 
 def test_rules_need_no_law():

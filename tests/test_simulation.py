@@ -34,8 +34,8 @@ def test_a_run_worked_by_hand():
 def test_a_queue_worked_by_hand():
     # The second sample waits for the first one's answer; the third finds the device idle; 3 ms to set up the server.
     log = simulate(TIMING, [1, 0, 1], 1, arrivals=[10, 12, 100], network_times=[20, 1, 40], server_setup=3)
-    assert log.started.tolist() == [10, 43, 100]
-    assert log.answered.tolist() == [43, 44, 153]
+    assert log.started.tolist() == [0, 33, 90]  # from the first arrival
+    assert log.answered.tolist() == [33, 34, 143]
     assert log.response_time.tolist() == [33, 32, 53]
 
 

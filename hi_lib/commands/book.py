@@ -17,16 +17,21 @@ from rich.table import Column, Table
 from hi_lib import checks, traces
 from hi_lib.commands.line import Profile, complain, console, one_line_errors, path_option, say
 from hi_lib.commands.outputs import checked_output
+from hi_lib.commands.reading import log_options, tell
 from hi_lib.press import plain_yaml
+from hi_lib.press.columns import Columns
 
 app = typer.Typer()
 
 
 @app.command("book")
 @one_line_errors
+@log_options
 def build_book(
     profile: Profile = "full",
-    trace: Annotated[Path | None, path_option("A CSV: its figures go to _build/mine, the book stays.")] = None,
+    trace: Annotated[Path | None, path_option("A log: its figures go to _build/mine, the book stays.")] = None,
+    *,
+    columns: Columns,
 ) -> None:
     """Run the notebooks that changed, render the book, publish it to _build/html; or the figures of your own trace."""
     from hi_lib.press import book
@@ -34,7 +39,7 @@ def build_book(
     if trace:
         from hi_lib.press import mine
 
-        say(f"open {mine.build(trace, progress=say)}")
+        say(f"open {mine.build(trace, columns=columns, progress=say, tell=tell)}")
         return
     page = book.build(profile, say)
     say(f"open {page}  (or: make serve)")
@@ -42,10 +47,13 @@ def build_book(
 
 @app.command()
 @one_line_errors
+@log_options
 def run(
     notebooks: list[str],
     parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE, YAML values.")] = None,
     output: Annotated[Path | None, path_option("Default: _build/runs/NOTEBOOK.", "--output", "-o")] = None,
+    *,
+    columns: Columns,
 ) -> None:
     """Run notebooks, with your own values if any, and show their claims; the book and its results stay as they are."""
     from hi_lib.press.notebooks import check_parameters, notebook_names
@@ -58,19 +66,21 @@ def run(
     for notebook in notebooks:  # all of them before the first one takes its time
         check_parameters(checks.choice("notebook", notebook, notebook_names()), dict(values))
     for notebook in notebooks:
-        _run_one(notebook, dict(values), folder)
+        _run_one(notebook, dict(values), folder, columns)
 
 
-def _run_one(notebook: str, values: dict[str, Any], output: Path | None) -> None:
-    from hi_lib.press import claims, notebooks, places
+def _run_one(notebook: str, values: dict[str, Any], output: Path | None, columns: Columns) -> None:
+    from hi_lib.press import claims, mine, notebooks, places
 
     folder = output or places.BUILD / "runs" / notebook
+    parameters, environment, notes = mine.with_own_traces(notebook, values, folder, columns)
     try:
-        notebooks.run_notebook(notebook, values, folder.resolve())
+        notebooks.run_notebook(notebook, parameters, folder.resolve(), environment)
     except notebooks.BuildError as error:
         with contextlib.suppress(OSError):
             folder.rmdir()  # unless it holds an earlier run
         raise ValueError(str(error).splitlines()[0]) from None
+    tell(notes)
     found = claims.evaluate([claim for claim in claims.load_claims() if claim.notebook == notebook], folder / "results")
     if found:
         console.print(_claim_table(found))

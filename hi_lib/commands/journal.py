@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hi_lib.files import writable, write_atomically
-from hi_lib.sweeps import MEASURED, sweep
+from hi_lib.sweeps import MEASURED, REAL, sweep
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,12 +60,18 @@ class Journal:
 
 
 def sweep_to(
-    path: Path, *arguments: Any, scheduler: str | None = None, jobs: int = -1, advance: Callable[[int], None]
+    path: Path,
+    *arguments: Any,
+    scheduler: str | None = None,
+    jobs: int = -1,
+    real_lml: bool = False,
+    advance: Callable[[int], None],
 ) -> pd.DataFrame:
     """Run a sweep (its positional arguments) into a CSV, through a journal beside it; errors become rows."""
     target = writable(path)
     journal = Journal(target.with_name(f".{target.name[:200]}.journal"))
-    table = sweep(*arguments, keep_errors=True, jobs=jobs, scheduler=scheduler, journal=journal, advance=advance)
+    options: dict[str, Any] = {"jobs": jobs, "scheduler": scheduler, "journal": journal, "advance": advance}
+    table = sweep(*arguments, real_lml=real_lml, keep_errors=True, **options)
     if (table["error"] != "").all():
         journal.remove()
         raise ValueError(f"every run was refused, the first since {table['error'].iloc[0]}")
@@ -75,6 +81,6 @@ def sweep_to(
 
 
 def _is_row(row: Any) -> bool:
-    if not isinstance(row, list) or len(row) != len(MEASURED) + 1:
+    if not isinstance(row, list) or len(row) not in (len(MEASURED) + 1, len([*MEASURED, *REAL]) + 1):
         return False
     return all(type(value) in (int, float) for value in row[:-1]) and isinstance(row[-1], str)

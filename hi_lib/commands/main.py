@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 from hi_lib import files
-from hi_lib.commands import book, live, making, own
+from hi_lib.commands import book, evaluating, live, making, sweeping
 from hi_lib.commands.line import OneLineErrors
 
 app = typer.Typer(
@@ -20,7 +20,8 @@ app = typer.Typer(
     help="Batch HI: build the book, check claims, make traces.",
 )
 app.add_typer(book.app)
-app.add_typer(own.app)
+app.add_typer(evaluating.app)
+app.add_typer(sweeping.app)
 app.add_typer(live.app, name="live")
 app.add_typer(making.traces_app, name="traces")
 app.add_typer(making.timing_app, name="timing")

@@ -10,10 +10,13 @@ from typing import Annotated
 import typer
 
 from hi_lib import checks, files, traces
-from hi_lib.commands.line import one_line_errors, path_option, progress_bar, say
+from hi_lib.commands.line import one_line_errors, path_argument, path_option, progress_bar, say
+from hi_lib.commands.reading import log_options, tell
 from hi_lib.makers import registering
+from hi_lib.press import keeping
+from hi_lib.press.columns import Columns
 
-traces_app = typer.Typer(no_args_is_help=True, help="The traces: list, make again, verify.")
+traces_app = typer.Typer(no_args_is_help=True, help="The traces: list, make again, verify; import your own.")
 timing_app = typer.Typer(no_args_is_help=True, help="How long models take on this machine.")
 
 
@@ -60,6 +63,21 @@ def make(
             for file in filter(Path.is_file, (path.with_suffix(".json"), path)):
                 same = registering.register_file(file, f"hi traces make {each}")
             say(f"{path}: {'as registered' if same else 'new content, registered'}")
+
+
+@traces_app.command("import")
+@one_line_errors
+@log_options
+def import_log(
+    log: Annotated[Path, path_argument("Your log: CSV, JSON, Parquet, .npz; - is standard input.")],
+    name: Annotated[str, typer.Argument(help="What the trace shall be called.")],
+    *,
+    columns: Columns,
+) -> None:
+    """Keep a log as a trace of your own, in $HI_TRACES if that is set, else beside those of the project."""
+    kept = keeping.keep(log, name, columns)
+    tell(kept.notes)
+    say(f"{kept.path}: {kept.samples} samples, the S-ML is right on {kept.accuracy:.1%}")
 
 
 def _make_one(name: str, images: Path | None, download: bool, epochs: int, threads: int, bfloat16: bool) -> list[Path]:

@@ -6,16 +6,15 @@ Offloading then costs β, and 1 more where the L-ML is wrong. Accepting costs 1 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from numpy.typing import NDArray
 
-from hi_lib import checks, regret
+from hi_lib import regret
 from hi_lib.figures.style import (
     BETA_COLOURS,
     PLAIN,
@@ -26,10 +25,10 @@ from hi_lib.figures.style import (
     trace_title,
 )
 from hi_lib.figures.style import table as styled
-from hi_lib.learners import Run, replay
+from hi_lib.learners import replay
+from hi_lib.lml import Outcome, best_threshold, curve, known, outcome
 from hi_lib.measured import BATCH_SIZES, PAIRS, SETTINGS, Line, timing_model
-from hi_lib.regret import BestThreshold, cell_middle
-from hi_lib.traces import Trace, checked
+from hi_lib.traces import Trace
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
@@ -60,73 +59,8 @@ _WAYS: dict[str, dict[str, Any]] = {
     "never": {"color": "#333333", "ls": (0, (6, 2, 1, 2)), "lw": 1.2},
     "best": {"color": "#333333", "ls": (0, (1, 1.5)), "lw": 1.2},
 }
+__all__ = ["best_threshold", "curve", "outcome"]
 _DASHED, _DOTTED = (0, (4, 2)), (0, (1, 1.5))
-
-
-class Outcome(NamedTuple):
-    """What a learner's decisions come to: per sample, in expectation over its draws."""
-
-    average_cost: float
-    accuracy: float
-
-
-def curve(trace: Trace) -> pd.DataFrame:
-    """Accuracy of the final answers against the offload ratio: a row for each threshold that makes a difference.
-
-    Returns
-    -------
-    DataFrame with columns threshold (the highest that offloads so many), offload_ratio, accuracy, assumed_accuracy
-    (every offload right).
-
-    Raises
-    ------
-    ValueError
-        The trace has no L-ML.
-    """
-    small, large = (_sums(correct[trace.order]) for correct in (trace.correct, _lml(trace)))
-    n = len(trace)
-    offloaded = np.flatnonzero(trace.gaps > 0)
-    accepted_right = small[-1] - small[offloaded]
-    right, assumed = large[offloaded] + accepted_right, offloaded + accepted_right
-    upper = np.append(trace.confidence[trace.order], 1.0)[offloaded]
-    columns = {
-        "threshold": upper,
-        "offload_ratio": offloaded / n,
-        "accuracy": right / n,
-        "assumed_accuracy": assumed / n,
-    }
-    return pd.DataFrame(columns)
-
-
-def best_threshold(trace: Trace, beta: float) -> BestThreshold:
-    """The best fixed threshold in hindsight when a wrong offload costs 1 + β."""
-    table = curve(trace)
-    cost = 1 - table["accuracy"] + checks.real("beta", beta, 0, 1) * table["offload_ratio"]
-    best = int(cost.argmin())
-    lower = table["threshold"][best - 1] if best else 0.0
-    upper = table["threshold"][best]
-    return BestThreshold(cell_middle(lower, upper), float(cost[best]), table["offload_ratio"][best])
-
-
-def outcome(trace: Trace, run: Run, beta: float) -> Outcome:
-    """What a learner's run on this trace really costs, and how often its answers are right."""
-    small, large = (part.astype(float) for part in (trace.correct, _lml(trace)))
-    if run.cost.size != len(trace):
-        raise ValueError(f"run must be one of this trace's {len(trace)} samples, got {run.cost.size}")
-    right = small + run.offload_probability * (large - small)
-    beta = checks.real("beta", beta, 0, 1)
-    return Outcome(float((1 - right + beta * run.offload_probability).mean()), float(right.mean()))
-
-
-def _lml(trace: Trace) -> NDArray[np.bool_]:
-    if checked(trace).lml_correct is None:
-        raise ValueError(f"trace {trace.name} has no L-ML: it needs the column lml_correct")
-    return trace.lml_correct  # type: ignore[return-value]
-
-
-def _sums(flags: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """How many of the first i are set, for i from 0 to n."""
-    return np.concatenate(([0], np.cumsum(flags)))
 
 
 def accuracy_offload(curves: Mapping[str, pd.DataFrame], best: pd.DataFrame) -> Figure:
@@ -210,7 +144,7 @@ def best_thresholds(traces: Mapping[str, Trace], betas: Sequence[float]) -> pd.D
     for title, trace in traces.items():
         for beta in betas:
             assumed, real = regret.best_threshold(trace, beta), best_threshold(trace, beta)
-            accuracy = np.where(trace.confidence < real.threshold, _lml(trace), trace.correct).mean()
+            accuracy = np.where(trace.confidence < real.threshold, known(trace), trace.correct).mean()
             point = (real.threshold, real.offload_ratio, accuracy, real.average_cost)
             rows.append((title, beta, assumed.threshold, assumed.offload_ratio, assumed.average_cost, *point))
     columns = ["title", "beta", "assumed_threshold", "assumed_ratio", "assumed_cost"]
@@ -255,7 +189,7 @@ def shuffled_costs(
 def outcomes(trace: Trace, agreement: Trace, beta: float, batch_size: int) -> dict[str, Outcome]:
     """What each way of LABELS comes to; `agreement` holds whether the S-ML answers what the L-ML does."""
     rate = regret.tuned_learning_rate(len(trace), 1, regret.lambda_min(trace))
-    dear = min(1, beta + 1 - _lml(trace).mean())
+    dear = min(1, beta + 1 - known(trace).mean())
     truth = replay(trace, beta, batch_size, learning_rate=rate)
     runs = {
         "truth": truth,
@@ -338,7 +272,7 @@ def example_numbers(
 
 def _thresholds(trace: Trace, row: pd.Series) -> dict[str, float]:
     """Offload ratios of the best thresholds, and the L-ML's error, on all images and on those the paper offloads."""
-    large = _lml(trace)
+    large = known(trace)
     error = 1 - large.mean()
     return {
         "assumed": row["assumed_ratio"],
@@ -368,7 +302,9 @@ def _costs(drawn: pd.DataFrame) -> dict[str, float]:
 def accuracy_numbers(traces: Mapping[str, Trace], answers: pd.DataFrame) -> dict[str, float]:
     """Accuracy of the L-MLs, and of Imagenette's, by its `answers`, on the images it was not trained on."""
     clean = answers["correct"][answers["image"].str.contains("ILSVRC2012_val_")]
-    lmls = {f"{data_set}_lml": float(_lml(traces[trace_title(small)]).mean()) for data_set, (small, _) in PAIRS.items()}
+    lmls = {
+        f"{data_set}_lml": float(known(traces[trace_title(small)]).mean()) for data_set, (small, _) in PAIRS.items()
+    }
     return lmls | {"clean_images": clean.size, "clean_lml": clean.mean()}
 
 

@@ -40,8 +40,7 @@ class ReplayedLarge:
     """
 
     def __init__(self, trace: Trace, tau_es: float) -> None:
-        right = np.ones(len(trace)) if trace.lml_correct is None else trace.lml_correct.astype(float)
-        self._right = (right == 1).astype(int)
+        self._right = np.ones(len(trace), int) if trace.lml_correct is None else (trace.lml_correct != 0).astype(int)
         self._seconds = checks.nonnegative("tau_es", tau_es) / 1000
 
     def answers(self, samples: Sequence[int], images: Sequence[bytes]) -> list[int]:

@@ -13,9 +13,12 @@ from hi_lib import checks, regret
 from hi_lib.adaptive import BestBatch, best_batch_size
 from hi_lib.learners import Run, replay, weight_density
 from hi_lib.paper import IMAGENETTE
+from hi_lib.press.paying import Comparison, compare
+from hi_lib.press.planning import Conditions, Plan, plan, with_means
 from hi_lib.regret import BestThreshold
 from hi_lib.timing import MODEL_NAMES, OptimalBatch, TimingModel
 from hi_lib.traces import Trace, checked
+from hi_lib.typing import Floats
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,6 +54,10 @@ class Evaluation:
     times : DataFrame
         batch_size, system_time, response_time and objective: by the paper, for independent offloads (`_exact`,
         `_average`), and of the runs (`_run`), ms.
+    paying : Comparison
+        Whether HI pays: the learner at M = 1 and at the recommended M beside rules that learn nothing.
+    plan : Plan or None
+        The batch size for the network, deadline, window or arrivals that were given.
     """
 
     trace: str
@@ -65,6 +72,8 @@ class Evaluation:
     optima: dict[str, OptimalBatch]
     learner_best: BestBatch
     times: pd.DataFrame
+    paying: Comparison
+    plan: Plan | None = None
 
     @property
     def offload_ratio(self) -> float:
@@ -89,6 +98,10 @@ class Evaluation:
             },
             "learner_best": self.learner_best._asdict(),
             "times": self.times.to_dict("records"),
+            "verdict": self.paying.verdict,
+            "costs": self.paying.table().to_dict("records"),
+            "best_thresholds": self.paying.thresholds,
+            "plan": self.plan.as_dict() if self.plan else None,
         }
 
     def as_text(self) -> str:
@@ -100,6 +113,8 @@ class Evaluation:
             f"offloads {self.best.offload_ratio:.1%}",
             f"learned threshold             {self.learned_threshold[0]:.4f} (90 % of its weight in "
             f"{low:.4f} … {high:.4f})",
+            "",
+            *self.paying.as_lines(),
             "",
             "   M  average cost  offload ratio   regret    bound",
         ]
@@ -123,6 +138,8 @@ class Evaluation:
         lines.append(
             f"best batch size, {'the learner on this trace':30s} M* = {best.batch_size}, f = {best.objective:.2f} ms"
         )
+        if self.plan:
+            lines += ["", *self.plan.as_lines()]
         return "\n".join(lines)
 
     def as_html(self) -> str:
@@ -131,7 +148,7 @@ class Evaluation:
 
         tables = [
             table.to_html(index=False, float_format=lambda value: f"{value:.4g}", border=0)
-            for table in (self.runs, self.times)
+            for table in (self.paying.table(), self.runs, self.times)
         ]
         says = "Average cost against batch size, and the objective with its best batch size."
         body = f"""<pre>{html.escape(self.as_text())}</pre>
@@ -141,7 +158,15 @@ class Evaluation:
         return page(f"Batch HI on {self.trace}", body)
 
 
-def evaluate(trace: Trace, beta: float, alpha: float = 0.5, timing: TimingModel = IMAGENETTE.timing) -> Evaluation:
+def evaluate(
+    trace: Trace,
+    beta: float,
+    alpha: float | None = None,
+    timing: TimingModel = IMAGENETTE.timing,
+    *,
+    offload_probability: Floats | None = None,
+    conditions: Conditions | None = None,
+) -> Evaluation:
     """Learn on a trace, in the order in which it comes, and find the batch size for these times.
 
     Parameters
@@ -150,9 +175,14 @@ def evaluate(trace: Trace, beta: float, alpha: float = 0.5, timing: TimingModel 
     beta : float
         Cost of an offload, in [0, 1].
     alpha : float
-        Weight of the system time in f, in (0, 1).
+        Weight of the system time in f, in (0, 1); ½ where f counts and it is not given.
     timing : TimingModel
         ms; by default the paper's constants for Imagenette.
+    offload_probability : NDArray of shape (n,), optional
+        With which probability each sample was offloaded when the log was written, where the trace knows its L-ML on
+        offloaded samples only.
+    conditions : Conditions, optional
+        Network, deadline, window, arrivals as they were measured; its means replace those of `timing`.
 
     Examples
     --------
@@ -163,14 +193,21 @@ def evaluate(trace: Trace, beta: float, alpha: float = 0.5, timing: TimingModel 
     """
     import pandas as pd
 
-    alpha = checks.real("alpha", alpha, 0, 1, open_ends="()")
+    planned_alpha, alpha = alpha, checks.real("alpha", 0.5 if alpha is None else alpha, 0, 1, open_ends="()")
+    conditions = conditions or Conditions()
+    timing = with_means(timing, conditions)
     for tau, value in asdict(timing).items():
         checks.real(tau, value, 0, 1e9)  # milliseconds; beyond it the products overflow
     first = replay(checked(trace), beta)
     rho = first.offload_ratio
     optima = {model: timing.optimal_batch_size(rho, alpha, model) for model in MODEL_NAMES}
     learner_best = best_batch_size(trace, timing, beta, alpha)
-    chosen = {int(best.integer) for best in optima.values() if best.integer <= len(trace)} | {learner_best.batch_size}
+    planned = plan(trace, beta, timing, planned_alpha, conditions) if conditions.given else None
+    recommended = planned.batch_size if planned else learner_best.batch_size
+    chosen = {int(best.integer) for best in optima.values() if best.integer <= len(trace)} | {
+        learner_best.batch_size,
+        recommended,
+    }
     sizes = sorted(size for size in {*BATCH_SIZES, *chosen} if size <= len(trace))
     runs = [(size, first if size == 1 else replay(trace, beta, size)) for size in sizes]
     measured = ["average_cost", "offload_ratio", "regret", "regret_bound"]
@@ -190,6 +227,8 @@ def evaluate(trace: Trace, beta: float, alpha: float = 0.5, timing: TimingModel 
         optima=optima,
         learner_best=learner_best,
         times=_times(timing, first, alpha, runs),
+        paying=compare(trace, beta, recommended, offload_probability),
+        plan=planned,
     )
 
 

@@ -6,15 +6,16 @@ import html
 import json
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from hi_lib import checks
 from hi_lib.figures import style
 from hi_lib.files import write_atomically
-from hi_lib.press import evaluation, notebooks, places
-from hi_lib.traces import Trace, shipped
+from hi_lib.press import evaluation, logs, notebooks, places
+from hi_lib.press.columns import GUESSED, Columns
+from hi_lib.traces import Trace, list_traces, shipped
 
 # Notebooks whose figures are about one trace, and the parameter that names it.
 TAKES = {
@@ -32,26 +33,28 @@ def build(
     notebooks: Iterable[str] = TAKES,
     folder: Path = places.BUILD / "mine",
     progress: notebooks.Progress = print,
+    *,
+    columns: Columns = GUESSED,
+    tell: Callable[[Iterable[str]], None] = lambda _: None,
 ) -> Path:
-    """Run notebooks on the trace in this CSV, and gather the figures that it changes on one page.
+    """Run notebooks on the trace in this log, and gather the figures that it changes on one page.
 
     Raises
     ------
     ValueError
         No such trace, or one with the name of a shipped trace; an unknown notebook.
     """
-    trace = Trace.from_csv(path)
-    name = str(trace.name)
-    if name in shipped():
-        raise ValueError(f"{path} has the name of a trace that comes with the project: rename it")
+    log = logs.read(path, columns)
+    trace, name = log.trace, _free_name(log.trace, path)
+    tell(log.notes)
     chosen = [checks.choice("notebook", notebook, TAKES) for notebook in notebooks]
     shutil.rmtree(folder, ignore_errors=True)
-    _write(trace, folder / "traces" / f"{name}.csv")
+    write(log, folder / "traces" / f"{name}.csv")
     sections = []
     for number, notebook in enumerate(chosen, 1):
         progress(f"[{number}/{len(chosen)}] {notebook}")
         sections.append(_section(notebook, name, folder, progress))
-    mine, summary = html.escape(name), html.escape(evaluation.evaluate(trace, beta=0.5).as_text())
+    mine, summary = html.escape(name), html.escape(_summary(log))
     body = f"""<p>Your trace {mine} ({len(trace)} samples) in place of the small model that each figure names. Only
 figures that it changes are here. The captions are the book's: where they name a model, read {mine}.</p>
 <h2>In short</h2>
@@ -61,10 +64,60 @@ figures that it changes are here. The captions are the book's: where they name a
     return write_atomically(folder / "index.html", page)
 
 
-def _write(trace: Trace, path: Path) -> None:
-    """The trace as the notebooks read it, whatever separators its file had."""
-    rows = zip(trace.confidence.tolist(), trace.correct.astype(int).tolist(), strict=True)
-    write_atomically(path, "confidence,correct\n" + "".join(f"{p!r},{right}\n" for p, right in rows))
+def write(log: logs.Log, path: Path) -> Path:
+    """Write a log as a trace that notebooks and commands read."""
+    return write_atomically(path, as_csv(log))
+
+
+def as_csv(log: logs.Log) -> str:
+    """A log as a table whose columns have the names of a trace."""
+    import pandas as pd
+
+    trace = log.trace
+    columns = {"confidence": trace.confidence, "correct": trace.correct.astype(int)}
+    table = pd.DataFrame(columns)
+    if trace.lml_correct is not None:
+        table["lml_correct"] = pd.array(trace.lml_correct, dtype="Int64")
+    for name, values in (("offload_probability", log.offload_probability), ("time", log.arrivals)):
+        if values is not None:
+            table[name] = values
+    return table.to_csv(index=False)
+
+
+def with_own_traces(
+    notebook: str, parameters: Mapping[str, Any], folder: Path, columns: Columns = GUESSED
+) -> tuple[dict[str, Any], dict[str, str], list[str]]:
+    """Parameters in which each file that stands for a trace has become the trace of its name, in folder/traces.
+
+    Returns the parameters, what the notebook's kernel needs in its environment, and notes on what was read.
+    """
+    found, notes, known = dict(parameters), [], list_traces()
+    defaults = notebooks.default_parameters(checks.choice("notebook", notebook, notebooks.notebook_names()))
+    for name, value in parameters.items():
+        default = defaults.get(name)
+        takes = set(default if isinstance(default, list) else [default])
+        if not all(isinstance(each, str) for each in takes) or not takes & set(known):
+            continue
+        items = list(value) if isinstance(value, list) else [value]
+        for place, item in enumerate(items):
+            if isinstance(item, str) and item not in known and (item == "-" or Path(item).is_file()):
+                log = logs.read(item, columns)
+                items[place] = _free_name(log.trace, item)
+                write(log, folder / "traces" / f"{items[place]}.csv")
+                notes += log.notes
+        found[name] = items if isinstance(value, list) else items[0]
+    own = folder / "traces"
+    return found, {"HI_TRACES": str(own.resolve())} if own.is_dir() else {}, notes
+
+
+def _free_name(trace: Trace, path: str | Path) -> str:
+    if trace.name in shipped():
+        raise ValueError(f"{path} has the name of a trace that comes with the project: rename it")
+    return str(trace.name)
+
+
+def _summary(log: logs.Log) -> str:
+    return evaluation.evaluate(log.trace, beta=0.5, offload_probability=log.offload_probability).as_text()
 
 
 def _section(notebook: str, trace: str, folder: Path, progress: notebooks.Progress) -> str:

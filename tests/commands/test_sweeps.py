@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import hi_lib as hi
 from hi_lib import sweeps
 from hi_lib.commands import main as cli
-from hi_lib.commands import own
+from hi_lib.commands import sweeping
 from hi_lib.commands.journal import Journal, sweep_to
 
 NAME = "imagenette-mobilenet_v1_0.25_128"
@@ -190,13 +190,13 @@ def test_a_journal_of_another_trace_does_not_count(tmp_path):
 
 @pytest.mark.parametrize(("text", "found"), [("1,2,8", [1, 2, 8]), ("0:3", [0, 1, 2]), ("0:2,7", [0, 1, 7])])
 def test_numbers_on_the_command_line(text, found):
-    assert own._numbers(text, "--seeds", int) == found
+    assert sweeping._numbers(text, "--seeds", int) == found
 
 
 @pytest.mark.parametrize("text", ["", "a", "1,,2", "1:", "1,2,…,8", "1.5"])
 def test_other_texts_are_refused(text):
     with pytest.raises(ValueError, match="--seeds must be a list such as 1,2,8 or 0:100, got"):
-        own._numbers(text, "--seeds", int)
+        sweeping._numbers(text, "--seeds", int)
 
 
 def test_the_command_writes_the_table(tmp_path):
@@ -208,7 +208,8 @@ def test_the_command_writes_the_table(tmp_path):
     assert result.exit_code == 0, result.output
     assert "32 runs, 16 refused, see column error" in result.stdout
     table = pd.read_csv(out)
-    assert list(table) == [*sweeps.COLUMNS, "error"]
+    assert list(table) == [*sweeps.COLUMNS, *sweeps.REAL, "error"]
+    assert table[table["trace"] == "mine"]["real_cost_low"].isna().all()  # nothing is known of its L-ML
     assert set(table["trace"]) == {"mine", "cifar10-resnet8"}
 
 

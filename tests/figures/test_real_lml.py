@@ -19,7 +19,7 @@ def trace_of(rows):
 
 def cost_at(trace, threshold, beta):
     offloaded = trace.confidence < threshold
-    return np.where(offloaded, beta + ~trace.lml_correct, ~trace.correct).mean()
+    return np.where(offloaded, beta + 1 - trace.lml_correct, ~trace.correct).mean()
 
 
 @settings(max_examples=100, deadline=None)

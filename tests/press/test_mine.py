@@ -6,6 +6,7 @@ import pytest
 import hi_lib as hi
 from hi_lib import traces
 from hi_lib.press import mine, notebooks, places
+from hi_lib.press.columns import Columns
 
 
 @pytest.fixture
@@ -62,3 +63,37 @@ def test_traces_of_an_own_folder_are_found(tmp_path, monkeypatch):
     assert "mine" in hi.list_traces()
     assert len(hi.load_trace("mine")) == 1
     assert len(traces.load_trace("cifar10-resnet8")) == 10_000
+
+
+LOG = "True Class,SML Prediction,SML Confidence,LML Prediction\n1,1,0.75,\n2,1,0.25,2\n"
+
+
+def test_a_log_stands_for_a_trace_in_a_notebook(tmp_path):
+    path = tmp_path / "testbed.csv"
+    path.write_text(LOG)
+    given = {"traces": ["cifar10-resnet8", str(path)], "shuffles": 3}
+    found, environment, notes = mine.with_own_traces("fig3_cost_vs_batch_size", given, tmp_path / "run")
+    assert found == {"traces": ["cifar10-resnet8", "testbed"], "shuffles": 3}
+    assert environment == {"HI_TRACES": str(tmp_path / "run" / "traces")}
+    assert (tmp_path / "run" / "traces" / "testbed.csv").read_text() == (
+        "confidence,correct,lml_correct\n0.75,1,\n0.25,0,1\n"
+    )
+    assert "--confidence 'SML Confidence'" in notes[0]
+    assert given["traces"][1] == str(path)
+
+
+def test_other_parameters_are_left_alone(tmp_path):
+    (tmp_path / "run").mkdir()
+    given = {"offload_ratio": 0.2, "alphas": ["mine.csv"]}
+    assert mine.with_own_traces("fig5_network_time", given, tmp_path / "run") == (given, {}, [])
+    assert mine.with_own_traces("fig2_timing_diagram", {"trace": "cifar10-resnet8"}, tmp_path / "run")[1:] == ({}, [])
+
+
+def test_options_for_columns_reach_the_page(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("sure,ok\n" + "".join(f"{k / 40},{k % 3 > 0:d}\n" for k in range(40)))
+    said = []
+    columns = Columns(confidence="sure", correct="ok")
+    page = mine.build(path, [], tmp_path / "mine", lambda _: None, columns=columns, tell=said.extend)
+    assert "does HI pay?" in page.read_text()
+    assert said == []

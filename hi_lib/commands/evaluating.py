@@ -1,0 +1,125 @@
+"""Your own log on your own device and network: whether HI pays, and the batch size."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import astuple
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hi_lib import checks, files, traces
+from hi_lib.commands.line import complain, one_line_errors, path_argument, path_option
+from hi_lib.commands.outputs import checked_output
+from hi_lib.commands.reading import log_options, tell
+from hi_lib.paper import IMAGENETTE
+from hi_lib.press import logs
+from hi_lib.press.columns import Columns
+
+app = typer.Typer()
+
+_NETWORK = "The network, and when an answer is late"
+
+
+@app.command()
+@one_line_errors
+@log_options
+def evaluate(
+    log: Annotated[Path, path_argument("Your log: CSV, JSON, Parquet, .npz; - is standard input. Or a trace's name.")],
+    beta: Annotated[float, typer.Option(help="Cost of an offload; a wrong answer costs 1.")] = 0.5,
+    alpha: Annotated[float | None, typer.Option(help="Weight of the system time; by default 0.5.")] = None,
+    tau_ed: Annotated[float | None, typer.Option(help="S-ML time a sample, ms; by default the paper's.")] = None,
+    tau_es: Annotated[float | None, typer.Option(help="L-ML time a sample, ms; by default the paper's.")] = None,
+    tau_tx: Annotated[float | None, typer.Option(help="Sending time a sample, ms; by default the paper's.")] = None,
+    tau_nw: Annotated[float | None, typer.Option(help="Network time, ms; by default the paper's.")] = None,
+    device_times: Annotated[Path | None, path_option("CSV of batch_size, milliseconds: replaces tau_ed.")] = None,
+    server_times: Annotated[
+        Path | None, typer.Option(help="CSV of batch_size, milliseconds: replaces tau_es, adds to tau_nw.")
+    ] = None,
+    network_times: Annotated[
+        str | None,
+        typer.Option(
+            help="Round trips, ms: FILE[:COLUMN], or what ping printed; not tau_nw.", rich_help_panel=_NETWORK
+        ),
+    ] = None,
+    image_bytes: Annotated[
+        str | None, typer.Option(help="Sizes of what is sent: FILE[:COLUMN]; not tau_tx.", rich_help_panel=_NETWORK)
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Uplink for --image-bytes, bit/s: 50e6.", rich_help_panel=_NETWORK)
+    ] = None,
+    deadline: Annotated[
+        float | None, typer.Option(help="Answers after so many ms are late.", rich_help_panel=_NETWORK)
+    ] = None,
+    miss: Annotated[
+        float | None, typer.Option(help="Share of answers that may be late: 0.05.", rich_help_panel=_NETWORK)
+    ] = None,
+    window: Annotated[
+        float | None, typer.Option(help="Transmissions that may be out, or inf.", rich_help_panel=_NETWORK)
+    ] = None,
+    max_wait: Annotated[
+        float | None, typer.Option(help="A batch closes so many ms after it began.", rich_help_panel=_NETWORK)
+    ] = None,
+    shuffle: Annotated[int | None, typer.Option(help="Shuffle the trace with this seed first.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    as_html: Annotated[Path | None, path_option("Write a page with figures to this file, too.", "--html")] = None,
+    *,
+    columns: Columns,
+) -> None:
+    """Your log on your device: does HI pay, the learned threshold, cost, regret, and the best batch size."""
+    from hi_lib.press import evaluation, network, planning
+    from hi_lib.timing import TimingModel
+
+    _refuse_both({"tau-ed": (tau_ed, device_times), "tau-es": (tau_es, server_times)})
+    _refuse_both({"tau-nw": (tau_nw, network_times), "tau-tx": (tau_tx, image_bytes)})
+    _refuse_alone({"rate": (rate, "image-bytes", image_bytes), "miss": (miss, "deadline", deadline)})
+    others = [Path(network.file_of(place)) for place in (network_times, image_bytes) if place]
+    if as_html:
+        checked_output("--html", as_html, inputs=[*filter(None, (log, device_times, server_times)), *others])
+    own_times = (tau_ed, tau_es, tau_tx, tau_nw)
+    given = TimingModel(
+        *(paper if own is None else own for own, paper in zip(own_times, astuple(IMAGENETTE.timing), strict=True))
+    )
+    timing = evaluation.device_timing(given, device_times, server_times)
+    kept = None if log.exists() else traces.file_of(str(log))  # a trace may be called by its name, too
+    own = logs.read(kept or log, columns)
+    trips = None if network_times is None else network.network_times(network_times)
+    sizes = None if image_bytes is None else network.image_bytes(image_bytes)
+    uplink = IMAGENETTE.rate if rate is None else rate
+    sending = None if sizes is None else planning.sending_times(sizes.values, uplink, len(own.trace))
+    if shuffle is not None:
+        own = own.shuffled(checks.whole("--shuffle", shuffle, low=0))
+    conditions = planning.Conditions(
+        # A server's fixed time is paid with every transmission, as the network's is.
+        network_times=None if trips is None else trips.values + (timing.tau_nw - given.tau_nw),
+        sending_times=sending if sending is None or own.rows is None else sending[own.rows],
+        arrivals=own.arrivals,
+        deadline=deadline,
+        miss=0.05 if miss is None else miss,
+        window=window,
+        max_wait=math.inf if max_wait is None else max_wait,
+    )
+    found = evaluation.evaluate(
+        own.trace, beta, alpha, timing, offload_probability=own.offload_probability, conditions=conditions
+    )
+    tell([*own.notes, *(note for each in (trips, sizes) if each for note in each.notes)])
+    if as_html:
+        files.write_atomically(as_html, found.as_html())
+        complain(f"written: {as_html}")
+    print(json.dumps(found.as_dict(), indent=2) if as_json else checks.printable(found.as_text()))
+
+
+def _refuse_both(pairs: dict[str, tuple[float | None, object]]) -> None:
+    """A time that is given twice."""
+    for flag, (value, measured) in pairs.items():
+        if value is not None and measured:
+            raise ValueError(f"--{flag} must be left out where {measured} gives the measured times")
+
+
+def _refuse_alone(options: dict[str, tuple[float | None, str, object]]) -> None:
+    """An option that says more about another one, which is not given."""
+    for flag, (value, needed, other) in options.items():
+        if value is not None and other is None:
+            raise ValueError(f"--{flag} must be left out where there is no --{needed}")

@@ -1,0 +1,76 @@
+"""How every command takes a log of the user's own: the same options for its columns, one reader, the same notes."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from hi_lib import checks, traces
+from hi_lib.commands.line import complain
+from hi_lib.press import logs
+from hi_lib.press.columns import Columns
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_SAYS = {
+    "confidence": "How sure the S-ML was, from 0 to 1.",
+    "correct": "Whether it was right: 1/0 or true/false.",
+    "label": "The true class; with --predicted or --probabilities, instead of --correct.",
+    "predicted": "The class that the S-ML said.",
+    "lml_correct": "Whether the L-ML was right; blank where that is not known.",
+    "lml_predicted": "The class that the L-ML said; blank where it was not asked.",
+    "probabilities": "Columns with the probability of each class: 'prob_*'.",
+    "logits": "Columns with the logit of each class: 'z*'.",
+    "offload_probability": "With which probability each sample was offloaded.",
+    "time": "When a sample arrived: a date, seconds or milliseconds.",
+    "score": "What to take of the probabilities: max, margin or entropy.",
+    "rescale": "Map any score to 0 … 1, turned round if accuracy falls as it rises.",
+}
+_PANEL = "Columns of a log, where their names do not say it"
+
+
+def log_options(command: Command) -> Command:
+    """Give a command the options of `Columns`; it takes them together, as `columns`."""
+    signature = inspect.signature(command, eval_str=True)
+    own = [each for name, each in signature.parameters.items() if name != "columns"]
+    added = [_option(name, says) for name, says in _SAYS.items()]
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        chosen = {name: kwargs.pop(name) for name in _SAYS if name in kwargs}
+        return command(*args, columns=Columns(**chosen), **kwargs)
+
+    wrapped.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {each.name: each.annotation for each in [*own, *added]}
+    return wrapped  # type: ignore[return-value]
+
+
+def _option(name: str, says: str) -> inspect.Parameter:
+    flag = f"--{name.replace('_', '-')}"
+    kind: Any = bool if name == "rescale" else str | None
+    annotation = Annotated[kind, typer.Option(flag, help=says, rich_help_panel=_PANEL)]
+    default = False if name == "rescale" else None
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def trace_or_log(text: str, columns: Columns) -> logs.Log:
+    """A trace by its name, or a log by its place."""
+    if text in traces.list_traces() or not _is_place(text):
+        return logs.Log(traces.load_trace(text))
+    return logs.read(text, columns)
+
+
+def _is_place(text: str) -> bool:
+    """Whether this is rather a file than a name."""
+    return text == "-" or Path(text).suffix != "" or "/" in text or Path(text).exists()
+
+
+def tell(notes: Iterable[str]) -> None:
+    """What was guessed of a log, on standard error."""
+    for note in notes:
+        complain(f"note: {checks.printable(note)}")

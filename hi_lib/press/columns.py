@@ -1,0 +1,95 @@
+"""Which column of a log is what: as the user says, or by the names that public logs use."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import dataclass
+
+from hi_lib import checks
+from hi_lib.press import scores
+
+# Names that public logs use; capitals, and what separates the words of a name, do not matter.
+NAMES = {
+    "confidence": "confidence, sml confidence, device confidence, max probability, max prob, maxprob, max softmax, "
+    "softmax max, msp, top1 probability, top1 prob, top 1 confidence, conf, score, probability",
+    "correct": "correct, sml correct, is correct, device correct, correctness, hit, right",
+    "label": "label, true label, true class, target, ground truth, groundtruth, gt, y true, y, class, labels, targets",
+    "predicted": "predicted, sml predicted, sml prediction, predicted label, predicted class, prediction, pred, "
+    "pred label, device prediction, y pred, predictions",
+    "lml_correct": "lml correct, server correct, cloud correct, edge correct, large correct",
+    "lml_predicted": "lml predicted, lml prediction, server prediction, server predicted, cloud prediction, "
+    "edge prediction, large prediction",
+    "offload_probability": "offload probability, offloading probability, propensity",
+    "time": "time, timestamp, arrival, arrival time, arrived, datetime, date, ts, ts sml inference start",
+}
+PATTERNS = {"probabilities": "prob*, p_class*, softmax*", "logits": "logit*"}
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which column of a log is what, and how a score is made of them; None is guessed from the names in NAMES.
+
+    `probabilities` and `logits` are patterns such as "prob_*", for a column a class. `score` says what is taken of
+    them: "max" (the largest), "margin" (less the second largest) or "entropy" (1 minus it, as a share of the most that
+    it can be). `rescale` maps any other score to [0, 1], the surest to 1.
+    """
+
+    confidence: str | None = None
+    correct: str | None = None
+    label: str | None = None
+    predicted: str | None = None
+    lml_correct: str | None = None
+    lml_predicted: str | None = None
+    probabilities: str | None = None
+    logits: str | None = None
+    offload_probability: str | None = None
+    time: str | None = None
+    score: str | None = None
+    rescale: bool = False
+
+    def __post_init__(self) -> None:
+        if self.score is not None:
+            checks.choice("--score", self.score, scores.SCORES)
+        for one, other in (("correct", "predicted"), ("lml_correct", "lml_predicted"), ("probabilities", "logits")):
+            if getattr(self, one) is not None and getattr(self, other) is not None:
+                raise ValueError(f"{flag(one)} must be left out where {flag(other)} is given")
+        if self.confidence is not None and (matrix := self.probabilities or self.logits or self.score):
+            raise ValueError(f"--confidence must be left out where {checks.shown(matrix)} gives the score")
+
+
+GUESSED = Columns()
+
+
+def words(name: object) -> str:
+    """The words of a column's name, whatever stands between them."""
+    return " ".join(re.findall(r"[^\W_]+", str(name).lower()))
+
+
+def ending(column: str) -> str:
+    """The last word of a column's name, often the number of a class."""
+    return re.search(r"[^\W_]*$", column.strip())[0]  # type: ignore[index]
+
+
+def class_names(columns: list[str]) -> list[str]:
+    """What tells the columns apart: their names without the beginning that all share; numbers without zeros ahead.
+
+    Examples
+    --------
+    >>> class_names(["prob_08", "prob_09", "prob_10"]), class_names(["p_cat", "p_car"])
+    (['8', '9', '10'], ['cat', 'car'])
+    """
+    if len(columns) < 2:
+        return columns
+    alike = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*columns, strict=False))
+    shared = "".join(letters[0] for letters in alike)
+    begun = re.sub(r"\d+$", "", shared)  # class 10 and 11 do not share their 1
+    if not all(column[len(begun) :].isdecimal() for column in columns):
+        begun = re.sub(r"[^\W_]+$", "", shared)  # nor "cat" and "car" their "ca"
+    names = [column[len(begun) :].strip() for column in columns]
+    return [str(int(name)) if name.isdecimal() else name for name in names]
+
+
+def flag(role: str) -> str:
+    """The option that names a column."""
+    return f"--{role.replace('_', '-')}"

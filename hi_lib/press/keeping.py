@@ -1,0 +1,46 @@
+"""A log that is kept as a trace of the user's own, with a record of where it came from."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from hi_lib import checks, files, traces
+from hi_lib.press import logs, mine
+from hi_lib.press.columns import Columns
+
+
+class Kept(NamedTuple):
+    """Where the trace is now, and what was read."""
+
+    path: Path
+    samples: int
+    accuracy: float
+    notes: list[str]
+
+
+def keep(log: Path, name: str, columns: Columns) -> Kept:
+    """Write a log as a trace that `hi.load_trace(name)` finds, and a .json beside it that says where it came from.
+
+    Raises
+    ------
+    ValueError
+        A name that is no file name, that comes with the project, or that another trace has already.
+    """
+    if not re.fullmatch(r"[^\W_][\w.-]{0,80}", name):
+        raise ValueError(f"a trace's name must be letters, digits, dots, - and _, got {checks.shown(name)}")
+    if name in traces.shipped():
+        raise ValueError(f"{name} is a trace that comes with the project; choose another name for yours")
+    read = logs.read(log, columns, name)
+    folder = Path(os.environ.get("HI_TRACES") or traces.TRACES)
+    path = folder / f"{name}.csv"
+    if path.exists() and path.read_text(encoding="utf-8") != mine.as_csv(read):
+        raise ValueError(f"{path} is another trace already: remove it first, or choose another name")
+    mine.write(read, path)
+    about = {"trace": name, "samples": len(read.trace), "accuracy": read.trace.accuracy, "log": log.name}
+    about |= {"log_sha256": files.sha256(log)} if log.is_file() else {}
+    files.write_atomically(path.with_suffix(".json"), json.dumps(about | {"notes": read.notes}, indent=1) + "\n")
+    return Kept(path, len(read.trace), read.trace.accuracy, read.notes)
