@@ -1,5 +1,6 @@
 """Command lines that are nearly right, and what must hold for each of them."""
 
+import contextlib
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -10,8 +11,9 @@ from typer.testing import CliRunner
 
 import hi_lib as hi
 from hi_lib import checks, sweeps, traces
+from hi_lib.commands import live, making
 from hi_lib.commands import main as cli
-from hi_lib.commands import making
+from hi_lib.live import device, server
 from hi_lib.press import book, mine, notebooks, places
 
 
@@ -113,6 +115,9 @@ def understood_or_refused_in_one_line(line, folder):
         patch.setattr("http.server.ThreadingHTTPServer.serve_forever", lambda *_: None)
         patch.setattr(making, "_needs_models", lambda: checks.choice("models", "none", []))
         patch.setattr(sweeps, "_PATIENCE", 0.1)
+        patch.setattr(device.Device, "run", Mock(side_effect=ValueError("nothing is measured here")))
+        patch.setattr(server, "serve", Mock(return_value=server.Served(0, 0)))
+        patch.setattr(live, "_server_process", lambda *_: contextlib.nullcontext("tcp://127.0.0.1:1"))
         result = CliRunner().invoke(cli.app, line)
         left = [each for each in Path().iterdir() if each.suffix == ".part"]
         # What was given is only replaced where it was named as an output.

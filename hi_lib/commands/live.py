@@ -21,9 +21,11 @@ import typer
 from hi_lib import checks, regret
 from hi_lib.adaptive import AdaptiveBatchSize
 from hi_lib.commands.line import complain, one_line_errors, say
+from hi_lib.commands.outputs import checked_output
 from hi_lib.files import write_atomically
 from hi_lib.learners import replay
 from hi_lib.paper import CIFAR10, IMAGENETTE, Setting
+from hi_lib.press import network
 from hi_lib.traces import Trace, load_trace
 
 if TYPE_CHECKING:
@@ -46,7 +48,9 @@ MaxWait = Annotated[float | None, typer.Option(help="A batch ends when its first
 Learner = Annotated[str, typer.Option(help="hil-f, hil-n or apple.")]
 Feedback = Annotated[str, typer.Option(help="What offloads teach: labels, or lml, the L-ML's answer.")]
 Rate = Annotated[float | None, typer.Option(help="Emulated uplink, bit/s; by default none.")]
-NetworkTime = Annotated[str, typer.Option(help="Emulated network time, ms: a number, or exponential:MEAN.")]
+NetworkTime = Annotated[
+    str, typer.Option(help="Emulated network time, ms: a number, exponential:MEAN, or FILE[:COLUMN].")
+]
 Timeout = Annotated[float, typer.Option(help="After how many ms an answer counts as lost.")]
 Seed = Annotated[int, typer.Option(help="Decides the order of the samples and the learner's draws.")]
 LogFolder = Annotated[Path | None, typer.Option("--log", help="Folder for samples.csv and transmissions.csv.")]
@@ -159,6 +163,7 @@ def keys(folder: Annotated[Path, typer.Argument(help="A folder for the keys.")])
     _needs_its_extra()
     from hi_lib.live import keys
 
+    checked_output("FOLDER", folder)
     for file in keys.make(folder):
         say(f"written: {file}")
 
@@ -227,6 +232,9 @@ def _run(address: str, session: Session) -> Report:
     from hi_lib.live.link import Link
     from hi_lib.live.report import report
 
+    for option, path in (("--log", session.log), ("--state", session.state)):
+        if path:
+            checked_output(option, path)
     plan, beta = _plan(session), checks.real("--beta", session.beta, 0, 1)
     network, speed = _network(session), None if session.rate is None else checks.positive("--rate", session.rate)
     small, known = _small(session)
@@ -286,17 +294,20 @@ def _window(text: str) -> float | None:
 
 def _network(session: Session) -> Callable[[], float] | None:
     """Draws the network time of each transmission, ms."""
+    rng = np.random.default_rng(session.seed)
+    if Path(network.file_of(session.network_time)).is_file():
+        times = network.network_times(session.network_time).values
+        return lambda: float(rng.choice(times))
     kind, colon, mean = session.network_time.rpartition(":")
-    if colon:
-        checks.choice("--network-time", kind, ("exponential",))
     try:
         value = checks.nonnegative("--network-time", float(mean))
+        if kind not in ("", "exponential"):
+            raise ValueError
     except ValueError:
         shown = checks.shown(session.network_time)
-        raise ValueError(f"--network-time must be ms >= 0, or exponential:MEAN, got {shown}") from None
+        raise ValueError(f"--network-time must be ms >= 0, exponential:MEAN, or a file of times, got {shown}") from None
     if not value:
         return None
-    rng = np.random.default_rng(session.seed)
     return (lambda: float(rng.exponential(value))) if colon else (lambda: value)
 
 

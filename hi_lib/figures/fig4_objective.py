@@ -56,8 +56,8 @@ def objective(panels: Panels, alphas: Sequence[float], largest: float) -> Figure
 
 def around_optimum(panels: Panels, alphas: Sequence[float]) -> Figure:
     """f above its least value around M†, Imagenette: against samples too many, on linear axes, and against M / M†."""
-    figure, axes = plt.subplots(1, 2, figsize=(7.6, 3.0))
-    (timing, ratio), left, right = panels["Imagenette"], *axes
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7.6, 3.0))
+    timing, ratio = panels["Imagenette"]
     for alpha, colour in zip(alphas, alpha_colours(alphas), strict=True):
         best = timing.optimal_batch_size(ratio, alpha).relaxed
         least = float(timing.objective(best, ratio, alpha))

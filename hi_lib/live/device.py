@@ -22,6 +22,8 @@ from hi_lib.traces import Trace
 from hi_lib.typing import Flags, Floats
 
 Samples = NDArray[np.intp]
+LONGEST_TIMEOUT = 3.6e6  # ms
+_LONGEST_BACKOFF = 16  # timeouts
 
 
 class Small(Protocol):
@@ -96,7 +98,8 @@ class Plan:
     window : float, optional
         Transmissions that may be out, a whole number or inf; None: the device waits for every answer.
     timeout : float
-        After how many ms an answer counts as lost.
+        After how many ms an answer counts as lost, up to an hour. The server counts as away then: nothing is sent for
+        as long again, twice as long if the next one is lost, too, and so on up to 16 times.
     max_wait : float, optional
         A batch ends once its first sample is so many ms old.
     feedback : str
@@ -113,7 +116,7 @@ class Plan:
     def __post_init__(self) -> None:
         checks.whole("batch_size", self.batch_size)
         open_window(self.window)
-        checks.positive("timeout", self.timeout)
+        checks.real("timeout", self.timeout, 0, LONGEST_TIMEOUT, open_ends="(")
         if self.max_wait is not None:
             checks.positive("max_wait", self.max_wait)
         checks.choice("feedback", self.feedback, ("labels", "lml"))
@@ -175,6 +178,7 @@ class Device:
         self._socket.connect(link.device_end)
         self._out: dict[int, _Out] = {}
         self._stopped = False
+        self._away_until, self._backoff = 0.0, 1
 
     def run(self, samples: int, first: int = 0, after_batch: Callable[[int], None] = lambda _: None) -> Log:
         """Work through so many samples of the data; every one gets exactly one final answer, whatever the server does.
@@ -243,6 +247,9 @@ class Device:
         if self.plan.window is not None:
             self._wait(self.plan.window - 1)
         begun = self._now()
+        if begun < self._away_until:
+            self._keep_local(ticket, batch)
+            return
         sent = (batch[ticket.offload] + self.log.first).tolist()
         images = [self.small.image(sample) for sample in sent]
         message = pack_request(Request(self.run_name, number, tuple(sent), images))
@@ -278,6 +285,7 @@ class Device:
 
     def _hear(self, reply: Reply, out: _Out) -> None:
         now, sent = self._now(), out.samples[out.ticket.offload]
+        self._away_until, self._backoff = 0.0, 1
         del self._out[reply.number]
         numbers, answers = sent + self.log.first, np.array(reply.answers, dtype=np.intp)
         self.log.answered[sent] = now
@@ -290,11 +298,18 @@ class Device:
 
     def _give_up(self, number: int) -> None:
         now, out = self._now(), self._out.pop(number)
-        sent = out.samples[out.ticket.offload]
-        self.log.answered[sent], self.log.lost[sent] = now, True
         self._note(number, out, (now - out.sent, 0.0, 0.0), lost=True)
-        self.learner.forget(out.ticket)
-        self._observe(out.samples.size, out.offloads, None)
+        self._keep_local(out.ticket, out.samples)
+        if now >= self._away_until:  # others that were out with it say nothing new
+            self._away_until = now + self._backoff * self.plan.timeout
+            self._backoff = min(2 * self._backoff, _LONGEST_BACKOFF)
+
+    def _keep_local(self, ticket: Ticket, batch: Samples) -> None:
+        """The local answers of what was to be offloaded are final, and the learner hears nothing of them."""
+        sent = batch[ticket.offload]
+        self.log.answered[sent], self.log.lost[sent] = self._now(), True
+        self.learner.forget(ticket)
+        self._observe(batch.size, sent.size, None)
 
     def _note(self, number: int, out: _Out, times: tuple[float, float, float], lost: bool) -> None:
         self.log.transmissions.append(Transmission(number, out.samples.size, out.offloads, *times, out.alone, lost))

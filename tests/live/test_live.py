@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import msgpack
 import numpy as np
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import hi_lib as hi
+from hi_lib.commands import live as commands
 from hi_lib.commands.main import app
 from hi_lib.live import keys, server, wire
 from hi_lib.live.device import Device, Plan, ReplayedSmall
@@ -212,6 +214,9 @@ def test_the_log_is_read_again(tmp_path):
     assert again["confidence"].to_numpy() == pytest.approx(TRACE.confidence[20:70])
     assert (again["correct"] == TRACE.correct[20:70]).all()
     assert (again["lml_correct"].notna() == log.offloaded).all()
+    assert np.isfinite(hi.Trace.from_csv(files[0]).lml_correct).tolist() == log.offloaded.tolist()
+    told = CliRunner().invoke(app, ["evaluate", str(files[0])])
+    assert told.exit_code == 0, told.output
     table = pd.read_csv(files[1])
     assert table["offloads"].sum() == log.offloaded.sum()
     assert (table["round_trip"] >= table["there"] + table["back"]).all()
@@ -220,6 +225,17 @@ def test_the_log_is_read_again(tmp_path):
 
 def device(*options):
     return CliRunner().invoke(app, ["live", "device", "--samples", "60", *map(str, options)])
+
+
+def test_the_networks_times_may_come_from_a_file(tmp_path):
+    (tmp_path / "ping.txt").write_text("12.5\n30\n")
+    chosen = {"network_time": str(tmp_path / "ping.txt"), "seed": 3}
+    draw = commands._network(SimpleNamespace(**chosen))
+    assert {draw() for _ in range(50)} == {12.5, 30.0}
+    assert commands._network(SimpleNamespace(network_time="0", seed=0)) is None
+    assert commands._network(SimpleNamespace(network_time="exponential:5", seed=0))() > 0
+    with pytest.raises(ValueError, match="must be ms >= 0, exponential:MEAN, or a file"):
+        commands._network(SimpleNamespace(network_time="fast", seed=0))
 
 
 def test_a_restarted_device_goes_on_with_what_it_had_learned(tmp_path):
@@ -281,7 +297,19 @@ def test_a_server_that_is_not_there_costs_answers_and_no_more():
     assert (log.lost == log.offloaded).all()
     assert (log.answered >= log.started).all()
     assert learner.outstanding == []
-    assert log.response_time[log.offloaded].min() >= 30
+    waited = [one.round_trip for one in log.transmissions]
+    assert waited
+    assert min(waited) >= 30
+
+
+def test_a_server_that_stays_away_is_asked_less_and_less():
+    """Of a run of one second, with answers lost after 20 ms, only a few transmissions are tried."""
+    log, _, learner = live("tcp://127.0.0.1:1", Plan(1, timeout=20.0), samples=390, tau_ed=2.0)
+    assert (log.lost == log.offloaded).all()
+    # 20 ms of waiting, then 20, 40, … 320 ms of silence, and 320 ms between all further ones.
+    assert len(log.transmissions) <= 5 + log.ended / 320
+    assert len(log.transmissions) < log.offloaded.sum() / 4
+    assert learner.outstanding == []
 
 
 def test_a_server_that_comes_later_is_found():
@@ -300,7 +328,7 @@ def test_a_server_that_comes_later_is_found():
     thread = threading.Thread(target=later)
     thread.start()
     try:
-        log, _, _ = live(f"tcp://127.0.0.1:{port}", Plan(2, timeout=100.0), samples=120, tau_ed=1.0)
+        log, _, _ = live(f"tcp://127.0.0.1:{port}", Plan(2, timeout=100.0), samples=400, tau_ed=4.0)
     finally:
         stop.set()
         thread.join()
