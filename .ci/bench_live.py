@@ -9,15 +9,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import zmq
 
 from hi_lib.live import wire
+from hi_lib.live.server import serve
 from hi_lib.makers.registering import write_data
 from hi_lib.makers.timings import machine
 
@@ -63,40 +66,38 @@ def run(options: dict[str, Any]) -> dict[str, Any]:
     return {name.replace("-", "_"): value for name, value in options.items()} | flat
 
 
+class Mirror:
+    """An L-ML that does nothing."""
+
+    def answers(self, samples: Sequence[int], images: Sequence[bytes]) -> list[int]:
+        """A zero for each picture."""
+        del images
+        return [0] * len(samples)
+
+
+def mirror() -> None:
+    """Serve it, in a process of its own, until that is killed."""
+    serve(Mirror(), "tcp://127.0.0.1:0", threading.Event(), lambda address: print(address, flush=True))
+
+
 def framework() -> pd.DataFrame:
     """Milliseconds to pack, carry over loopback and read a batch of pictures, and its answer: ours alone, no model."""
-    import threading
-
-    import zmq
-
-    from hi_lib.live.server import serve
-
-    class Mirror:
-        def answers(self, samples: Any, images: Any) -> list[int]:
-            del images
-            return [0] * len(samples)
-
-    stop, ready, where = threading.Event(), threading.Event(), []
-    threading.Thread(
-        target=serve, args=(Mirror(), "tcp://127.0.0.1:0", stop, lambda a: (where.append(a), ready.set()))
-    ).start()
-    ready.wait()
+    process = subprocess.Popen([sys.executable, __file__, "mirror"], stdout=subprocess.PIPE, text=True)
     context = zmq.Context()
     socket = context.socket(zmq.DEALER)
-    socket.connect(where[0])
+    socket.connect(process.stdout.readline().strip())
     images, taken = [bytes(PICTURE)] * BATCH, []
     for number in range(EXCHANGES):
         begun = time.perf_counter()
         socket.send_multipart(wire.pack_request(wire.Request("bench", number, tuple(range(BATCH)), images)))
         wire.read_reply(socket.recv_multipart())
         taken.append(1000 * (time.perf_counter() - begun))
-    stop.set()
+    process.kill()
     socket.close()
     context.term()
     levels = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
-    return pd.DataFrame([(name, float(np.quantile(taken, level))) for name, level in levels.items()]).set_axis(
-        ["level", "milliseconds"], axis=1
-    )
+    rows = [(name, float(np.quantile(taken, level))) for name, level in levels.items()]
+    return pd.DataFrame(rows, columns=["level", "milliseconds"])
 
 
 def main() -> None:
@@ -117,4 +118,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    mirror() if sys.argv[1:] == ["mirror"] else main()
