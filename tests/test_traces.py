@@ -158,6 +158,14 @@ def test_a_trace_of_the_users_own_needs_no_hash(tmp_path, monkeypatch):
     assert traces.files_read()["own/mine.csv"] == files.sha256(tmp_path / "own" / "mine.csv")
 
 
+def test_a_stray_file_among_the_projects_traces_is_an_own_one(tmp_path, monkeypatch):
+    for name in ("cifar10-resnet8", "cifar10-mine"):
+        (tmp_path / f"{name}.csv").write_text("confidence,correct\n0.5,1\n")
+    monkeypatch.setattr(traces, "TRACES", tmp_path)
+    assert hi.list_traces(own=False) == ["cifar10-resnet8"]
+    assert len(hi.load_trace("cifar10-mine")) == 1
+
+
 def test_registering_replaces_one_line(tmp_path, monkeypatch):
     copy = tmp_path / "registry.txt"
     copy.write_text(traces.REGISTRY.read_text())

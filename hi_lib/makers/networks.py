@@ -74,7 +74,7 @@ class Form(NamedTuple):
     def __str__(self) -> str:
         colours = "grey" if self.grey else "RGB"
         scale = "1/255" if self.scale == 1 / 255 else f"{self.scale:g}"
-        mean, std = (", ".join(f"{each:g}" for each in values) for values in (self.mean, self.std))
+        mean, std = (",".join(f"{each:g}" for each in values) for values in (self.mean, self.std))
         return (
             f"{colours} pictures of {self.width} x {self.height}, --layout {self.layout}, "
             f"--scale {scale}, --mean {mean}, --std {std}"
@@ -170,7 +170,7 @@ def form_of(path: Path, shape: Sequence[Any], kind: str, asked: Asked) -> tuple[
 
 def prepared(form: Form, pictures: Sequence[Pixels]) -> NDArray[Any]:
     """Pictures of (height, width, channels), 0 to 255, as the network takes them."""
-    pixels = np.stack(pictures).astype(np.float32)
+    pixels: NDArray[Any] = np.stack(pictures).astype(np.float32)
     pixels = (pixels * np.float32(form.scale) - np.array(form.mean, np.float32)) / np.array(form.std, np.float32)
     if pixels.shape[-1] != form.channels:  # grey ones for a network that takes colours
         pixels = np.repeat(pixels[..., :1], form.channels, axis=-1)

@@ -42,8 +42,7 @@ def read(raw: NDArray[Any], kind: str | None = None) -> Read:
     >>> read(np.array([[0.9, 0.1], [0.5, 0.5]])).kind, read(np.array([[3.0, -1.0], [0.2, 0.8]])).kind
     ('probabilities', 'logits')
     """
-    if kind is not None:
-        checks.choice("--outputs", kind, KINDS)
+    known(kind)
     values = _whole_numbers(raw, kind) if raw.dtype.kind in "iu" else raw.astype(np.float64)
     if not np.isfinite(values).all():
         raise ValueError("the network's outputs are not all finite numbers: are --scale, --mean and --std right?")
@@ -52,7 +51,14 @@ def read(raw: NDArray[Any], kind: str | None = None) -> Read:
     if kind == "probabilities" and found == "logits":
         raise ValueError(f"--outputs probabilities: the network's outputs go from {low:.4g} to {high:.4g}")
     chosen = kind or found
-    return Read(_probabilities(values, chosen), chosen, _why(values, kind))
+    why = _why(values, chosen)
+    return Read(_probabilities(values, chosen), chosen, why if kind else f"{why} (guessed: --outputs)")
+
+
+def known(kind: str | None) -> None:
+    """Raise ValueError where the user says something that outputs cannot be."""
+    if kind is not None:
+        checks.choice("--outputs", kind, KINDS)
 
 
 def _whole_numbers(raw: NDArray[Any], kind: str | None) -> NDArray[np.float64]:
@@ -78,12 +84,12 @@ def _probabilities(values: NDArray[np.float64], kind: str) -> NDArray[np.float64
     return np.clip(values, 0, 1) if kind == "probabilities" else softmax(values)
 
 
-def _why(values: NDArray[np.float64], kind: str | None) -> str:
-    """What was seen of the outputs, and whether the user has decided."""
+def _why(values: NDArray[np.float64], kind: str) -> str:
+    """What was seen of the outputs."""
     sums = values.sum(axis=1)
     seen = f"they go from {values.min():.4g} to {values.max():.4g}"
     if values.shape[1] == 1:
         seen += ", one for each picture: the second of two classes"
-    else:
+    elif kind == "probabilities":
         seen += f" and add up to {sums.min():.4g} … {sums.max():.4g} for a picture"
-    return seen if kind else f"{seen} (guessed: --outputs)"
+    return seen

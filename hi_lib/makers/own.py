@@ -44,6 +44,7 @@ def make(name: str, onnx: Path, place: Path, asked: Asked, progress: models.Prog
     if name in models.MAKERS or name in models.LMLS:
         raise ValueError(f"{name} is a trace that comes with the project; choose another name for yours")
     target, start = traces.own_file(name), time.perf_counter()
+    outputs.known(asked.outputs)
     network = networks.read(onnx, asked)
     classes = max(network.classes, 2)  # one output tells two
     index, order = _classes(onnx, place, asked.classes, classes)
