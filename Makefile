@@ -73,6 +73,8 @@ facts: for-test ## write anew what README, appendix, metadata, environment.yml a
 
 models: for-models ## install what makes traces and measures models (torch: 5 GB)
 
+onnx: for-onnx ## install what a trace of your own ONNX model needs (hi traces make NAME --onnx)
+
 cluster: for-cluster ## install what a Dask cluster needs
 
 live: for-live ## install what a real wire needs (hi live)
@@ -81,9 +83,9 @@ clean: ## remove what was built; the environment in .venv stays
 	rm -rf _build results .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # One environment, which each extra joins when it is first needed.
-EXTRAS := book pdf test lab cluster live models test-models badges
+EXTRAS := book pdf test lab cluster live onnx models test-models badges
 $(EXTRAS:%=for-%): for-%:
 	@$(INSTALL) $*
 
 .PHONY: help book pdf archive test test-slow test-models test-badges serve lab bench bench-live experiments note-doi lock facts models \
-	cluster live clean $(EXTRAS:%=for-%)
+	onnx cluster live clean $(EXTRAS:%=for-%)

@@ -194,15 +194,19 @@ def registry() -> dict[str, Entry]:
     return entries
 
 
-def list_traces() -> list[str]:
-    """Names of the traces in data/traces, those shipped and those the user made, and of those in $HI_TRACES, if set.
+def list_traces(own: bool = True) -> list[str]:
+    """Names of the project's traces and, unless `own` is False, of those of the user's own.
+
+    Own traces lie in data/own, and in $HI_TRACES if that is set. The book's notebooks leave them out.
 
     Examples
     --------
     >>> "cifar10-resnet8" in list_traces()
     True
+    >>> set(list_traces(own=False)) <= set(shipped())
+    True
     """
-    return sorted(_trace_files())
+    return sorted(_trace_files() if own else _trace_files().keys() & set(shipped()))
 
 
 def file_of(name: str) -> Path | None:
@@ -210,9 +214,29 @@ def file_of(name: str) -> Path | None:
     return _trace_files().get(name)
 
 
+def own_file(name: str) -> Path:
+    """Where a trace of the user's own is kept under this name: in $HI_TRACES if that is set, else in data/own.
+
+    Raises
+    ------
+    ValueError
+        A name that is no file name, or that comes with the project.
+    """
+    if not re.fullmatch(r"[^\W_][\w.-]{0,80}", name):
+        raise ValueError(f"a trace's name must be letters, digits, dots, - and _, got {checks.shown(name)}")
+    if name in shipped():
+        raise ValueError(f"{name} is a trace that comes with the project; choose another name for yours")
+    return _own_folders()[-1] / f"{name}.csv"
+
+
+def _own_folders() -> list[Path]:
+    """Where traces of the user's own are looked for; new ones go to the last of them."""
+    chosen = os.environ.get("HI_TRACES")
+    return [DATA / "own", *([Path(chosen)] if chosen else [])]
+
+
 def _trace_files() -> dict[str, Path]:
-    own = os.environ.get("HI_TRACES")
-    folders = [Path(own), TRACES] if own else [TRACES]  # of two of one name, the project's is meant
+    folders = [*_own_folders(), TRACES]  # of two of one name, the later is meant: the project's before any other
     return {path.stem: path for folder in folders for path in folder.glob("*.csv") if path.is_file()}
 
 
@@ -234,7 +258,8 @@ def load_trace(name: str) -> Trace:
     else:
         checks.choice("trace", name, list_traces())
         path = _trace_files()[name]
-    return _load(path, _noted(f"traces/{name}.csv", path))
+    folder = "own" if path.parent == DATA / "own" else "traces"
+    return _load(path, _noted(f"{folder}/{name}.csv", path))
 
 
 @functools.lru_cache(maxsize=16)

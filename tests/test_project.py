@@ -16,7 +16,6 @@ import yaml
 from packaging.specifiers import SpecifierSet
 
 import hi_lib as hi
-from hi_lib import traces
 from hi_lib.figures import style
 from hi_lib.press import notebooks
 
@@ -67,7 +66,7 @@ def test_every_pin_that_is_installed_runs_on_the_oldest_python_that_is_promised(
 
 def test_public_names_are_the_designed_ones():
     expected = {
-        hi.list_traces: [],
+        hi.list_traces: ["own"],
         hi.load_trace: ["name"],
         hi.replay: [
             "trace",
@@ -260,7 +259,7 @@ def test_the_readme_states_the_reviewed_verdicts():
 
 def test_the_figure_of_costs_shows_every_shipped_trace():
     shown = notebooks.default_parameters("fig3_cost_vs_batch_size")["traces"]
-    assert sorted(shown) == [name for name in hi.list_traces() if name in traces.shipped()]
+    assert sorted(shown) == hi.list_traces(own=False)
 
 
 def test_every_figure_is_pointed_to():

@@ -16,7 +16,7 @@ def test_regret_stays_below_the_bound(trace, beta, batch_size, learning_rate):
     assert run.regret <= run.regret_bound + 1e-12 * len(trace)
 
 
-@pytest.mark.parametrize("name", hi.list_traces())
+@pytest.mark.parametrize("name", hi.list_traces(own=False))
 @pytest.mark.parametrize("batch_size", [1, 7, 128])
 def test_regret_stays_below_the_bound_on_real_traces(name, batch_size):
     # Unshuffled, sorted by class: the bound holds for any order.

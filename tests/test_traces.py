@@ -116,7 +116,7 @@ def test_csv_keeps_full_precision(tmp_path):
     assert trace.name == "mine"
 
 
-@pytest.mark.parametrize("name", hi.list_traces())
+@pytest.mark.parametrize("name", hi.list_traces(own=False))
 def test_shipped_traces_agree_with_their_record(name):
     import json
 
@@ -149,10 +149,21 @@ def test_a_changed_file_is_refused_by_name_and_by_path(tmp_path, monkeypatch):
 
 
 def test_a_trace_of_the_users_own_needs_no_hash(tmp_path, monkeypatch):
-    (tmp_path / "mine.csv").write_text("confidence,correct\n0.5,1\n")
-    monkeypatch.setattr(traces, "TRACES", tmp_path)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "mine.csv").write_text("confidence,correct\n0.5,1\n")
+    monkeypatch.setattr(traces, "DATA", tmp_path)
+    monkeypatch.setattr(traces, "TRACES", tmp_path / "traces")
     assert hi.list_traces() == ["mine"]
     assert len(hi.load_trace("mine")) == 1
+    assert traces.files_read()["own/mine.csv"] == files.sha256(tmp_path / "own" / "mine.csv")
+
+
+def test_a_stray_file_among_the_projects_traces_is_an_own_one(tmp_path, monkeypatch):
+    for name in ("cifar10-resnet8", "cifar10-mine"):
+        (tmp_path / f"{name}.csv").write_text("confidence,correct\n0.5,1\n")
+    monkeypatch.setattr(traces, "TRACES", tmp_path)
+    assert hi.list_traces(own=False) == ["cifar10-resnet8"]
+    assert len(hi.load_trace("cifar10-mine")) == 1
 
 
 def test_registering_replaces_one_line(tmp_path, monkeypatch):

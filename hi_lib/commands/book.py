@@ -179,7 +179,7 @@ def _optional_parts() -> Iterator[tuple[bool, str, str]]:
         "jupyterlab": "edit notebooks in the browser (make lab installs it)",
         "pytest": "the tests (make test installs it)",
         "ai_edge_litert": "makes Imagenette traces again (extra `models`)",
-        "onnxruntime": "makes CIFAR-10 traces again, and yours (extra `models`)",
+        "onnxruntime": "makes traces of your own models, and CIFAR-10's again (make onnx installs it)",
         "torch": "trains the AlexNet, runs the L-ML of Imagenette (extra `models`)",
     }
     for name, adds in modules.items():

@@ -10,9 +10,12 @@ from typing import Annotated
 import typer
 
 from hi_lib import checks, files, traces
-from hi_lib.commands.line import one_line_errors, path_argument, path_option, progress_bar, say
+from hi_lib.commands.line import complain, one_line_errors, path_argument, path_option, progress_bar, say
+from hi_lib.commands.outputs import checked_output
+from hi_lib.commands.own_models import network_options
 from hi_lib.commands.reading import log_options, tell
 from hi_lib.makers import registering
+from hi_lib.makers.networks import Asked
 from hi_lib.press import keeping
 from hi_lib.press.columns import Columns
 
@@ -30,29 +33,27 @@ def list_all() -> None:
 
 @traces_app.command()
 @one_line_errors
+@network_options()
 def make(
     name: Annotated[list[str], typer.Argument(help="Trace names, `all` shipped ones, or `preprocessing`.")],
     onnx: Annotated[Path | None, path_option("A classifier of your own, for a trace of your own.")] = None,
     images: Annotated[Path | None, path_option("Folder or zip of pictures, a folder for each class.")] = None,
-    side: Annotated[int | None, typer.Option(help="Side of the pictures, if the ONNX model leaves it open.")] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch what is missing, as torchvision does.")] = False,
     epochs: Annotated[int, typer.Option(help="For cifar10-alexnet: passes over the training images.")] = 10,
     threads: Annotated[int, typer.Option(help="For cifar10-alexnet: another number gives other weights.")] = 2,
     bfloat16: Annotated[
         bool, typer.Option("--bfloat16", help="For cifar10-alexnet: other weights; faster if the processor has it.")
     ] = False,
+    *,
+    asked: Asked,
 ) -> None:
-    """Run models over images in $HI_DATA, write what they said to data/, and register it."""
+    """Run models over images in $HI_DATA, write what they said to data/, and register it; or a model of your own."""
+    if onnx:
+        return _make_own(name, onnx, images, asked)
+    _refuse_without_onnx(asked)
     _needs_models()
     from hi_lib.makers import models
 
-    if onnx:
-        if len(name) != 1 or not images:
-            raise ValueError("a trace from --onnx needs one name, and --images with the folder of its pictures")
-        with progress_bar(name[0]) as advance:
-            (path,) = models.make_own(name[0], onnx, images, side, advance)
-        say(f"{path}: {len(traces.load_trace(name[0]))} samples")
-        return
     shipped = [each for each in models.MAKERS if each in traces.shipped()]
     for each in name:
         checks.choice("trace", each, [*models.MAKERS, *models.LMLS, "preprocessing", "all"])
@@ -63,6 +64,22 @@ def make(
             for file in filter(Path.is_file, (path.with_suffix(".json"), path)):
                 same = registering.register_file(file, f"hi traces make {each}")
             say(f"{path}: {'as registered' if same else 'new content, registered'}")
+    return None
+
+
+def _make_own(names: list[str], onnx: Path, images: Path | None, asked: Asked) -> None:
+    """A trace of the user's own: what was guessed goes to standard error, so does a warning."""
+    _needs_onnx()
+    from hi_lib.makers import own
+
+    if len(names) != 1 or not images:
+        raise ValueError("a trace from --onnx needs one name, and --images with the folder of its pictures")
+    with progress_bar(names[0]) as advance:
+        made = own.make(names[0], onnx, images, asked, advance)
+    tell(made.notes)
+    if made.warning:
+        complain(f"warning: {made.warning}")
+    say(f"{made.path}: {made.samples} samples, accuracy {made.accuracy:.1%}")
 
 
 @traces_app.command("import")
@@ -74,7 +91,7 @@ def import_log(
     *,
     columns: Columns,
 ) -> None:
-    """Keep a log as a trace of your own, in $HI_TRACES if that is set, else beside those of the project."""
+    """Keep a log as a trace of your own, in $HI_TRACES if that is set, else in data/own."""
     kept = keeping.keep(log, name, columns)
     tell(kept.notes)
     say(f"{kept.path}: {kept.samples} samples, the S-ML is right on {kept.accuracy:.1%}")
@@ -117,15 +134,63 @@ def verify() -> None:
 
 @timing_app.command()
 @one_line_errors
-def measure(repeats: Annotated[int, typer.Option(min=3, help="Times each batch size is measured.")] = 15) -> None:
-    """Time S-MLs and L-MLs here at batch 1 to 32, and write data/timings, which the book shows."""
+@network_options(without=("outputs", "classes"))
+def measure(
+    repeats: Annotated[int, typer.Option(min=3, help="Times each batch size is measured.")] = 15,
+    onnx: Annotated[Path | None, path_option("Time a model of your own instead; data/timings stays as it is.")] = None,
+    images: Annotated[
+        Path | None, path_option("With --onnx: folder or zip of pictures, by default random ones.")
+    ] = None,
+    out: Annotated[Path | None, path_option("With --onnx: a CSV for all times, as hi evaluate reads them.")] = None,
+    *,
+    asked: Asked,
+) -> None:
+    """Time S-MLs and L-MLs here at batch 1 to 32, and write data/timings, which the book shows; or your own model."""
+    if onnx:
+        return _measure_own(onnx, images, out, asked, repeats)
+    _refuse_without_onnx(asked, images=images, out=out)
     _needs_models()
     from hi_lib.makers import timings
 
     say(f"written: {timings.run(repeats, say)}")
+    return None
+
+
+def _measure_own(onnx: Path, images: Path | None, out: Path | None, asked: Asked, repeats: int) -> None:
+    """Times of the user's own model: medians, the line through them, and all of them where the user wants them."""
+    if out:
+        checked_output("--out", out, inputs=filter(None, (onnx, images)))
+    _needs_onnx()
+    from hi_lib.makers import timings
+    from hi_lib.measured import fit
+
+    table, notes = timings.run_own(onnx, images, asked, repeats)
+    tell(notes)
+    for size, median in table.groupby("batch_size")["milliseconds"].median().items():
+        say(f"batch of {size}: {median:.4g} ms")
+    line = fit(table)
+    say(f"{onnx.name}: {line.fixed:.2f} ± {line.fixed_error:.2f} ms + {line.per_sample:.3f} ms a picture")
+    if out:
+        files.write_atomically(out, table.to_csv(index=False, float_format="%.5g"))
+        say(f"written: {out} (hi evaluate … --device-times {out})")
+
+
+def _refuse_without_onnx(asked: Asked, **others: object) -> None:
+    """Options that describe a model of the user's own, where there is none."""
+    given = [name for name, value in (vars(asked) | others).items() if value not in (None, False)]
+    if given:
+        raise ValueError(f"--{given[0]} describes a model of your own: it must be left out where there is no --onnx")
 
 
 def _needs_models() -> None:
-    missing = [name for name in ("ai_edge_litert", "onnxruntime", "PIL", "torch") if not importlib.util.find_spec(name)]
+    _needs("making traces", "make models", "ai_edge_litert", "onnxruntime", "PIL", "torch")
+
+
+def _needs_onnx() -> None:
+    _needs("a model of your own", "make onnx", "onnxruntime", "PIL")
+
+
+def _needs(what: str, how: str, *modules: str) -> None:
+    missing = [name for name in modules if not importlib.util.find_spec(name)]
     if missing:
-        raise ValueError(f"making traces needs {', '.join(missing)}: run make models")
+        raise ValueError(f"{what} needs {', '.join(missing)}: run {how}")

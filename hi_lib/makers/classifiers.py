@@ -144,49 +144,6 @@ def trained_alexnet(path: Path, recipe: Recipe | None = None, progress: Any = No
     return outputs
 
 
-def any_onnx(path: Path, side: int | None) -> tuple[Classifier, int]:
-    """A classifier from any ONNX file that takes pictures, values 0 to 1, and the side that it wants them to have.
-
-    Raises
-    ------
-    ValueError
-        Not a readable model, an input that is no square picture, or one of open size with no `side` given.
-    """
-    import onnxruntime
-
-    try:
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime has a kind of its own for every way a file can be wrong
-        raise ValueError(f"{path} is not a readable ONNX model: {str(error).splitlines()[0]}") from None
-    source = session.get_inputs()[0]
-    shape = source.shape
-    last = len(shape) == 4 and shape[3] == 3
-    if len(shape) != 4 or not (last or shape[1] == 3) or source.type != "tensor(float)":
-        raise ValueError(
-            f"{path} takes {source.type} of shape {shape}; it must take float pictures (n, 3, side, side) or "
-            "(n, side, side, 3)"
-        )
-    height, width = shape[1:3] if last else shape[2:4]
-    fixed = height if isinstance(height, int) else None
-    if fixed is None and side is None:
-        raise ValueError(f"{path} leaves the size of its pictures open (shape {shape}): say it with --side")
-    if (fixed and width != fixed) or (fixed and side not in (None, fixed)):
-        raise ValueError(f"{path} takes pictures of {height} x {width}; --side must be left out, and both sides equal")
-
-    def classify(pictures: list[Pixels]) -> Outputs:
-        pixels = np.stack(pictures).astype(np.float32) / 255
-        if not last:
-            pixels = pixels.transpose(0, 3, 1, 2)
-        step = shape[0] if isinstance(shape[0], int) else len(pixels)
-        parts = [session.run(None, {source.name: part})[0] for part in np.split(pixels, range(step, len(pixels), step))]
-        output = np.concatenate(parts).reshape(len(pixels), -1).astype(np.float64)
-        if (output >= 0).all() and np.allclose(output.sum(axis=1), 1, atol=1e-3):
-            return Outputs(np.minimum(output, 1), np.log(np.maximum(output, 1e-45)))
-        return Outputs(softmax(output), output)
-
-    return classify, fixed or checks.whole("side", side)
-
-
 def _all_pictures(
     archive: str, found: Iterable[tuple[str, str, bytes]], index: Mapping[str, int], side: int
 ) -> tuple[Pixels, NDArray[np.int64]]:

@@ -96,16 +96,30 @@ def preprocess(name: str, data: bytes, side: int, how: str = "bilinear") -> Pixe
     from PIL import Image
 
     resize = "bilinear" if how == "centre crop" else checks.choice("preprocessing", how, PREPROCESSINGS)
-    try:
-        picture = Image.open(io.BytesIO(data)).convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{name} is not a readable image: {error}") from None
+    picture = _decoded(name, data, "RGB")
     if how == "centre crop":
         # The usual ImageNet evaluation: keep the central 87.5 % of the shorter side.
         edge = round(0.875 * min(picture.size))
         left, top = (picture.width - edge) // 2, (picture.height - edge) // 2
         picture = picture.crop((left, top, left + edge, top + edge))
     return np.asarray(picture.resize((side, side), Image.Resampling[resize.upper()]))
+
+
+def resized(name: str, data: bytes, height: int, width: int, grey: bool = False) -> Pixels:
+    """Decode one picture and bring it to (height, width, 3) uint8, or (height, width, 1) without its colours."""
+    from PIL import Image
+
+    picture = _decoded(name, data, "L" if grey else "RGB").resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(picture).reshape(height, width, -1)
+
+
+def _decoded(name: str, data: bytes, mode: str) -> Any:
+    from PIL import Image
+
+    try:
+        return Image.open(io.BytesIO(data)).convert(mode)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{name} is not a readable image: {error}") from None
 
 
 def download(archive: str) -> Iterator[tuple[str, str, bytes]]:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import itertools
 import json
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -46,7 +46,7 @@ IMAGENETTE_INDEX = {
     "n03888257": 701,
 }
 FIT_SEED = 0  # decides which half of the samples the temperature is fitted on
-_PART = 100  # pictures decoded at once
+PART = 100  # pictures decoded at once
 
 
 @dataclass(frozen=True)
@@ -153,43 +153,11 @@ def make(
         frame["lml_correct"] = (frame["label"] == frame["lml_predicted"]).astype(int)
     about = _record(name, maker, frame, images_path, download, (load_options or {}).get("recipe"))
     if name in LMLS:
-        return [_write(traces.DATA / "lml", name, frame, about, start)]
+        return [write(traces.DATA / "lml", name, frame, about, start)]
     scaled, temperature = _calibrated(frame, logits, maker.first_class)
     about |= {"temperature": temperature.value, "loss": temperature.loss_before, "loss_scaled": temperature.loss_after}
     calibrated = files.write_atomically(traces.DATA / "calibration" / f"{name}.csv", scaled.to_csv(index=False))
-    return [calibrated, _write(traces.TRACES, name, frame, about, start)]
-
-
-def make_own(
-    name: str, onnx: Path, images_path: Path, side: int | None = None, progress: Progress | None = None
-) -> list[Path]:
-    """Make a trace of your own from an ONNX classifier and pictures in a folder (or zip) for each class.
-
-    Classes count in alphabetical order of their folders. The network takes one RGB picture or a batch of them, with
-    channels first or last, values from 0 to 1, and gives probabilities or logits.
-
-    Raises
-    ------
-    ValueError
-        A name that is taken or no file name; a model that cannot be read, whose input is no picture of known size, or
-        that has fewer outputs than there are folders; an image that cannot be read.
-    """
-    if name in MAKERS or name in LMLS:
-        raise ValueError(f"{name} is a trace that comes with the project; choose another name for yours")
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,80}", name):
-        raise ValueError(f"a trace's name must be letters, digits, dots, - and _, got {checks.shown(name)}")
-    start = time.perf_counter()
-    classifier, side = classifiers.any_onnx(onnx, side)
-    folders = sorted({folder for _, folder, _ in images.read_images(images_path)})
-    index = {folder: number for number, folder in enumerate(folders)}
-    maker = Maker(str(images_path), str(onnx), index, lambda _path: classifier, side, "onnxruntime")
-    frame, logits = classify(maker, classifier, images.read_images(images_path), progress)
-    if logits.shape[1] < len(folders):
-        raise ValueError(f"{onnx} tells {logits.shape[1]} classes apart, but {images_path} has {len(folders)} folders")
-    about = {"trace": name, "samples": len(frame), "accuracy": float(frame["correct"].mean()), "classes": folders}
-    about |= {"model": onnx.name, "model_sha256": files.sha256(onnx), "images": images_path.name}
-    about |= {"preprocessing": _preprocessing(side), "versions": _versions("onnxruntime")}
-    return [_write(traces.TRACES, name, frame, about, start)]
+    return [calibrated, write(traces.TRACES, name, frame, about, start)]
 
 
 def classify(
@@ -204,7 +172,7 @@ def classify(
 
     rows: list[tuple[str, int, int, float]] = []
     scores = []
-    for part in _parts(pictures, _PART):
+    for part in parts(pictures, PART):
         for name, folder, _ in part:
             checks.choice(f"class folder of {name}", folder, maker.label_index)
         probabilities, logits = classifier([images.preprocess(name, data, maker.side, how) for name, _, data in part])
@@ -317,7 +285,7 @@ def _record(
         "images_sha256": registry[maker.images].sha256 if registered else None,
         "images_origin": origin,
         "preprocessing": _preprocessing(maker.side),
-        "versions": _versions(maker.runtime),
+        "versions": versions(maker.runtime),
     }
     if maker.trained:
         about["model_origin"] = f"trained here on {maker.model}"
@@ -331,23 +299,23 @@ def _preprocessing(side: int) -> str:
     return f"RGB, whole image, Pillow bilinear resize to {side}x{side}"
 
 
-def _versions(runtime: str) -> dict[str, str]:
+def versions(runtime: str) -> dict[str, str]:
+    """Versions of what turns a picture into an answer."""
     return {package: importlib.metadata.version(package) for package in ("numpy", "pillow", runtime)}
 
 
-def _write(folder: Path, name: str, frame: pd.DataFrame, about: dict[str, Any], start: float) -> Path:
-    """The record first: without its CSV it is no trace, so that an interruption leaves none behind."""
+def write(folder: Path, name: str, frame: pd.DataFrame, about: dict[str, Any], start: float) -> Path:
+    """Write a trace and its record.
+
+    The record first: without its CSV it is no trace, so that an interruption leaves none behind.
+    """
     about["seconds"] = round(time.perf_counter() - start, 1)
     files.write_atomically(folder / f"{name}.json", json.dumps(about, indent=2) + "\n")
     return files.write_atomically(folder / f"{name}.csv", frame.to_csv(index=False))
 
 
-def _parts(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    part: list[Any] = []
-    for item in items:
-        part.append(item)
-        if len(part) == size:
-            yield part
-            part = []
-    if part:
+def parts(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Lists of `size` items each; the last may be shorter."""
+    left = iter(items)
+    while part := list(itertools.islice(left, size)):
         yield part

@@ -1,6 +1,7 @@
 """How long an S-ML and an L-ML take here, for one picture and for a batch.
 
-This needs the extra `models`, but no pictures: time does not depend on them.
+The project's own models need the extra `models`, one of the user's own the extra `onnx`; none needs pictures, since
+time does not depend on them.
 """
 
 from __future__ import annotations
@@ -8,17 +9,20 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib.metadata
+import itertools
 import json
 import os
 import platform
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hi_lib import checks
+from hi_lib.makers import images
+from hi_lib.makers.images import Pixels
 from hi_lib.makers.registering import write_data
 from hi_lib.measured import BATCH_SIZES, MACHINE, MEASURED, PAIRS, fit
 
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from hi_lib.makers.classifiers import Classifier
+    from hi_lib.makers.networks import Asked, Form
 
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
 
@@ -61,10 +66,17 @@ def time_batches(classifier: Classifier, side: int, sizes: Sequence[int], repeat
     -------
     DataFrame with columns batch_size, milliseconds; `repeats` rows for each size.
     """
-    import pandas as pd
-
     rng = np.random.default_rng(0)
     pictures = list(rng.integers(0, 256, (max(sizes), side, side, 3), dtype=np.uint8))
+    return time_pictures(classifier, pictures, sizes, repeats)
+
+
+def time_pictures(
+    classifier: Callable[[list[Pixels]], Any], pictures: list[Pixels], sizes: Sequence[int], repeats: int
+) -> pd.DataFrame:
+    """The same with pictures of one's own, at least as many as the largest of the sizes."""
+    import pandas as pd
+
     for size in sizes:
         classifier(pictures[:size])
     rows = []
@@ -74,6 +86,35 @@ def time_batches(classifier: Classifier, side: int, sizes: Sequence[int], repeat
             classifier(pictures[:size])
             rows.append((size, (time.perf_counter() - start) * 1e3))
     return pd.DataFrame(rows, columns=["batch_size", "milliseconds"])
+
+
+def run_own(onnx: Path, images_path: Path | None, asked: Asked, repeats: int = 15) -> tuple[pd.DataFrame, list[str]]:
+    """Time an ONNX classifier of the user's own; columns batch_size, milliseconds, and notes on what was guessed.
+
+    Pictures are decoded before, since a device has pixels. Without a place of pictures random ones are taken.
+
+    Raises
+    ------
+    ValueError
+        What `networks.read` refuses, or pictures that cannot be read.
+    """
+    from hi_lib.makers import networks
+
+    keep_memory()
+    checks.whole("repeats", repeats, low=3)
+    network = networks.read(onnx, asked)
+    pictures = own_pictures(images_path, network.form, max(BATCH_SIZES))
+    return time_pictures(network.outputs, pictures, BATCH_SIZES, repeats), network.notes
+
+
+def own_pictures(images_path: Path | None, form: Form, count: int) -> list[Pixels]:
+    """So many pictures as the network takes them: the first ones of a place, over and over, or random ones."""
+    size = (form.height, form.width, 1 if form.grey else 3)
+    if images_path is None:
+        return list(np.random.default_rng(0).integers(0, 256, (count, *size), dtype=np.uint8))
+    first = itertools.islice(images.read_images(images_path), count)
+    pictures = [images.resized(name, data, *size[:2], form.grey) for name, _, data in first]
+    return list(itertools.islice(itertools.cycle(pictures), count))
 
 
 def keep_memory() -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 from pathlib import Path
 from typing import NamedTuple
 
-from hi_lib import checks, files, traces
+from hi_lib import files, traces
 from hi_lib.press import logs, mine
 from hi_lib.press.columns import Columns
 
@@ -30,13 +28,8 @@ def keep(log: Path, name: str, columns: Columns) -> Kept:
     ValueError
         A name that is no file name, that comes with the project, or that another trace has already.
     """
-    if not re.fullmatch(r"[^\W_][\w.-]{0,80}", name):
-        raise ValueError(f"a trace's name must be letters, digits, dots, - and _, got {checks.shown(name)}")
-    if name in traces.shipped():
-        raise ValueError(f"{name} is a trace that comes with the project; choose another name for yours")
+    path = traces.own_file(name)
     read = logs.read(log, columns, name)
-    folder = Path(os.environ.get("HI_TRACES") or traces.TRACES)
-    path = folder / f"{name}.csv"
     if path.exists() and path.read_text(encoding="utf-8") != mine.as_csv(read):
         raise ValueError(f"{path} is another trace already: remove it first, or choose another name")
     mine.write(read, path)

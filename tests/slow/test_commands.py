@@ -26,6 +26,7 @@ DRY = {
     "make lab": "it installs JupyterLab",
     "make lock": "it resolves all packages anew",
     "make models": "5 GB; make test-models installs the same",
+    "make onnx": "it would lead this environment to the copy; make test-models installs the same",
     "make cluster": "it would lead this environment to the copy; make test installs the same",
 }
 SERVERS = {"make serve": 8000}

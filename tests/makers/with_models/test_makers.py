@@ -8,18 +8,14 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pandas as pd
 import pytest
 import torch
-from onnx import TensorProto, helper
 from PIL import Image
-from typer.testing import CliRunner
 
 import hi_lib as hi
 from hi_lib import files, traces
 from hi_lib import measured as measured_times
-from hi_lib.commands import main as cli
 from hi_lib.makers import images, models, registering, timings
 from hi_lib.makers.training import Recipe
 
@@ -200,102 +196,6 @@ def test_the_efficientnet_of_its_package_answers():
     outputs = maker.load(models.model_file(maker.model))([noise(seed, maker.side) for seed in range(12)])
     assert outputs.logits.shape == (12, 1000)
     np.testing.assert_allclose(outputs.probabilities.sum(axis=1), 1, rtol=1e-9)
-
-
-# --- any model ---
-
-
-def network(path, shape, classes=3, softmax=False):
-    """An ONNX file: mean of each channel, then a dense layer."""
-    axes = [1, 2] if shape[-1] == 3 else [2, 3]
-    channels = shape[1] if axes == [2, 3] or len(shape) == 2 else 3
-    weight = np.random.default_rng(0).normal(0, 5, (channels, classes)).astype(np.float32)
-    mean = helper.make_node("ReduceMean", ["x", "axes"], ["mean"], keepdims=0)
-    nodes = [
-        mean if len(shape) == 4 else helper.make_node("Identity", ["x"], ["mean"]),
-        helper.make_node("MatMul", ["mean", "weight"], ["logits"]),
-        helper.make_node("Softmax" if softmax else "Identity", ["logits"], ["y"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "tiny",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", classes])],
-        [
-            helper.make_tensor("axes", TensorProto.INT64, [2], axes),
-            helper.make_tensor("weight", TensorProto.FLOAT, weight.shape, weight.ravel()),
-        ],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    onnx.save(model, path)
-    return weight
-
-
-@pytest.fixture
-def folder(sandbox):
-    path = sandbox / "pictures"
-    for number in range(9):
-        file = path / "abc"[number % 3] / f"{number}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        shade = np.zeros((20, 30, 3), np.uint8)
-        shade[..., number % 3] = 20 * number + 50
-        file.write_bytes(encoded(shade))
-    return path
-
-
-@pytest.mark.parametrize("shape", [["n", 3, 16, 16], ["n", 16, 16, 3], [1, 3, 16, 16], [1, 3, "h", "w"]])
-@pytest.mark.parametrize("softmax", [False, True])
-def test_any_onnx_classifier_makes_a_trace(sandbox, folder, shape, softmax):
-    weight = network(sandbox / "m.onnx", shape, softmax=softmax)
-    arguments = ["traces", "make", "mine", "--onnx", str(sandbox / "m.onnx"), "--images", str(folder)]
-    done = CliRunner().invoke(cli.app, [*arguments, *(["--side", "16"] if "h" in shape else [])])
-    assert done.exit_code == 0, done.output
-    assert "9 samples" in done.output
-    frame = pd.read_csv(traces.TRACES / "mine.csv")
-    assert frame["label"].tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
-    shades = np.zeros((9, 3))
-    for row, number in enumerate([0, 3, 6, 1, 4, 7, 2, 5, 8]):
-        shades[row, number % 3] = (20 * number + 50) / 255
-    logits = shades @ weight
-    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(frame["confidence"], expected.max(axis=1), rtol=1e-5)
-    assert (frame["predicted"] == expected.argmax(axis=1)).all()
-    assert "mine" in hi.list_traces()
-    assert len(hi.load_trace("mine")) == 9
-    assert "mine" not in traces.shipped()
-
-
-@pytest.mark.parametrize(
-    ("shape", "classes", "options", "problem"),
-    [
-        (["n", 3, "h", "w"], 3, [], "leaves the size of its pictures open"),
-        (["n", 3, 16, 8], 3, [], "both sides equal"),
-        (["n", 3, 16, 16], 3, ["--side", "20"], "takes pictures of 16 x 16"),
-        (["n", 5, 16, 16], 3, [], "it must take float pictures"),
-        (["n", 3], 3, [], "it must take float pictures"),
-        (["n", 3, 16, 16], 2, [], "tells 2 classes apart, but .* has 3 folders"),
-    ],
-)
-def test_a_model_that_does_not_fit_is_named(sandbox, folder, shape, classes, options, problem):
-    network(sandbox / "m.onnx", shape, classes)
-    arguments = ["traces", "make", "mine", "--onnx", str(sandbox / "m.onnx"), "--images", str(folder), *options]
-    done = CliRunner().invoke(cli.app, arguments)
-    assert done.exit_code == 2
-    assert "m.onnx" in done.output
-    assert pd.Series([done.output]).str.contains(problem).all(), done.output
-    assert len(done.output.splitlines()) <= 2
-    assert traces.list_traces() == []
-
-
-def test_bad_files_are_named(sandbox, folder):
-    (sandbox / "m.onnx").write_bytes(b"no model")
-    make = ["traces", "make", "mine", "--onnx", str(sandbox / "m.onnx"), "--images", str(folder)]
-    assert "m.onnx is not a readable ONNX model" in CliRunner().invoke(cli.app, make).output
-    network(sandbox / "m.onnx", ["n", 3, 16, 16])
-    (folder / "a" / "bad.png").write_bytes(b"no picture")
-    assert "a/bad.png is not a readable image" in CliRunner().invoke(cli.app, make).output
-    assert "--images" in CliRunner().invoke(cli.app, make[:5]).output
-    assert traces.list_traces() == []
 
 
 # --- recipes on the page "Run it yourself" ---
