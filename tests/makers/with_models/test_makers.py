@@ -2,8 +2,11 @@
 
 import hashlib
 import io
+import json
 import os
 import pickle
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -20,6 +23,7 @@ import hi_lib as hi
 from hi_lib import files, traces
 from hi_lib import measured as measured_times
 from hi_lib.commands import main as cli
+from hi_lib.live import real
 from hi_lib.makers import images, models, registering, timings
 from hi_lib.makers.training import Recipe
 
@@ -263,6 +267,28 @@ def test_any_onnx_classifier_makes_a_trace(sandbox, folder, shape, softmax):
     assert "mine" in hi.list_traces()
     assert len(hi.load_trace("mine")) == 9
     assert "mine" not in traces.shipped()
+
+
+def test_models_of_ones_own_meet_on_a_wire(sandbox, folder):
+    """The same model on both sides: each answer of the L-ML is the local one."""
+    network(sandbox / "m.onnx", ["n", 3, 16, 16])
+    small = real.RealSmall(real.own_model(sandbox / "m.onnx"), real.own_pictures(folder), 9, 0)
+    large = real.RealLarge(real.own_model(sandbox / "m.onnx"))
+    samples = np.arange(9)
+    assert all(1 / 3 <= small.classify(sample) <= 1 for sample in samples)
+    answers = np.array(large.answers(samples, [small.image(sample) for sample in samples]))
+    assert small.agrees(samples, answers).all()
+    assert (small.correct(samples) == small.lml_correct(samples, answers)).all()
+    assert large.answers([0], [b"no picture"]) == [-1]
+    command = [sys.executable, "-m", "hi_lib.commands.main", "live", "server", "--bind", "tcp://127.0.0.1:0"]
+    command += ["--onnx", str(sandbox / "m.onnx")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        address = server.stdout.readline().removeprefix("listening on ").strip()
+        given = ["--onnx", str(sandbox / "m.onnx"), "--images", str(folder), "--server", address, "--json"]
+        done = CliRunner().invoke(cli.app, ["live", "device", *given, "--samples", "9"])
+        server.stdin.close()
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["lost"] == 0
 
 
 @pytest.mark.parametrize(
