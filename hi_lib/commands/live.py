@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import math
 import signal
@@ -20,7 +21,7 @@ import typer
 
 from hi_lib import checks, regret
 from hi_lib.adaptive import AdaptiveBatchSize
-from hi_lib.commands.line import complain, one_line_errors, say
+from hi_lib.commands.line import complain, one_line_errors, path_option, say
 from hi_lib.commands.outputs import checked_output
 from hi_lib.files import write_atomically
 from hi_lib.learners import replay
@@ -30,6 +31,7 @@ from hi_lib.traces import Trace, load_trace
 
 if TYPE_CHECKING:
     from hi_lib.live.device import Plan, Small
+    from hi_lib.live.infer import Gateway
     from hi_lib.live.report import Report
     from hi_lib.live.server import Large
 
@@ -57,6 +59,9 @@ LogFolder = Annotated[Path | None, typer.Option("--log", help="Folder for sample
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Sml = Annotated[str | None, typer.Option(help="A real S-ML on real images, in place of a trace (extra `models`).")]
 Lml = Annotated[str | None, typer.Option(help="A real L-ML, in place of a trace (extra `models`).")]
+Onnx = Annotated[Path | None, path_option("A classifier of your own, in place of a trace (extra `models`).")]
+Images = Annotated[Path | None, path_option("For --onnx: folder or zip of pictures, a folder for each class.")]
+Side = Annotated[int | None, typer.Option(help="Side of the pictures, if the ONNX model leaves it open.")]
 
 
 @app.command()
@@ -65,6 +70,8 @@ def server(
     bind: Annotated[str, typer.Option(help="Address; port 0: any free one.")] = "tcp://127.0.0.1:5555",
     trace: TraceName = "cifar10-alexnet",
     lml: Lml = None,
+    onnx: Onnx = None,
+    side: Side = None,
     seed: Seed = 0,
     keys: Keys = None,
     insecure: Insecure = False,
@@ -73,7 +80,9 @@ def server(
     _needs_its_extra()
     from hi_lib.live.server import serve
 
-    large, stop = _large(lml, trace, seed), threading.Event()
+    if lml and onnx:
+        raise ValueError("--lml and --onnx are two L-MLs: give one of them")
+    large, stop = _own_large(onnx, side) if onnx else _large(lml, trace, seed), threading.Event()
 
     def ready(address: str) -> None:
         say(f"listening on {address}")
@@ -94,9 +103,19 @@ def _until_the_end_of_input(stop: threading.Event) -> None:
 @app.command()
 @one_line_errors
 def device(
-    server: Annotated[str, typer.Option(help="Address of the server.")] = "tcp://127.0.0.1:5555",
+    server: Annotated[
+        str, typer.Option(help="Address of the server; grpc://HOST:PORT/MODEL: one of the Open Inference Protocol.")
+    ] = "tcp://127.0.0.1:5555",
     trace: TraceName = "cifar10-alexnet",
     sml: Sml = None,
+    onnx: Onnx = None,
+    images: Images = None,
+    side: Side = None,
+    lml_scaling: Annotated[
+        str, typer.Option(help="For grpc://: pictures as unit (0 to 1), signed, bytes, cifar10 or imagenet.")
+    ] = "unit",
+    lml_side: Annotated[int | None, typer.Option(help="For grpc://: side, if the model leaves it open.")] = None,
+    lml_first_class: Annotated[int, typer.Option(help="For grpc://: class of the model's first output.")] = 0,
     samples: Samples = 1000,
     beta: Beta = 0.5,
     batch_size: BatchSize = "4",
@@ -117,12 +136,10 @@ def device(
     as_json: AsJson = False,
 ) -> None:
     """Run a device against a server, and report what was measured and predicted."""
-    _needs_its_extra()
-    from hi_lib.live.server import checked_address
-
     given = locals()
-    address = checked_address(server, insecure, keys is not None)
-    _show(_run(address, Session(**{name: given[name] for name in Session.__annotations__})), as_json)
+    _needs_its_extra()
+    session = Session.of(given)
+    _show(_run(_server_address(server, insecure, session), session), as_json)
 
 
 @app.command()
@@ -148,12 +165,12 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Start a server and a device on this machine, two processes, and report what was measured and predicted."""
+    given = locals()
     _needs_its_extra()
-    given = locals() | {"state": None, "keys": None}
     if (sml is None) != (lml is None):
         raise ValueError("--sml and --lml must be given together: what one of them sees, the other must know")
     with _server_process(trace, lml, seed) as address:
-        _show(_run(address, Session(**{name: given[name] for name in Session.__annotations__})), as_json)
+        _show(_run(address, Session.of(given)), as_json)
 
 
 @app.command()
@@ -193,18 +210,81 @@ class Session:
     network_time: str
     timeout: float
     seed: int
-    state: Path | None
     log: Path | None
-    keys: Path | None
+    # What only `hi live device` asks for.
+    state: Path | None = None
+    keys: Path | None = None
+    onnx: Path | None = None
+    images: Path | None = None
+    side: int | None = None
+    lml_scaling: str = "unit"
+    lml_side: int | None = None
+    lml_first_class: int = 0
+
+    @classmethod
+    def of(cls, given: dict[str, Any]) -> Session:
+        """What a command was given, as far as it is a device's."""
+        return cls(**{name: given[name] for name in cls.__annotations__ if name in given})
+
+    @property
+    def model(self) -> str | None:
+        """Name of the S-ML, if it is a real one."""
+        return self.onnx.stem if self.onnx else self.sml
 
 
-def _needs_its_extra() -> None:
+def _needs_its_extra(*more: str) -> None:
+    missing = [name for name in ("msgpack", "zmq", *more) if not importlib.util.find_spec(name)]
+    if missing:
+        raise ValueError(f"hi live needs the extra `live` ({', '.join(missing)} missing): run make live")
+
+
+def _needs_models() -> None:
+    missing = [name for name in ("onnxruntime", "PIL") if not importlib.util.find_spec(name)]
+    if missing:
+        raise ValueError(f"pictures and models of your own need {', '.join(missing)}: run make models")
+
+
+def _server_address(server: str, insecure: bool, session: Session) -> str:
+    """Where a device's server is, if the device may go there with what it was given."""
+    if not server.startswith("grpc://"):
+        from hi_lib.live.server import checked_address
+
+        return checked_address(server, insecure, session.keys is not None)
+    if session.model is None:
+        raise ValueError("grpc:// needs real pictures, and a trace has none: give --sml, or --onnx with --images")
+    if session.keys:
+        raise ValueError("--keys are for servers of hi live: grpc:// encrypts nothing")
+    _needs_its_extra("tritonclient", "grpc")
+    from hi_lib.live import infer
+
+    return infer.checked_address(server, insecure)
+
+
+@contextlib.contextmanager
+def _far_end(address: str, session: Session, plan: Plan) -> Iterator[tuple[Any, str]]:
+    """A context for the run, and where its link leads: to our server, or to a gateway here that asks one of others."""
+    import zmq
+
+    context, gateway = zmq.Context(), None
     try:
-        import msgpack
-        import zmq
-    except ImportError as error:
-        raise ValueError(f"hi live needs the extra `live` ({error.name} is missing): run make live") from None
-    del msgpack, zmq
+        if address.startswith("grpc://"):
+            gateway = _gateway(context, address, session, plan)
+        yield context, gateway.address if gateway else address
+    finally:
+        if gateway:
+            gateway.close()
+            if gateway.failed:
+                complain(f"{gateway.failed} requests failed; the last one: {gateway.last_failure}")
+        context.destroy(linger=0)
+
+
+def _gateway(context: Any, address: str, session: Session, plan: Plan) -> Gateway:
+    from hi_lib.live.infer import Gateway, Model, Wanted
+
+    wanted = Wanted(session.lml_scaling, session.lml_side, session.lml_first_class)
+    gateway = Gateway(context, Model(address, wanted, plan.batch_size, plan.timeout))
+    gateway.start()
+    return gateway
 
 
 @contextlib.contextmanager
@@ -226,8 +306,6 @@ def _server_process(trace: str, lml: str | None, seed: int) -> Iterator[str]:
 
 
 def _run(address: str, session: Session) -> Report:
-    import zmq
-
     from hi_lib.live.device import Device
     from hi_lib.live.link import Link
     from hi_lib.live.report import report
@@ -244,24 +322,23 @@ def _run(address: str, session: Session) -> Report:
         raise ValueError(f"{session.state} has been through all {known} samples: remove it to start again")
     controller = _controller(session)
     before = signal.getsignal(signal.SIGINT)
-    context = zmq.Context()
-    link = Link(context, address, speed, network, session.keys)
-    link.start()
-    try:
-        unit = Device(small, mind, link, context, plan, controller, controller.timing.tau_tx if controller else 0.0)
-        kept = _Kept(session.state, mind, first)
-        signal.signal(signal.SIGINT, lambda *_: unit.stop())
-        log = unit.run(n, first, _Progress(n, kept))
-    finally:
-        signal.signal(signal.SIGINT, before)
-        link.close()
-        context.term()
+    with _far_end(address, session, plan) as (context, far_end):
+        link = Link(context, far_end, speed, network, session.keys)
+        link.start()
+        try:
+            unit = Device(small, mind, link, context, plan, controller, controller.timing.tau_tx if controller else 0.0)
+            kept = _Kept(session.state, mind, first)
+            signal.signal(signal.SIGINT, lambda *_: unit.stop())
+            log = unit.run(n, first, _Progress(n, kept))
+        finally:
+            signal.signal(signal.SIGINT, before)
+            link.close()
     done = log.started.size
     if not done:
         raise ValueError("the run was stopped before its first batch: nothing was measured")
     kept.write(done)
     correct = small.correct(np.arange(first, first + done))
-    found = Trace(log.confidence, correct, name=session.sml or session.trace)
+    found = Trace(log.confidence, correct, name=session.model or session.trace)
     expected = replay(found, beta, min(plan.batch_size, done), "hil-f", mind.learning_rate) if _fixed(session) else None
     if session.log:
         log.write(session.log, correct, link.delays)
@@ -314,11 +391,18 @@ def _network(session: Session) -> Callable[[], float] | None:
 def _small(session: Session) -> tuple[Small, int]:
     """The S-ML, and how many samples it can be shown."""
     n, seed = checks.whole("--samples", session.samples), checks.whole("--seed", session.seed, low=0)
-    if session.sml:
-        from hi_lib.live.real import RealSmall
+    if (session.onnx is None) != (session.images is None) or (session.onnx and session.sml):
+        raise ValueError("--onnx and --images must be given together, and without --sml")
+    if session.model:
+        _needs_models()
+        from hi_lib.live import real
 
-        real = RealSmall(session.sml, n, seed)
-        return real, len(real)
+        if session.onnx and session.images:
+            model, pictures = real.own_model(session.onnx, session.side), real.own_pictures(session.images)
+        else:
+            model, pictures = real.model(session.model), real.data_set(session.model)
+        small = real.RealSmall(model, pictures, n, seed)
+        return small, len(small)
     from hi_lib.live.device import ReplayedSmall
 
     known, setting = load_trace(session.trace).shuffled(seed), _setting(session.trace)
@@ -329,18 +413,26 @@ def _small(session: Session) -> tuple[Small, int]:
 
 def _large(lml: str | None, trace: str, seed: int) -> Large:
     if lml:
-        from hi_lib.live.real import RealLarge
+        _needs_models()
+        from hi_lib.live import real
 
-        return RealLarge(lml)
+        return real.RealLarge(real.model(lml))
     from hi_lib.live.server import ReplayedLarge
 
     return ReplayedLarge(load_trace(trace).shuffled(checks.whole("--seed", seed, low=0)), _setting(trace).timing.tau_es)
 
 
+def _own_large(onnx: Path, side: int | None) -> Large:
+    _needs_models()
+    from hi_lib.live import real
+
+    return real.RealLarge(real.own_model(onnx, side))
+
+
 def _controller(session: Session) -> AdaptiveBatchSize | None:
     if session.batch_size != "adaptive":
         return None
-    setting = _setting(session.trace if session.sml is None else session.sml)
+    setting = _setting(session.sml or session.trace)
     sending = 8000 * setting.image_bytes / session.rate if session.rate else 0.0
     timing = replace(setting.timing, tau_tx=sending)
     aim = {"alpha": session.alpha} if session.deadline is None else {"deadline": session.deadline}

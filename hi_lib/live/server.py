@@ -18,6 +18,7 @@ from hi_lib.live import keys
 from hi_lib.live.wire import MOST_BYTES, Reply, WireError, pack_reply, read_request
 from hi_lib.traces import Trace
 
+LOCAL = ("127.0.0.1", "localhost", "::1")  # names of this machine
 _PATIENCE = 50  # ms between two looks at whether to stop
 
 
@@ -67,7 +68,7 @@ def checked_address(address: str, insecure: bool = False, secret: bool = False) 
     parts = urlsplit(address)
     if parts.scheme != "tcp" or not parts.hostname:
         raise ValueError(f"address must be tcp://HOST:PORT, got {checks.shown(address)}")
-    if parts.hostname not in ("127.0.0.1", "localhost", "::1") and not (insecure or secret):
+    if parts.hostname not in LOCAL and not (insecure or secret):
         raise ValueError(
             f"address must be of this machine (127.0.0.1), got {parts.hostname}: "
             "nothing is encrypted, so other machines need --keys (hi live keys makes some) or --insecure"

@@ -2,8 +2,11 @@
 
 import hashlib
 import io
+import json
 import os
 import pickle
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 

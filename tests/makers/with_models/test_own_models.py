@@ -1,6 +1,9 @@
 """ONNX models of one's own, for real: networks that these tests build, on pictures that they draw. No torch."""
 
 import io
+import json
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -250,3 +253,26 @@ def test_an_own_model_is_timed(place):
     assert done.exit_code == 0, done.output
     assert (pd.read_csv(place / "times.csv")["milliseconds"] > 0).all()
     assert not (place / "data").exists()
+
+
+def test_models_of_ones_own_meet_on_a_wire(place):
+    """The same model on both sides: each answer of the L-ML is the local one."""
+    real = pytest.importorskip("hi_lib.live.real")
+    model, folder = shades(place / "m.onnx"), place / "pictures"
+    small = real.RealSmall(real.own_model(model), real.own_pictures(folder), 9, 0)
+    large = real.RealLarge(real.own_model(model))
+    samples = np.arange(9)
+    assert all(0.1 <= small.classify(sample) <= 1 for sample in samples)
+    answers = np.array(large.answers(samples, [small.image(sample) for sample in samples]))
+    assert small.agrees(samples, answers).all()
+    assert (small.correct(samples) == small.lml_correct(samples, answers)).all()
+    assert large.answers([0], [b"no picture"]) == [-1]
+    command = [sys.executable, "-m", "hi_lib.commands.main", "live", "server", "--bind", "tcp://127.0.0.1:0"]
+    command += ["--onnx", str(model)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        address = server.stdout.readline().removeprefix("listening on ").strip()
+        given = ["--onnx", str(model), "--images", str(folder), "--server", address, "--json"]
+        done = CliRunner().invoke(cli.app, ["live", "device", *given, "--samples", "9"])
+        server.stdin.close()
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["lost"] == 0
