@@ -98,8 +98,8 @@ class Plan:
     window : float, optional
         Transmissions that may be out, a whole number or inf; None: the device waits for every answer.
     timeout : float
-        After how many ms an answer counts as lost, up to an hour. The server counts as away then: nothing is sent for
-        as long again, twice as long if the next one is lost, too, and so on up to 16 times.
+        After how many ms an answer counts as lost, up to an hour. Once two in a row are, the server counts as away:
+        nothing is sent for as long again, twice as long if the next one is lost, too, and so on up to 16 times.
     max_wait : float, optional
         A batch ends once its first sample is so many ms old.
     feedback : str
@@ -178,7 +178,7 @@ class Device:
         self._socket.connect(link.device_end)
         self._out: dict[int, _Out] = {}
         self._stopped = False
-        self._away_until, self._backoff = 0.0, 1
+        self._away_until, self._backoff = 0.0, 0
 
     def run(self, samples: int, first: int = 0, after_batch: Callable[[int], None] = lambda _: None) -> Log:
         """Work through so many samples of the data; every one gets exactly one final answer, whatever the server does.
@@ -254,9 +254,12 @@ class Device:
         images = [self.small.image(sample) for sample in sent]
         message = pack_request(Request(self.run_name, number, tuple(sent), images))
         alone = not self._out
-        self._out[number] = _Out(ticket, batch, self._now(), len(sent), alone)
+        self._out[number] = _Out(ticket, batch, sending := self._now(), len(sent), alone)
         self._socket.send_multipart([str(number).encode(), *message])
-        self.log.spent.sending += self._now() - begun
+        # The link is at work as soon as the first byte is there: from then on it is the round trip's time.
+        self.log.spent.sending += sending - begun
+        if self.plan.window is None:
+            self.log.spent.waiting += self._now() - sending
 
     def _wait(self, most: float | None) -> None:
         """Wait until no more than `most` transmissions are out; answers that are too late are given up."""
@@ -285,7 +288,7 @@ class Device:
 
     def _hear(self, reply: Reply, out: _Out) -> None:
         now, sent = self._now(), out.samples[out.ticket.offload]
-        self._away_until, self._backoff = 0.0, 1
+        self._away_until, self._backoff = 0.0, 0
         del self._out[reply.number]
         numbers, answers = sent + self.log.first, np.array(reply.answers, dtype=np.intp)
         self.log.answered[sent] = now
@@ -302,7 +305,7 @@ class Device:
         self._keep_local(out.ticket, out.samples)
         if now >= self._away_until:  # others that were out with it say nothing new
             self._away_until = now + self._backoff * self.plan.timeout
-            self._backoff = min(2 * self._backoff, _LONGEST_BACKOFF)
+            self._backoff = min(max(1, 2 * self._backoff), _LONGEST_BACKOFF)
 
     def _keep_local(self, ticket: Ticket, batch: Samples) -> None:
         """The local answers of what was to be offloaded are final, and the learner hears nothing of them."""

@@ -75,8 +75,9 @@ def read_reply(frames: Sequence[bytes]) -> Reply:
     kinds = {"run": str, "number": int, "answers": list, "resident": float, "computing": float}
     header = _header(frames, kinds)
     answers = header["answers"]
-    if len(frames) != 1 or len(answers) > MOST_IMAGES or not all(type(answer) is int for answer in answers):
-        raise WireError("a reply is one frame with an integer for each image")
+    whole = all(type(answer) is int and abs(answer) < 2**53 for answer in answers)
+    if len(frames) != 1 or len(answers) > MOST_IMAGES or not whole:
+        raise WireError("a reply is one frame with an integer for each image, below 2^53")
     if not 0 <= header["computing"] <= header["resident"] < 1e9:
         raise WireError("a reply's times must be >= 0, and the L-ML's within the server's")
     return Reply(header["run"], header["number"], tuple(answers), header["resident"], header["computing"])

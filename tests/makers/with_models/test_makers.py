@@ -2,11 +2,8 @@
 
 import hashlib
 import io
-import json
 import os
 import pickle
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
