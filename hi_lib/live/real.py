@@ -88,7 +88,7 @@ def data_set(name: str) -> Pictures:
 
 
 def own_pictures(folder: Path) -> Pictures:
-    """Pictures in a folder for each class, or a zip of such; the classes count as `makers.folders.in_order` has them."""
+    """Pictures in a folder for each class, or a zip of such; classes count as `makers.folders.in_order` has them."""
     found = list(images.read_images(folder))
     place = {name: number for number, name in enumerate(folders.in_order(name for _, name, _ in found))}
     return Pictures([file for *_, file in found], np.array([place[name] for _, name, _ in found]))
