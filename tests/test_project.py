@@ -249,7 +249,7 @@ def test_printed_commands_exist():
 
 def test_the_readme_states_the_reviewed_verdicts():
     rows = re.findall(
-        r"^\| ([CT][\dCT, ]+) \|[^|]*\| (holds in part|holds|does not hold|not testable here)",
+        r"^\| ([CT][\dCTmr, ]+) \|[^|]*\| (holds in part|holds|does not hold|not testable here)",
         (ROOT / "README.md").read_text(),
         re.M,
     )
@@ -274,7 +274,7 @@ def test_every_figure_is_pointed_to():
 
 def test_every_claim_is_tested_by_one_experiment_of_the_appendix():
     rows = re.findall(r"^\| E\d+ \|(.*)\|$", (ROOT / "book" / "appendix.md").read_text(), re.MULTILINE)
-    listed = re.findall(r"([CT]\d+) \(", " ".join(rows))
+    listed = re.findall(r"([CT]\d+[mr]?) \(", " ".join(rows))
     claims = [claim["id"] for claim in yaml.safe_load((ROOT / "book" / "claims.yml").read_text())]
     assert sorted(listed) == sorted(claims)
 

@@ -33,7 +33,7 @@ def test_check_prints_every_claim_as_json():
     assert result.exit_code == 0, result.stderr
     rows = json.loads(result.stdout)
     assert {row["id"] for row in rows} >= {"C3", "C17"}
-    assert all(set(row) == {"id", "statement", "paper", "ours", "tolerance", "verdict"} for row in rows)
+    assert all(set(row) == {"id", "statement", "paper", "ours", "tolerance", "verdict", "proved"} for row in rows)
 
 
 def test_check_fails_when_a_verdict_differs(tmp_path, monkeypatch):
@@ -43,7 +43,7 @@ def test_check_fails_when_a_verdict_differs(tmp_path, monkeypatch):
     monkeypatch.setattr(book, "outcomes", lambda *_: outcomes)
     result = hi("check")
     assert result.exit_code == 1
-    assert "C6: holds in part, but claims.yml says holds" in result.stderr
+    assert "C3: holds in part, but claims.yml says holds" in result.stderr
 
 
 def test_doctor_passes_without_the_optional_parts(monkeypatch, tmp_path):
@@ -126,7 +126,9 @@ def test_a_failed_build_says_why(monkeypatch):
 
 def test_several_notebooks_run_one_after_the_other(monkeypatch):
     ran = []
-    monkeypatch.setattr(notebooks, "run_notebook", lambda name, values, folder: ran.append((name, folder.name, values)))
+    monkeypatch.setattr(
+        notebooks, "run_notebook", lambda name, values, folder, *_: ran.append((name, folder.name, values))
+    )
     monkeypatch.setattr(claims, "evaluate", lambda *_: [])
     result = hi("run", "fig2_timing_diagram", "fig5_network_time")
     assert result.exit_code == 0
