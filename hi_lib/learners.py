@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from hi_lib import checks, regret
 from hi_lib.forecaster import Forecaster
 from hi_lib.traces import Trace, cell_edges, checked
-from hi_lib.typing import Floats
+from hi_lib.typing import Flags, Floats
 
 LEARNERS = ("hil-f", "hil-n", "apple", "naive", "quantised", "hi-lcb", "hi-lcb-lite", "fixed", "always", "never")
 LATE_LEARNERS = ("hil-f", "hil-n", "apple", "naive")
@@ -146,6 +146,12 @@ def replay(
     schedule = _schedule(len(trace), size, delay, learner)
     decided = _decide(trace, beta, schedule, learner, learning_rate, exploration, threshold, seed)
     return _as_run(trace, beta, size, decided)
+
+
+def drawn(run: Run, rng: np.random.Generator) -> Flags:
+    """Which samples are offloaded, shape (n,), for one draw of θ a batch: the less sure of a batch go first."""
+    sizes = regret.sizes_of(run.batch_size, run.offload_probability.size)
+    return run.offload_probability > np.repeat(rng.random(sizes.size), sizes)
 
 
 def replay_batches(

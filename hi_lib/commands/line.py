@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.util
+import inspect
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -60,6 +62,13 @@ def complain(text: str) -> None:
     errors.print(checks.one_line(text, _LINE), markup=False)
 
 
+def needs(what: str, how: str, *modules: str) -> None:
+    """Refuse in one line what needs packages that are not installed; `how` installs them."""
+    missing = [name for name in modules if not importlib.util.find_spec(name)]
+    if missing:
+        raise ValueError(f"{what} needs {', '.join(missing)}: run {how}")
+
+
 def some_path(text: str) -> Path:
     """A path as the command line gives it."""
     if not text.strip() or "\0" in text:
@@ -75,6 +84,25 @@ def path_option(says: str, *names: str) -> Any:
 def path_argument(says: str) -> Any:
     """An argument that is a path."""
     return typer.Argument(parser=some_path, metavar="PATH", help=says)
+
+
+def together(name: str, options: Sequence[inspect.Parameter], make: Callable[..., Any]) -> Callable[[Command], Command]:
+    """Give a command further options, which it takes in one: what `make` makes of them, as the argument `name`."""
+
+    def decorated(command: Command) -> Command:
+        signature = inspect.signature(command, eval_str=True)
+        own = [each for each in signature.parameters.values() if each.name != name]
+
+        @functools.wraps(command)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            given = {each.name: kwargs.pop(each.name) for each in options if each.name in kwargs}
+            return command(*args, **kwargs, **{name: make(**given)})
+
+        wrapped.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
+        wrapped.__annotations__ = {each.name: each.annotation for each in [*own, *options]}
+        return wrapped  # type: ignore[return-value]
+
+    return decorated
 
 
 def one_line_errors(command: Command) -> Command:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import math
 import signal
@@ -21,7 +20,7 @@ import typer
 
 from hi_lib import checks, regret
 from hi_lib.adaptive import AdaptiveBatchSize
-from hi_lib.commands.line import complain, one_line_errors, path_option, say
+from hi_lib.commands.line import complain, needs, one_line_errors, path_option, say
 from hi_lib.commands.outputs import checked_output
 from hi_lib.files import write_atomically
 from hi_lib.learners import replay
@@ -233,15 +232,11 @@ class Session:
 
 
 def _needs_its_extra(*more: str) -> None:
-    missing = [name for name in ("msgpack", "zmq", *more) if not importlib.util.find_spec(name)]
-    if missing:
-        raise ValueError(f"hi live needs the extra `live` ({', '.join(missing)} missing): run make live")
+    needs("hi live", "make live", "msgpack", "zmq", *more)
 
 
 def _needs_models() -> None:
-    missing = [name for name in ("onnxruntime", "PIL") if not importlib.util.find_spec(name)]
-    if missing:
-        raise ValueError(f"pictures and models of your own need {', '.join(missing)}: run make models")
+    needs("a real model", "make models", "onnxruntime", "PIL")
 
 
 def _server_address(server: str, insecure: bool, session: Session) -> str:
@@ -314,7 +309,7 @@ def _run(address: str, session: Session) -> Report:
         if path:
             checked_output(option, path)
     plan, beta = _plan(session), checks.real("--beta", session.beta, 0, 1)
-    network, speed = _network(session), None if session.rate is None else checks.positive("--rate", session.rate)
+    draw, speed = _network(session), None if session.rate is None else checks.positive("--rate", session.rate)
     small, known = _small(session)
     mind, first = _mind(session, plan, beta)
     n = min(checks.whole("--samples", session.samples), known - first)
@@ -323,7 +318,7 @@ def _run(address: str, session: Session) -> Report:
     controller = _controller(session)
     before = signal.getsignal(signal.SIGINT)
     with _far_end(address, session, plan) as (context, far_end):
-        link = Link(context, far_end, speed, network, session.keys)
+        link = Link(context, far_end, speed, draw, session.keys)
         link.start()
         try:
             unit = Device(small, mind, link, context, plan, controller, controller.timing.tau_tx if controller else 0.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hi_lib import checks, files, traces
-from hi_lib.commands.line import complain, one_line_errors, path_argument, path_option, progress_bar, say
+from hi_lib.commands.line import complain, needs, one_line_errors, path_argument, path_option, progress_bar, say
 from hi_lib.commands.outputs import checked_output
 from hi_lib.commands.own_models import network_options
 from hi_lib.commands.reading import log_options, tell
@@ -183,14 +182,8 @@ def _refuse_without_onnx(asked: Asked, **others: object) -> None:
 
 
 def _needs_models() -> None:
-    _needs("making traces", "make models", "ai_edge_litert", "onnxruntime", "PIL", "torch")
+    needs("making traces", "make models", "ai_edge_litert", "onnxruntime", "PIL", "torch")
 
 
 def _needs_onnx() -> None:
-    _needs("a model of your own", "make onnx", "onnxruntime", "PIL")
-
-
-def _needs(what: str, how: str, *modules: str) -> None:
-    missing = [name for name in modules if not importlib.util.find_spec(name)]
-    if missing:
-        raise ValueError(f"{what} needs {', '.join(missing)}: run {how}")
+    needs("a model of your own", "make onnx", "onnxruntime", "PIL")

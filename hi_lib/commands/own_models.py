@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
 from hi_lib import checks
-from hi_lib.commands.line import some_path
+from hi_lib.commands.line import Command, some_path, together
 from hi_lib.makers.networks import Asked
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 _PANEL = "A model of your own (--onnx), where its file does not say it"
 
 
 def network_options(without: Sequence[str] = ()) -> Callable[[Command], Command]:
     """Give a command the options of `Asked`, but for some; it takes them together, as `asked`."""
-    options = {name: option for name, option in _OPTIONS.items() if name not in without}
-
-    def decorated(command: Command) -> Command:
-        signature = inspect.signature(command, eval_str=True)
-        own = [each for name, each in signature.parameters.items() if name != "asked"]
-        added = [_parameter(name, option) for name, option in options.items()]
-
-        @functools.wraps(command)
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
-            given = {name: kwargs.pop(name) for name in options if name in kwargs}
-            return command(*args, asked=Asked(**{name: _read(name, value) for name, value in given.items()}), **kwargs)
-
-        wrapped.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
-        wrapped.__annotations__ = {each.name: each.annotation for each in [*own, *added]}
-        return wrapped  # type: ignore[return-value]
-
-    return decorated
+    options = [_parameter(name, option) for name, option in _OPTIONS.items() if name not in without]
+    return together(
+        "asked", options, lambda **given: Asked(**{name: _read(name, value) for name, value in given.items()})
+    )
 
 
 def numbers(where: str, text: str) -> tuple[float, ...]:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
 from hi_lib import checks, traces
-from hi_lib.commands.line import complain
+from hi_lib.commands.line import complain, together
 from hi_lib.press import logs
 from hi_lib.press.columns import Columns
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 _SAYS = {
     "confidence": "How sure the S-ML was, from 0 to 1.",
@@ -34,28 +31,16 @@ _SAYS = {
 _PANEL = "Columns of a log, where their names do not say it"
 
 
-def log_options(command: Command) -> Command:
-    """Give a command the options of `Columns`; it takes them together, as `columns`."""
-    signature = inspect.signature(command, eval_str=True)
-    own = [each for name, each in signature.parameters.items() if name != "columns"]
-    added = [_option(name, says) for name, says in _SAYS.items()]
-
-    @functools.wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        chosen = {name: kwargs.pop(name) for name in _SAYS if name in kwargs}
-        return command(*args, columns=Columns(**chosen), **kwargs)
-
-    wrapped.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {each.name: each.annotation for each in [*own, *added]}
-    return wrapped  # type: ignore[return-value]
-
-
 def _option(name: str, says: str) -> inspect.Parameter:
     flag = f"--{name.replace('_', '-')}"
     kind: Any = bool if name == "rescale" else str | None
     annotation = Annotated[kind, typer.Option(flag, help=says, rich_help_panel=_PANEL)]
     default = False if name == "rescale" else None
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+# Gives a command the options of `Columns`; it takes them together, as `columns`.
+log_options = together("columns", [_option(name, says) for name, says in _SAYS.items()], Columns)
 
 
 def trace_or_log(text: str, columns: Columns) -> logs.Log:

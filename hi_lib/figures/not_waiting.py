@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from hi_lib.figures.style import band, batch_size_axis, dataset_colour, legend_below, name_beside, plain_ticks
 from hi_lib.figures.style import table as table_of
-from hi_lib.learners import Run, replay
+from hi_lib.learners import Run, drawn, replay
 from hi_lib.queueing import Pipeline, pipeline, poisson_arrivals
 from hi_lib.regret import coin_regret, equivalent_batch_size, lambda_min, regret_bound, tuned_learning_rate
 from hi_lib.timing import TimingModel
@@ -58,12 +58,6 @@ def stream(title: str, trace: Trace, timing: TimingModel, beta: float, shuffles:
     )
 
 
-def drawn(run: Run, size: int, seed: int) -> Flags:
-    """Offloads of one life: a θ for each batch."""
-    uniform = np.random.default_rng(seed).random(-(-run.cost.size // size))
-    return np.repeat(uniform, size)[: run.cost.size] < run.offload_probability
-
-
 def windowed(case: Stream, number: int, size: int, window: float) -> tuple[Pipeline, Run]:
     """Times of a life in a window, and the expected regret with the delays that came about.
 
@@ -71,9 +65,9 @@ def windowed(case: Stream, number: int, size: int, window: float) -> tuple[Pipel
     life, and the times are those of what it offloads.
     """
     order = case.orders[number]
-    first = pipeline(case.timing, drawn(case.replayed(order, size), size, number), size, window=window)
+    first = pipeline(case.timing, drawn(case.replayed(order, size), np.random.default_rng(number)), size, window=window)
     run = case.replayed(order, size, first.delay)
-    return pipeline(case.timing, drawn(run, size, number), size, window=window), run
+    return pipeline(case.timing, drawn(run, np.random.default_rng(number)), size, window=window), run
 
 
 MEASURED = ["t_s (ms)", "t_r (ms)", "outstanding", "regret", "bound"]

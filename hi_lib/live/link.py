@@ -21,8 +21,6 @@ from hi_lib.live.wire import WireError, read_reply
 
 _PATIENCE = 50.0  # ms between two looks at whether to stop
 _SHORT = 1.5  # ms: what is due sooner is slept for, since a poll counts whole milliseconds
-
-
 _UNKNOWN = -1  # number of a message that is no reply
 
 
@@ -60,7 +58,6 @@ class Link(threading.Thread):
         Uplink, bit/s: transmissions go one after the other.
     network_time : callable, optional
         Gives the network time of the next transmission, ms; half of it on the way there, half on the way back.
-
     keys_folder : Path, optional
         Keys of `keys.make`: all is encrypted.
 

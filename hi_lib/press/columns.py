@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hi_lib import checks
@@ -59,6 +60,12 @@ class Columns:
 
 
 GUESSED = Columns()
+
+
+def known_as(names: str, columns: Iterable[str]) -> str | None:
+    """The column that bears the first of these names, which commas part; of two, the one that stands first."""
+    found = {words(column): column for column in reversed(list(columns))}
+    return next((found[name] for name in names.split(", ") if name in found), None)
 
 
 def words(name: object) -> str:

@@ -6,7 +6,6 @@ import fnmatch
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +16,6 @@ from hi_lib.press.columns import GUESSED, Columns
 from hi_lib.tables import Table
 from hi_lib.traces import Trace
 from hi_lib.typing import Flags, Floats
-
-if TYPE_CHECKING:
-    pass
 
 _ROUNDING = 1e-4  # what single precision may add to a sum of probabilities, and more than that
 
@@ -111,13 +107,10 @@ class _Reader:
             return found
         if exact := self.table.find(role):
             return exact
-        known = {columns.words(column): column for column in reversed(list(self.table.frame.columns))}
-        for candidate in columns.NAMES[role].split(", "):
-            if candidate in known:
-                if say:
-                    self.guessed[columns.flag(role)] = known[candidate]
-                return known[candidate]
-        return None
+        known = columns.known_as(columns.NAMES[role], self.table.frame.columns)
+        if known is not None and say:
+            self.guessed[columns.flag(role)] = known
+        return known
 
     def matrix(self) -> tuple[Floats, list[str]] | None:
         """The score of each sample and its likeliest class, from columns with a value for each class."""

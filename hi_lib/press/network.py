@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hi_lib import checks, tables
-from hi_lib.press.columns import words
+from hi_lib.press.columns import known_as
 from hi_lib.tables import Table
 from hi_lib.typing import Floats
 
@@ -100,10 +100,8 @@ def _column(table: Table, column: str | None, kind: str) -> tuple[str, list[str]
         if found is None:
             raise ValueError(f"{table.name} has no column {checks.shown(column)}; found {table.found}")
         return found, []
-    known = {words(each): each for each in reversed(list(table.frame.columns))}
-    for name in _NAMES[kind].split(", "):
-        if name in known:
-            return known[name], [f"{table.name}: taken from the column {known[name]}"]
+    if known := known_as(_NAMES[kind], table.frame.columns):
+        return known, [f"{table.name}: taken from the column {known}"]
     raise ValueError(f"{table.name}: which column holds the {kind}? Say FILE:COLUMN; found {table.found}")
 
 

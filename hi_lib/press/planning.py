@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from hi_lib import checks, queueing, simulation
-from hi_lib.learners import Run, replay
-from hi_lib.regret import sizes_of
+from hi_lib.learners import Run, drawn, replay
 from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace
-from hi_lib.typing import Flags, Floats
+from hi_lib.typing import Floats
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -213,13 +212,6 @@ def simulated(timing: TimingModel, run: Run, conditions: Conditions) -> tuple[fl
         timing, offloaded, size, arrivals=arrivals, network_times=network, sending_times=sending, **options
     )
     return log.system_time, log.response_time
-
-
-def drawn(run: Run, rng: np.random.Generator) -> Flags:
-    """Which samples are offloaded, for one draw of θ a batch: the less sure of a batch go first."""
-    n = run.offload_probability.size
-    sizes = sizes_of(run.batch_size, n)
-    return run.offload_probability > np.repeat(rng.random(sizes.size), sizes)
 
 
 def sending_times(sizes: Floats, rate: float, n: int) -> Floats:
