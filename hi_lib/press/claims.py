@@ -167,7 +167,10 @@ def overview(outcomes: list[Outcome], pages: str) -> str:
     lines = ["| | Claim | Where | Verdict |", "|---|---|---|---|"]
     for outcome in outcomes:
         claim = outcome.claim
-        name, said = f"[{claim.id}]({pages}/{claim.notebook})", f"{_escaped(claim.statement)} {_escaped(claim.reason)}"
+        name, said = (
+            f"[{claim.id}]({pages}/{claim.notebook})",
+            f"{_escaped(claim.statement)}<br><em>{_escaped(claim.reason)}</em>",
+        )
         where = claim.paper.replace("not in the paper", "–")
         lines.append(f"| **{name}** | {said} | {where} | **{_verdict(outcome)}** |")
     return "\n".join(lines)
