@@ -324,6 +324,7 @@ def _run(address: str, session: Session) -> Report:
             unit = Device(small, mind, link, context, plan, controller, controller.timing.tau_tx if controller else 0.0)
             kept = _Kept(session.state, mind, first)
             signal.signal(signal.SIGINT, lambda *_: unit.stop())
+            unit.warm_up()
             log = unit.run(n, first, _Progress(n, kept))
         finally:
             signal.signal(signal.SIGINT, before)

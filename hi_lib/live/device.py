@@ -24,6 +24,7 @@ from hi_lib.typing import Flags, Floats
 Samples = NDArray[np.intp]
 LONGEST_TIMEOUT = 3.6e6  # ms
 _LONGEST_BACKOFF = 16  # timeouts
+_WARM_UP = 2**53 - 1  # number of the request that does not count
 
 
 class Small(Protocol):
@@ -179,6 +180,16 @@ class Device:
         self._out: dict[int, _Out] = {}
         self._stopped = False
         self._away_until, self._backoff = 0.0, 0
+
+    def warm_up(self) -> None:
+        """Exchange an image that does not count, before the run: then connections are there, and both ends are awake.
+
+        Without it the first transmission would take many times as long as all others.
+        """
+        request = Request(self.run_name, _WARM_UP, (0,), [self.small.image(0)])
+        self._socket.send_multipart([str(_WARM_UP).encode(), *pack_request(request)])
+        if self._socket.poll(int(self.plan.timeout)):
+            self._socket.recv_multipart()
 
     def run(self, samples: int, first: int = 0, after_batch: Callable[[int], None] = lambda _: None) -> Log:
         """Work through so many samples of the data; every one gets exactly one final answer, whatever the server does.

@@ -131,6 +131,21 @@ def test_every_sample_gets_one_answer(make, batch_size, window):
     assert sum(one.offloads for one in log.transmissions) == log.offloaded.sum()
 
 
+def test_an_exchange_before_the_run_counts_for_nothing():
+    context = zmq.Context()
+    with serving(server.ReplayedLarge(TRACE, 0.0)) as (address, ended):
+        link = Link(context, address)
+        link.start()
+        device = Device(ReplayedSmall(TRACE, 0.0, 100), hi.HILF(0.5, 0.1, seed=0, levels=64), link, context, Plan(4))
+        device.warm_up()
+        log = device.run(40)
+        link.close()
+    context.term()
+    assert log.stray == 0
+    assert not log.lost.any()
+    assert ended[0].requests == len(log.transmissions) + 1
+
+
 def test_what_the_learner_hears_is_what_a_replay_would_teach_it():
     """On a perfect wire the learner ends with the weights of one that was told everything directly."""
     with serving(server.ReplayedLarge(TRACE, 0.0)) as (address, _):
