@@ -178,7 +178,7 @@ def notebooks_of(appendix: str) -> dict[str, list[str]]:
 def _outcome(claim: Claim) -> str:
     tolerances = (check.tolerance.replace(" ", "\N{NO-BREAK SPACE}") for check in claim.checks)
     found = f"{claim.id} ({claim.verdict}, proved" if claim.proved else f"{claim.id} ({claim.verdict}"
-    return f"{found}: `{'; '.join(tolerances)}`)" if claim.checks else f"{found})"
+    return f"{found}: `{'; '.join(tolerances)}`)"
 
 
 def _compute(row: dict[str, str]) -> str:

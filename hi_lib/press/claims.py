@@ -62,7 +62,7 @@ class Claim:
     reason: str
     checks: list[Check]
     proved: bool = False
-    """Whether its page has a proof; checks are evidence beside it then, and there may be none."""
+    """Whether its page has a proof; checks are evidence beside it then."""
 
 
 @dataclass(frozen=True)
@@ -232,8 +232,8 @@ def _claim(where: str, entry: Any) -> Claim:
         if not isinstance(entry[name], str) or not entry[name]:
             raise ValueError(f"{where}: {name} must be text, got {checks.shown(entry[name])}")
     checks.choice(f"{where}: verdict", entry["verdict"], VERDICTS)
-    if not isinstance(entry["checks"], list) or not (entry["checks"] or proved):
-        raise ValueError(f"{where}: checks must be a list of at least one check, unless it is proved")
+    if not isinstance(entry["checks"], list) or not entry["checks"]:
+        raise ValueError(f"{where}: checks must be a list of at least one check")
     parsed = [_check(f"{where}: check {number}", check) for number, check in enumerate(entry["checks"], 1)]
     return Claim(**{**entry, "checks": parsed})
 

@@ -144,9 +144,9 @@ def test_the_first_page_counts_the_verdicts(tmp_path, found):
     assert said.startswith("Of 3 claims, judged as the paper words them, **0 hold**, 3 hold in part, **0 do not hold**")
 
 
-def test_a_proof_needs_no_measurement_and_what_cannot_be_tested_has_no_marks(tmp_path, found):
-    found(a=2, b=-1)
-    proved = {**ENTRY, "proved": True, "checks": [], "verdict": "holds"}
+def test_a_proof_is_named_and_what_cannot_be_tested_has_no_marks(tmp_path, found):
+    found(a=2, b=1)
+    proved = {**ENTRY, "proved": True, "checks": [{"value": "b", "says": "second", "above": 0}], "verdict": "holds"}
     unknown = {**copy.deepcopy(ENTRY), "id": "C2", "verdict": "not testable here"}
     outcomes = claims.evaluate(load(tmp_path, [proved, unknown]))
     assert [outcome.verdict for outcome in outcomes] == ["holds", "not testable here"]
