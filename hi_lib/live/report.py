@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,11 @@ from hi_lib.learners import Run
 from hi_lib.live.device import Plan
 from hi_lib.live.link import Delay
 from hi_lib.live.log import Log, Transmission
-from hi_lib.queueing import mean_error, pipeline
+from hi_lib.queueing import Pipeline, mean_error, pipeline
 from hi_lib.regret import best_threshold
 from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace
-from hi_lib.typing import Floats
+from hi_lib.typing import Flags, Floats
 
 WARM_UP = 0.05  # share of the samples at the start that do not count
 ENOUGH = 0.05  # relative standard error of the mean response with which a run is long enough
@@ -36,6 +36,8 @@ class Stages:
         What the device is busy with for a transmission.
     framework : float
         What is left of a round trip that meets no other: neither link, nor L-ML.
+    serving : float
+        The part of it for which the server is busy, and takes no other transmission.
     small, learner : float
         The S-ML's and the learner's parts of tau_ed.
     """
@@ -43,12 +45,18 @@ class Stages:
     timing: TimingModel
     overhead: float
     framework: float
+    serving: float
     small: float
     learner: float
 
+    def count(self, offloaded: Flags, sizes: tuple[int, ...], window: float | None) -> Pipeline:
+        """When each sample would be answered with these times, for the offloads that came about."""
+        way = replace(self.timing, tau_nw=max(0.0, self.timing.tau_nw - self.serving))
+        return pipeline(way, offloaded, sizes, window=window, overhead=self.overhead, server_setup=self.serving)
+
     def as_dict(self) -> dict[str, float]:
         """Plain numbers."""
-        own = {name: getattr(self, name) for name in ("small", "learner", "overhead", "framework")}
+        own = {name: getattr(self, name) for name in ("small", "learner", "overhead", "framework", "serving")}
         return {name: float(value) for name, value in vars(self.timing).items()} | own
 
 
@@ -111,8 +119,8 @@ class Report:
             ", ".join(f"{name.replace('_', ' ')} {self.measured[name]:.4g}" for name in rest),
             f"stages (ms): device {tau.tau_ed:.3f} (S-ML {self.stages.small:.3f}, learner {self.stages.learner:.3f}), "
             f"sending {tau.tau_tx:.2f}, network {tau.tau_nw:.2f}, server {tau.tau_es:.2f}",
-            f"of a transmission, the framework's part: {self.stages.framework:.2f} on the way, "
-            f"{self.stages.overhead:.2f} on the device",
+            f"of a transmission, the framework's part: {self.stages.framework:.2f} on the way "
+            f"({self.stages.serving:.2f} of it with a busy server), {self.stages.overhead:.2f} on the device",
             f"system time off by {self.residual:+.1%}; {self.lost} answers lost, {self.stray} stray messages",
         ]
         return "\n".join([*lines, *(f"doubtful: {doubt}" for doubt in self.doubts)])
@@ -136,7 +144,7 @@ def report(log: Log, delays: dict[int, Delay], trace: Trace, beta: float, plan: 
     """
     stages = stages_of(log, delays)
     sizes = tuple(log.sizes)
-    model = pipeline(stages.timing, log.offloaded, sizes, window=plan.window, overhead=stages.overhead)
+    model = stages.count(log.offloaded, sizes, plan.window)
     skipped = int(WARM_UP * log.started.size)
     measured = _times(log.system_time, log.response_time, log, skipped) | _outcome(log, trace, beta)
     expected = {}
@@ -156,6 +164,7 @@ def stages_of(log: Log, delays: dict[int, Delay]) -> Stages:
     # What is neither link nor L-ML; of a transmission that met no other, since others' images are not its own time.
     alone = [one for one in done if one.alone] or done
     framework = _mean([one.round_trip - one.computing - _on_link(one, delays) for one in alone])
+    serving = min(framework, _mean([one.resident - one.computing for one in done]))
     spent = log.spent
     timing = TimingModel(
         tau_ed=(log.ended - spent.waiting - spent.sending) / samples,
@@ -163,7 +172,8 @@ def stages_of(log: Log, delays: dict[int, Delay]) -> Stages:
         tau_tx=sum(delays[one.number].uplink for one in done) / images,
         tau_nw=_mean([delays[one.number].network for one in done]) + framework,
     )
-    return Stages(timing, spent.sending / sent, framework, spent.small / samples, spent.learning / samples)
+    own = spent.small / samples, spent.learning / samples
+    return Stages(timing, spent.sending / sent, framework, serving, *own)
 
 
 def _on_link(one: Transmission, delays: dict[int, Delay]) -> float:

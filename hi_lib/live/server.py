@@ -126,11 +126,15 @@ def serve(
 
 def _answer(socket: zmq.Socket[bytes], large: Large, stop: threading.Event) -> Served:
     answered = refused = 0
+    came: float | None = None
     while not stop.is_set():
-        if not socket.poll(_PATIENCE):
-            continue
+        # A request that waited for the last answer to go out is with the server from then on: its next one is not late.
+        if not socket.poll(0):
+            came = None
+            if not socket.poll(_PATIENCE):
+                continue
+        came = came or time.perf_counter()
         identity, *frames = socket.recv_multipart()
-        came = time.perf_counter()
         try:
             request = read_request(frames)
         except WireError:
@@ -140,6 +144,7 @@ def _answer(socket: zmq.Socket[bytes], large: Large, stop: threading.Event) -> S
         answers = large.answers(request.samples, request.images)
         done = time.perf_counter()
         times = 1000 * (done - came), 1000 * (done - begun)
+        came = done
         socket.send_multipart([identity, *pack_reply(Reply(request.run, request.number, tuple(answers), *times))])
         answered += 1
     return Served(answered, refused)

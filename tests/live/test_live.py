@@ -26,7 +26,7 @@ from hi_lib.commands.main import app
 from hi_lib.live import keys, server, wire
 from hi_lib.live.device import Device, Plan, ReplayedSmall
 from hi_lib.live.link import Link
-from hi_lib.live.report import report
+from hi_lib.live.report import Stages, report
 from hi_lib.live.wire import Reply, Request, WireError
 
 TRACE = hi.synthetic_trace(400, seed=3)
@@ -522,3 +522,27 @@ def test_bad_options_are_one_line(options, says):
     assert done.exit_code == 2
     assert says in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_while_the_server_is_busy_it_takes_no_other_transmission():
+    timing = hi.TimingModel(tau_ed=1, tau_es=2, tau_tx=0, tau_nw=13)
+    stages = Stages(timing, overhead=0, framework=4, serving=3, small=1, learner=0)
+    waits = stages.count(np.ones(2, bool), (1, 1), None)
+    np.testing.assert_allclose(waits.response_time, [16, 16])  # 1 + 13 + 2: it is a part of the network's 13
+    wide = stages.count(np.ones(2, bool), (1, 1), 2)
+    # The second starts at 1 and would be there at 2 + 5, while the first keeps the server from 6 to 11.
+    np.testing.assert_allclose(wide.response_time, [16, 20])
+
+
+def test_a_request_that_waited_for_another_is_with_the_server_since_the_last_answer():
+    context = zmq.Context()
+    with serving(server.ReplayedLarge(TRACE, tau_es=20)) as (address, _):
+        socket = context.socket(zmq.DEALER)
+        socket.connect(address)
+        for number in range(3):
+            socket.send_multipart(wire.pack_request(Request("run", number, (0,), [bytes(2**20)])))
+        replies = [wire.read_reply(socket.recv_multipart()) for _ in range(3)]
+    context.destroy(linger=0)
+    for reply in replies:  # what is not the L-ML's is the server's own: above nothing, and not another's turn
+        assert reply.computing >= 20
+        assert 0 < reply.resident - reply.computing < 20
