@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -12,6 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
@@ -36,6 +39,7 @@ LEARNER_COLOURS = {
 }
 # What one may get wrong about the times, and its symbol.
 SYMBOLS = {"tau_nw": "τ_nw", "offload_ratio": "ρ", "tau_ed": "τ_ed", "tau_es": "τ_es", "tau_tx": "τ_tx"}
+FONT = "DejaVu Sans"
 PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
 
 TRACE_TITLES = {
@@ -59,9 +63,9 @@ def use_style() -> None:
     plt.rcParams.update(
         {
             "svg.hashsalt": "batch-hi",
-            "svg.fonttype": "path",
+            "svg.fonttype": "path" if all(map(in_our_font, _own_names())) else "none",
             "figure.constrained_layout.use": True,
-            "font.family": "DejaVu Sans",
+            "font.family": FONT,
             "font.size": 9,
             "axes.titlesize": 9,
             "axes.spines.top": False,
@@ -74,6 +78,18 @@ def use_style() -> None:
             "legend.frameon": False,
         }
     )
+
+
+def in_our_font(text: str) -> bool:
+    """Whether every sign of a text can be drawn; where one cannot, text stays text, for a reader's own fonts to draw."""
+    known = get_font(findfont(FONT)).get_charmap()
+    return all(ord(sign) in known for sign in text)
+
+
+def _own_names() -> list[str]:
+    """Traces that this one run was given; those in data/own leave the book's figures as they are."""
+    folder = os.environ.get("HI_TRACES")
+    return [path.stem for path in Path(folder).glob("*.csv")] if folder else []
 
 
 def table(name: str, frame: pd.DataFrame) -> Styler:

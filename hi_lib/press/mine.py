@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 from hi_lib import checks
 from hi_lib.figures import style
@@ -136,9 +137,18 @@ def _section(notebook: str, trace: str, folder: Path, progress: notebooks.Progre
         f'<figure><div role="img" aria-label="{html.escape(alt)}">{svg}</div>\n'
         f"<figcaption>Caption in the book: {html.escape(re.sub(r'[$*]', '', caption))}</figcaption></figure>"
         for figure, (svg, caption, alt) in _figures(folder / f"{notebook}.ipynb").items()
-        if svg != published.get(figure, ("",))[0]
+        if figure not in published or _drawn(svg) != _drawn(published[figure][0])
     ]
     return "\n".join([f"<h2>{title}</h2>", *changed])
+
+
+def _drawn(svg: str) -> str:
+    """A figure without its text, which is drawn in one of two ways."""
+    tree = ElementTree.fromstring(svg)
+    for parent in tree.iter():
+        for child in [child for child in parent if child.get("id", "").startswith("text_")]:
+            parent.remove(child)
+    return ElementTree.tostring(tree, encoding="unicode")
 
 
 def _title(path: Path) -> str:

@@ -1,10 +1,12 @@
 import re
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 import hi_lib as hi
 from hi_lib import traces
+from hi_lib.figures import style
 from hi_lib.press import mine, notebooks, places
 from hi_lib.press.columns import Columns
 
@@ -97,3 +99,25 @@ def test_options_for_columns_reach_the_page(tmp_path):
     page = mine.build(path, [], tmp_path / "mine", lambda _: None, columns=columns, tell=said.extend)
     assert "does HI pay?" in page.read_text()
     assert said == []
+
+
+def test_a_name_in_another_script_is_text_in_the_figures(csv, tmp_path):
+    own = csv.rename(csv.with_name("日本 модель 모델.csv"))
+    page = mine.build(own, ["fig3_cost_vs_batch_size"], tmp_path / "mine", lambda _: None).read_text()
+    assert re.search(r"<text[^>]*>[^<]*日本 модель 모델", page)
+
+
+def test_a_figure_is_the_same_whichever_way_its_text_is_drawn():
+    def drawn(how, height):
+        with plt.rc_context({"svg.fonttype": how, "svg.hashsalt": "batch-hi"}):
+            figure, axis = plt.subplots()
+            axis.plot([0, height])
+            axis.set_title("cost")
+            return mine._drawn(style.as_svg(figure))
+
+    assert drawn("none", 1) == drawn("path", 1) != drawn("path", 2)
+
+
+def test_signs_that_our_font_lacks_are_known():
+    assert style.in_our_font("модель τ²")
+    assert not style.in_our_font("日本")
