@@ -1,6 +1,7 @@
 """A Sphinx extension: pages that can be read with JavaScript off, by keyboard and by a screen reader.
 
-Formulas get MathML beside what MathJax sets, and whatever may scroll sideways can be reached by keyboard.
+Formulas get MathML beside what MathJax sets, and whatever may scroll sideways can be reached by keyboard. Proofs are
+folded, but for those that a page is about.
 """
 
 from __future__ import annotations
@@ -11,17 +12,29 @@ from typing import Any
 
 from latex2mathml.converter import convert
 from sphinx.application import Sphinx
+from sphinx_proof.nodes import proof_node
 
 _FORMULA = re.compile(
     r'(?<=nohighlight")([^>]*>\s*(?:<span class="eqno">.*?</span>)?)\\([(\[])(.*?)\\[)\]](?=</)', re.DOTALL
 )
+_ABOUT_A_PROOF = "notebooks/regret_bound"
 _WITHOUT_SCRIPT = "<noscript><style>.hi-tex { display: none; }</style></noscript>"
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Tell Sphinx what to do with every page, once its body is there."""
     app.connect("html-page-context", _improve)
+    app.add_node(proof_node, override=True, html=(_open_proof, _close_proof))
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _open_proof(translator: Any, node: Any) -> None:
+    shown = " open" if translator.builder.current_docname == _ABOUT_A_PROOF else ""
+    translator.body.append(f'<details class="hi-proof"{shown}><summary>Proof</summary>')
+
+
+def _close_proof(translator: Any, node: Any) -> None:
+    translator.body.append("</details>")
 
 
 def _improve(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _doctree: Any) -> None:

@@ -282,6 +282,7 @@
   addEventListener("hashchange", fromAddress);
   new MutationObserver(update).observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
 
+  window.batchHI = { setting: () => read().setting };
   root.hidden = false;
   const address = location.hash; // choosing the first preset writes its own
   preset.value = Object.keys(presets)[0];

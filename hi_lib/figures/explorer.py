@@ -1,20 +1,24 @@
-"""The batch-size explorer: a page of the book that computes in the browser, without a kernel.
+"""The explorer: a page of the book that computes in the browser, without a kernel.
 
-Here are its form, its table and its presets; book/explorer/explorer.js holds the same timing model as `timing`, and a
-test in a real browser compares what it shows with `timing` and with runs of the learner.
+Here are its forms, its table, its presets and its traces; book/explorer/explorer.js holds the same timing model as
+`timing`, and learner.js the same learner as `learners`. Tests in a real browser compare what they show with these.
 """
 
 from __future__ import annotations
 
+import base64
 import html
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import joblib
+import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
-from hi_lib.learners import replay
+from hi_lib.figures import style
+from hi_lib.learners import replay, weight_density
 from hi_lib.paper import Setting
 from hi_lib.timing import MODEL_NAMES, TimingModel
 from hi_lib.traces import Trace
@@ -136,6 +140,47 @@ def page(presets: Mapping[str, dict[str, Any]]) -> str:
     )
 
 
+def watch(traces: Iterable[str], beta: float, batch_size: int, still: str) -> str:
+    """HTML of the learner at work, to be shown below the explorer; `still` is shown where there is no JavaScript."""
+    return _WATCH.format(
+        options="".join(
+            f'<option value="{html.escape(name)}">{html.escape(style.trace_title(name))}</option>' for name in traces
+        ),
+        beta=f"{beta:g}",
+        batch_size=batch_size,
+        still=still,
+    )
+
+
+def packed(traces: Iterable[Trace]) -> str:
+    """Traces as a script that learner.js unpacks: confidences as doubles in base64, a digit for each sample's truth."""
+    data = {
+        trace.name: {
+            "confidence": base64.b64encode(trace.confidence.astype("<f8").tobytes()).decode(),
+            "correct": "".join(map(str, trace.correct.astype(int))),
+        }
+        for trace in traces
+    }
+    return f"window.hiTraces = {json.dumps(data)};\n"
+
+
+def draw_watched(trace: Trace, beta: float, batch_size: int) -> Figure:
+    """What the page shows once a trace is through: the density of θ, and the cost so far beside θ = 1 − β."""
+    run = replay(trace, beta, batch_size)
+    edges, density = weight_density(trace, beta, batch_size, float(run.learning_rate or 0), [len(trace) // batch_size])
+    samples = np.arange(1, len(trace) + 1)
+    rule = np.where(trace.confidence < 1 - beta, beta, 1.0 - trace.correct)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7.6, 2.6))
+    left.stairs(density[0], edges, fill=True, color="#0072B2")
+    left.axvline(1 - beta, color="#777777", ls=":")
+    left.set(xlabel="threshold θ", ylabel="density")
+    right.plot(samples, run.cost.cumsum() / samples, color="#0072B2", label="the learner")
+    right.plot(samples, rule.cumsum() / samples, ":", color="#777777", label="θ = 1 − β")
+    right.set(xlabel="samples", ylabel="cost a sample", ylim=(0, None))
+    right.legend()
+    return figure
+
+
 def _row(row: str, title: str) -> str:
     cells = "".join(f'<td id="hi-{row}-{column}"></td>' for column in _COLUMNS)
     return f'<tr><th scope="row">{title}</th>{cells}</tr>'
@@ -175,4 +220,33 @@ aria-label="System time, response time and objective against the batch size; the
 <script type="application/json" id="hi-explorer-data">{data}</script>
 <script src="../explorer/plotly.min.js"></script>
 <script src="../explorer/explorer.js"></script>
+"""
+
+_WATCH = """
+<noscript><p>The learner works in the browser and needs JavaScript; this is what it comes to on the first trace.</p>
+<div role="img" aria-label="Density of the threshold, cost and regret of one run of the learner.">{still}</div></noscript>
+<div id="hi-learner" hidden>
+<form onsubmit="return false">
+<p class="hi-learn-fields">
+<label>Trace <select id="hi-learn-trace">{options}</select></label>
+<label>or a CSV of yours <input id="hi-learn-file" type="file" accept=".csv,.tsv,.txt"></label>
+<label>cost of an offload β <input id="hi-learn-beta" type="number" min="0" max="1" step="any" value="{beta}"></label>
+<label>batch size M <input id="hi-learn-size" type="number" min="1" step="1" value="{batch_size}"></label>
+<label>feedback late by (samples) <input id="hi-learn-delay" type="number" min="0" step="1" value="0"></label>
+<label>learning rate η <input id="hi-learn-eta" type="number" min="0" step="any" placeholder="tuned"></label>
+</p>
+<p class="hi-learn-buttons">
+<button type="button" id="hi-learn-next">One batch</button> <button type="button" id="hi-learn-run">Run</button>
+<button type="button" id="hi-learn-end">To the end</button> <button type="button" id="hi-learn-again">Start again</button>
+</p>
+</form>
+<p id="hi-learn-error" role="alert"></p>
+<p id="hi-learn-says" role="status" aria-live="polite"></p>
+<div id="hi-learn-plot" role="img"
+aria-label="Density of the threshold; cost a sample so far; regret and its bound. The line above says the numbers."></div>
+<div id="hi-learn-timeline"></div>
+<p id="hi-learn-span"></p>
+</div>
+<script src="../explorer/traces.js"></script>
+<script src="../explorer/learner.js"></script>
 """

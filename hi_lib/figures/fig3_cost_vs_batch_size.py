@@ -16,8 +16,6 @@ from hi_lib.figures.style import (
     draw_quantity,
     label_ends,
     legend_below,
-    outer_labels,
-    panels,
     trace_title,
 )
 from hi_lib.paper import IMAGENETTE
@@ -27,26 +25,25 @@ RATES = ("tuned", "vanilla")
 LARGE, UNAFFECTED = 16, 1.05
 
 
-def cost_vs_batch_size(costs: pd.DataFrame, floors: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
-    """Fig. 3: average cost against M, a panel a trace, a line a β, dashed the best fixed threshold.
+def cost_vs_batch_size(costs: pd.DataFrame, floors: pd.DataFrame, trace: str, rates: Mapping[str, str]) -> Figure:
+    """The paper's figure: average cost of one trace against M, a line a β, dashed the best fixed threshold.
 
-    `costs` has columns trace, beta, batch_size, average_cost_mean, average_cost_std; `floors` has trace, beta,
-    average_cost; `titles` maps trace names to panel titles.
+    `costs` has columns trace, beta, batch_size, learning_rate, average_cost_mean, average_cost_std; `floors` has trace,
+    beta, average_cost; `rates` maps ways to set η, a panel each, to titles.
     """
-    figure, axes = panels(len(titles), height=2.4)
-    for axis, (trace, title) in zip(axes, titles.items(), strict=True):
-        lines = dict(list(costs[costs["trace"] == trace].groupby("beta")))
-        for beta, line in lines.items():
+    figure, axes = plt.subplots(1, len(rates), figsize=(7.6, 3.2), sharey=True, squeeze=False)
+    costs = costs[costs["trace"] == trace]
+    best = floors[floors["trace"] == trace].set_index("beta")["average_cost"]
+    for axis, (rate, title) in zip(axes[0], rates.items(), strict=True):
+        ends = {}
+        for beta, line in costs[costs["learning_rate"] == rate].groupby("beta"):
             draw_quantity(axis, line, "average_cost", beta_colour(beta))
-        for beta, floor in floors[floors["trace"] == trace][["beta", "average_cost"]].itertuples(index=False):
-            axis.axhline(floor, color=beta_colour(beta), linestyle=(0, (4, 3)), linewidth=0.9)
+            axis.axhline(best[beta], color=beta_colour(beta), linestyle=(0, (4, 3)), linewidth=0.9)
+            ends[f"β = {beta:g}"] = line["average_cost_mean"].iloc[-1], beta_colour(beta)
         axis.set(ylim=(0, None), title=title)
-        batch_size_axis(axis, sorted(costs["batch_size"].unique())[::2])
-        ends = {
-            f"β = {beta:g}": (line["average_cost_mean"].iloc[-1], beta_colour(beta)) for beta, line in lines.items()
-        }
+        batch_size_axis(axis, sorted(costs["batch_size"].unique()))
         label_ends(axis, costs["batch_size"].max(), ends)
-    outer_labels(axes, "average cost")
+    axes[0][0].set_ylabel("average cost")
     return figure
 
 

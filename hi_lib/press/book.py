@@ -27,6 +27,7 @@ import yaml
 from hi_lib.files import write_atomically
 from hi_lib.press import claims, places, plain_yaml, provenance
 from hi_lib.press.notebooks import BuildError, Progress, installed, notebook_names, run_notebooks
+from hi_lib.traces import load_trace, shipped
 
 _CHANGED = "Built with other parameters than the text describes: the notes under the figures concerned say which."
 
@@ -146,8 +147,12 @@ def _copy_mathjax(target: Path) -> None:
 
 
 def _copy_explorer(target: Path) -> None:
-    """The explorer's script, and plotly.js from the installed package; outside _static, which every page would load."""
+    """The explorer's scripts and traces, and plotly.js from its package; outside _static, which every page would load."""
+    from hi_lib.figures import explorer  # brings matplotlib, which a book that is up to date does without
+
     shutil.copytree(places.PAGES / "explorer", target)
+    traces = [load_trace(name).shuffled(0) for name in shipped()]
+    (target / "traces.js").write_text(explorer.packed(traces), encoding="utf-8")
     package = importlib.util.find_spec("plotly")
     script = Path(str(package.origin)).parent / "package_data" / "plotly.min.js" if package else None
     if script is None or not script.is_file():

@@ -238,7 +238,8 @@ def cost_table():
 
 def test_costs_are_labelled_at_their_ends():
     floors = pd.DataFrame([("a", 0.5, 0.125)], columns=["trace", "beta", "average_cost"])
-    (axis,) = fig3_cost_vs_batch_size.cost_vs_batch_size(cost_table(), floors, {"a": "A"}).axes
+    both = pd.concat([cost_table(), cost_table().assign(trace="b", average_cost_mean=0.9)])
+    (axis,) = fig3_cost_vs_batch_size.cost_vs_batch_size(both, floors, "a", {"tuned": "A"}).axes
     assert points(axis.lines[0]) == [(1, 0.25), (2, 0.5)]
     assert axis.lines[1].get_ydata() == [0.125, 0.125]
     assert (axis.get_title(), texts(axis)) == ("A", ["β = 0.5"])

@@ -32,7 +32,7 @@ def test_the_figures_are_made_on_the_own_trace(csv, tmp_path):
     page = mine.build(csv, ["fig2_timing_diagram", "fig3_cost_vs_batch_size"], tmp_path / "mine", lambda _: None)
     text = page.read_text()
     assert "<h1>The book&#x27;s figures on my &lt;$x_$ model&gt;</h1>" in text
-    assert text.count("<figure>") == text.count("<svg") == 4  # not the time line, which no trace changes
+    assert text.count("<figure>") == text.count("<svg") == 3  # not the time line, which no trace changes
     assert "could not be made" not in text
     assert not re.search(r"(src|href)=.http|<script", text)
     costs = (tmp_path / "mine" / "results" / "fig3_cost_vs_batch_size" / "costs.csv").read_text()

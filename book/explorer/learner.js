@@ -1,0 +1,404 @@
+// The learner at work: HIL-F of hi_lib/learners.py and the bounds of hi_lib/regret.py, batch by batch.
+// A browser test compares its numbers with theirs.
+(() => {
+  "use strict";
+
+  // ---- The learner. Losses and weights are held by cell: between neighbouring confidences nothing changes. ----
+
+  const SPAN = 600; // nats that weights may drift apart: a double reaches down to e^-708
+  const AFRESH = 256; // samples after which all weights are computed anew, so that rounding does not add up
+
+  // Ends of the cells, from 0 to 1, and for every sample the number of the first cell above its confidence.
+  const cellsOf = (confidence) => {
+    const edges = Float64Array.from(new Set([0, ...Float64Array.from(confidence).sort(), 1]));
+    const number = new Map(Array.from(edges, (edge, k) => [edge, k]));
+    return { edges, above: Int32Array.from(confidence, (p) => number.get(p)) };
+  };
+
+  // Samples that have been decided when the feedback on a sample is in, and Σ (1 + 2 g_t) / n, which stands for M.
+  const equivalentSize = (n, M, delay) => {
+    let [heard, sum] = [0, 0];
+    for (let t = 0; t < n; t += 1) {
+      const start = t - (t % M);
+      while (heard < start && released(heard, n, M, delay) <= start) heard += 1;
+      sum += 1 + 2 * (t - heard);
+    }
+    return sum / n;
+  };
+  const released = (t, n, M, delay) => Math.min(t - (t % M) + M, n) + delay;
+
+  const create = (confidence, correct, beta, M, eta, delay) => {
+    const n = confidence.length;
+    const { edges, above } = cellsOf(confidence);
+    const cells = edges.length - 1;
+    let shortest = 1;
+    for (let k = 0; k < cells; k += 1) shortest = Math.min(shortest, edges[k + 1] - edges[k]);
+    const L = -Math.log(shortest);
+    const size = equivalentSize(n, M, delay);
+    const rate = eta ?? Math.sqrt((8 * L) / (n * size));
+    const bound = eta === null ? Math.sqrt((n * size * L) / 2) : L / rate + (n * size * rate) / 8;
+
+    const loss = new Float64Array(cells); // what has been heard: cost of a threshold there, less that of never offloading
+    const past = new Float64Array(cells); // the same of all that has been decided, for hindsight
+    const weight = new Float64Array(cells);
+    const passed = new Float64Array(cells + 1); // weight from a cell on
+    let drift = 0; // nats by which two weights may have moved apart since they were computed
+    const state = {
+      n, M, beta, delay, eta: rate, bound, edges, weight, done: 0, heard: 0, batches: 0, exposure: 0,
+      cost: 0, wrong: 0, rule: 0, theta: NaN, offload: new Float64Array(n),
+    };
+
+    const least = (values) => values.reduce((low, value) => Math.min(low, value), Infinity);
+    const weighAfresh = () => {
+      const best = least(loss);
+      for (let k = 0; k < cells; k += 1) weight[k] = (edges[k + 1] - edges[k]) * Math.exp(-rate * (loss[k] - best));
+      drift = 0;
+    };
+    const hear = (t) => {
+      const step = beta - (correct[t] ? 0 : 1);
+      const factor = Math.exp(-rate * step);
+      for (let k = above[t]; k < cells; k += 1) {
+        loss[k] += step;
+        weight[k] *= factor;
+      }
+      state.heard += 1;
+      drift += rate * Math.abs(step);
+      if (state.heard % AFRESH === 0 || drift > SPAN) weighAfresh();
+    };
+    // A threshold drawn with the density: where a share of all weight ends, and a place within that cell.
+    const threshold = ([share, inside]) => {
+      let [low, high] = [0, cells - 1];
+      while (low < high) {
+        const middle = (low + high) >> 1;
+        if (passed[0] - passed[middle + 1] > share * passed[0]) high = middle;
+        else low = middle + 1;
+      }
+      return edges[low] + (edges[low + 1] - edges[low]) * inside;
+    };
+    const sum = () => {
+      passed[cells] = 0;
+      for (let k = cells - 1; k >= 0; k -= 1) passed[k] = passed[k + 1] + weight[k];
+    };
+
+    // Decide the next batch with what is in; two random numbers, if given, draw its threshold.
+    state.next = (uniforms) => {
+      const [start, stop] = [state.done, Math.min(state.done + M, n)];
+      while (state.heard < start && released(state.heard, n, M, delay) <= start) hear(state.heard);
+      sum();
+      if (uniforms) state.theta = threshold(uniforms);
+      for (let t = start; t < stop; t += 1) {
+        const q = passed[above[t]] / passed[0];
+        const step = beta - (correct[t] ? 0 : 1);
+        state.offload[t] = q;
+        state.cost += beta * q + (correct[t] ? 0 : 1 - q);
+        state.wrong += correct[t] ? 0 : 1;
+        state.rule += confidence[t] < 1 - beta ? beta : correct[t] ? 0 : 1;
+        state.exposure += 1 + 2 * (t - state.heard);
+        for (let k = above[t]; k < cells; k += 1) past[k] += step;
+      }
+      state.done = stop;
+      state.batches += 1;
+      return [start, stop];
+    };
+    state.best = () => state.wrong + least(past);
+    state.regret = () => state.cost - state.best();
+    state.boundSoFar = () => L / rate + (rate * state.exposure) / 8;
+    weighAfresh();
+    return state;
+  };
+
+  const replay = (confidence, correct, beta, M, eta, delay) => {
+    const state = create(confidence, correct, beta, M, eta, delay);
+    while (state.done < state.n) state.next();
+    const { offload, cost, n, bound } = state;
+    return { offload, averageCost: cost / n, regret: state.regret(), eta: state.eta, bound };
+  };
+
+  // ---- A trace of one's own: a table with the columns confidence and correct. ----
+
+  const MOST = 20000; // samples: the time grows with their square
+
+  const readTable = (text) => {
+    const lines = text.split(/\r?\n/).map((line) => line.replace(/^\uFEFF/, "")).filter((line) => line.trim() !== "");
+    const separator = [",", ";", "\t"].find((each) => (lines[0] ?? "").includes(each)) ?? ",";
+    const cells = (line) => line.split(separator).map((cell) => cell.trim().replace(/^"(.*)"$/, "$1"));
+    const head = cells(lines[0] ?? "").map((name) => name.toLowerCase());
+    const places = ["confidence", "correct"].map((name) => head.indexOf(name));
+    if (places.includes(-1)) throw new Error("the first line must name the columns confidence and correct");
+    if (lines.length < 2) throw new Error("there is no sample below the first line");
+    const flags = { 1: true, true: true, "1.0": true, 0: false, false: false, "0.0": false };
+    const confidence = [];
+    const correct = [];
+    lines.slice(1, MOST + 1).forEach((line, row) => {
+      const [p, right] = places.map((place) => cells(line)[place] ?? "");
+      if (p === "" || !(Number(p) >= 0 && Number(p) <= 1))
+        throw new Error(`line ${row + 2}: confidence must be a number from 0 to 1, got "${p}"`);
+      if (!Object.hasOwn(flags, right.toLowerCase()))
+        throw new Error(`line ${row + 2}: correct must be 1 or 0, got "${right}"`);
+      confidence.push(Number(p));
+      correct.push(flags[right.toLowerCase()]);
+    });
+    return { confidence: Float64Array.from(confidence), correct, left: Math.max(lines.length - 1 - MOST, 0) };
+  };
+
+  // A shipped trace, as the build wrote it: doubles in base64, and a digit a sample.
+  const unpack = ({ confidence, correct }) => {
+    const bytes = Uint8Array.from(atob(confidence), (letter) => letter.charCodeAt(0));
+    return { confidence: new Float64Array(bytes.buffer), correct: Array.from(correct, (digit) => digit === "1"), left: 0 };
+  };
+
+  // ---- The page. ----
+
+  const root = document.getElementById("hi-learner");
+  const at = (name) => root.querySelector(`#hi-learn-${name}`);
+  const BATCHES = 8; // in the timeline
+  const FIELDS = [
+    ["beta", "β", (value) => value >= 0 && value <= 1, "a number from 0 to 1"],
+    ["size", "the batch size M", (value) => Number.isInteger(value) && value >= 1, "a whole number from 1"],
+    ["delay", "the delay", (value) => Number.isInteger(value) && value >= 0, "a whole number from 0"],
+    ["eta", "the learning rate η", (value) => value > 0 && value < Infinity, "a positive number, or empty for the tuned one"],
+  ];
+  let [data, name, learner, history, recent, running] = [null, "", null, [], [], 0];
+
+  // Two random numbers for a batch, the same whenever it is decided (mulberry32).
+  const uniforms = (batch) => {
+    let seed = (batch * 0x9e3779b9) | 0;
+    return [0, 1].map(() => {
+      seed = (seed + 0x6d2b79f5) | 0;
+      let x = Math.imul(seed ^ (seed >>> 15), 1 | seed);
+      x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x;
+      return ((x ^ (x >>> 14)) >>> 0) / 2 ** 32;
+    });
+  };
+
+  const complain = (text) => {
+    at("error").textContent = text;
+  };
+
+  const settings = () => {
+    const found = {};
+    for (const [id, label, allowed, says] of FIELDS) {
+      const text = at(id).value.trim();
+      const empty = id === "eta" && text === "" && !at(id).validity.badInput;
+      const fits = empty || (text !== "" && allowed(Number(text)));
+      at(id).setAttribute("aria-invalid", String(!fits));
+      if (!fits) return complain(`${label} must be ${says}; the figures stay as they were.`);
+      found[id] = empty ? null : Number(text);
+    }
+    complain("");
+    return found;
+  };
+
+  const begin = () => {
+    stop();
+    const chosen = settings();
+    if (!chosen || !data) return;
+    const size = Math.min(chosen.size, data.confidence.length);
+    learner = create(data.confidence, data.correct, chosen.beta, size, chosen.eta, chosen.delay);
+    [history, recent] = [[], []];
+    show();
+  };
+
+  const step = () => {
+    const [start, end] = learner.next(uniforms(learner.batches));
+    let offloads = 0;
+    for (let t = start; t < end; t += 1) offloads += data.confidence[t] < learner.theta ? 1 : 0;
+    recent = [...recent.slice(1 - BATCHES), { number: learner.batches, size: end - start, offloads }];
+    const spacing = learner.n / 400;
+    const last = history.at(-1)?.done ?? -Infinity;
+    if (learner.batches > 400 && end < learner.n && Math.floor(end / spacing) === Math.floor(last / spacing)) return;
+    const { done, cost, rule } = learner;
+    const regret = learner.regret();
+    history.push({ done, cost: cost / done, rule: rule / done, best: (cost - regret) / done, regret, bound: learner.boundSoFar() });
+  };
+
+  const stop = () => {
+    cancelAnimationFrame(running);
+    running = 0;
+    at("run").textContent = "Run";
+  };
+
+  const run = () => {
+    if (running) return stop();
+    const frame = () => {
+      const until = learner.done + learner.n / 200;
+      do step();
+      while (learner.done < until && learner.done < learner.n);
+      show();
+      running = learner.done < learner.n ? requestAnimationFrame(frame) : 0;
+      if (!running) stop();
+    };
+    if (learner.done >= learner.n) begin();
+    at("run").textContent = "Pause";
+    running = requestAnimationFrame(frame);
+  };
+
+  const finish = () => {
+    stop();
+    while (learner.done < learner.n) step();
+    show();
+  };
+
+  const digits = (value, count) => (isFinite(value) ? value.toFixed(count) : "–");
+
+  const show = () => {
+    const { done, n, batches, theta, eta, bound } = learner;
+    at("next").disabled = at("end").disabled = done >= n;
+    const latest = history.at(-1);
+    at("says").textContent = done === 0
+      ? `${name}: ${n} samples. Learning rate η = ${eta.toPrecision(3)}; the bound on the regret after all of them is ${digits(bound, 1)}.`
+      : `${done} of ${n} samples, ${batches} batches. θ drawn last: ${digits(theta, 3)}. ` +
+        `Cost a sample ${digits(learner.cost / done, 3)}; best fixed θ in hindsight ${digits(learner.best() / done, 3)}, ` +
+        `θ = 1 − β ${digits(learner.rule / done, 3)}. Regret ${digits(learner.regret(), 1)}, bound so far ${digits(latest.bound, 1)}.`;
+    draw();
+    drawTimeline();
+  };
+
+  // The density as steps; where there are more cells than can be seen, neighbours are drawn together.
+  const density = () => {
+    const { edges, weight } = learner;
+    const total = weight.reduce((sum, value) => sum + value, 0);
+    const x = [0];
+    const y = [];
+    let held = 0;
+    for (let k = 0; k < weight.length; k += 1) {
+      held += weight[k];
+      const width = edges[k + 1] - x.at(-1);
+      if (width < 1 / 400 && k + 1 < weight.length) continue;
+      x.push(edges[k + 1]);
+      y.push(held / total / width);
+      held = 0;
+    }
+    return { x, y: [...y, y.at(-1)] };
+  };
+
+  const draw = () => {
+    const plot = at("plot");
+    const narrow = plot.clientWidth < 640;
+    const colour = getComputedStyle(root).color;
+    const { x, y } = density();
+    const samples = history.map((each) => each.done);
+    const line = (key, label, shade, axis, dash) => ({
+      x: samples, y: history.map((each) => each[key]), name: label, mode: "lines",
+      xaxis: `x${axis}`, yaxis: `y${axis}`, line: { color: shade, width: 2, dash },
+    });
+    const rule = 1 - learner.beta;
+    const top = Math.max(...y) * 1.05;
+    const upright = (where, label, shade, dash) => ({
+      x: [where, where], y: [0, top], name: label, mode: "lines", xaxis: "x1", yaxis: "y1", line: { color: shade, width: 1.5, dash },
+    });
+    const traces = [
+      { x, y, name: "density of θ", mode: "lines", line: { shape: "hv", color: "#0072B2", width: 1.5 }, fill: "tozeroy", xaxis: "x1", yaxis: "y1" },
+      ...(learner.done ? [upright(learner.theta, "θ drawn last", "#D55E00", "solid")] : []),
+      upright(rule, "1 − β", "#888888", "dot"),
+      line("cost", "the learner", "#0072B2", 2, "solid"),
+      line("best", "best fixed θ so far", "#009E73", 2, "dash"),
+      line("rule", "θ = 1 − β", "#888888", 2, "dot"),
+      line("regret", "regret", "#0072B2", 3, "solid"),
+      line("bound", "its bound", "#D55E00", 3, "dash"),
+    ].map((trace) => ({ ...trace, showlegend: false, hoverinfo: narrow ? "skip" : "x+y+name" }));
+    const layout = {
+      grid: { rows: narrow ? 3 : 1, columns: narrow ? 1 : 3, pattern: "independent", ygap: 0.35, xgap: 0.25 },
+      height: narrow ? 820 : 340, margin: { l: 50, r: 10, t: 30, b: 45 }, font: { color: colour, size: 12 },
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+      hoverlabel: { font: { color: "#222222" }, bgcolor: "#ffffff" },
+    };
+    const grid = { gridcolor: "rgba(128,128,128,0.25)", zeroline: false };
+    const range = [0, learner.n];
+    [["threshold θ", "density", [0, 1]], ["samples", "cost a sample", range], ["samples", "regret", range]].forEach(([below, beside, reach], k) => {
+      layout[`xaxis${k + 1}`] = { ...grid, title: { text: below }, range: reach, nticks: 6 };
+      layout[`yaxis${k + 1}`] = { ...grid, title: { text: beside }, rangemode: "tozero" };
+    });
+    Plotly.react(plot, traces, layout, { displayModeBar: false, responsive: true });
+  };
+
+  // The latest batches on device, uplink, network and server, as if all had been idle before the first of them.
+  const LANES = ["device", "uplink", "network", "server"];
+  const spans = (tau) => {
+    const found = [];
+    let [clock, uplink, server] = [0, 0, 0];
+    for (const { number, size, offloads } of recent) {
+      const work = (lane, from, time, label) => {
+        if (time > 0) found.push({ lane, from, to: from + time, label, number });
+        return from + time;
+      };
+      clock = work(0, clock, size * tau.tau_ed, `S-ML, ${size} samples`);
+      if (offloads === 0) continue;
+      uplink = work(1, Math.max(clock, uplink), offloads * tau.tau_tx, `${offloads} images sent`);
+      const there = work(2, uplink, tau.tau_nw / 2, "on the way there");
+      server = work(3, Math.max(there, server), offloads * tau.tau_es, `L-ML, ${offloads} images`);
+      const back = work(2, server, tau.tau_nw / 2, "on the way back");
+      if (learner.delay === 0) clock = back; // waits for the answer
+    }
+    return found;
+  };
+
+  const drawTimeline = () => {
+    const tau = window.batchHI.setting();
+    const box = at("timeline");
+    if (!tau || recent.length === 0) return box.replaceChildren();
+    const [width, left, row] = [Math.max(box.clientWidth, 280), 62, 30];
+    const found = spans(tau);
+    const end = Math.max(...found.map((span) => span.to), 1e-9);
+    const scale = (width - left - 12) / end;
+    const power = 10 ** Math.floor(Math.log10(end / 4));
+    const tick = [1, 2, 5, 10].map((k) => k * power).find((each) => end / each <= (width < 500 ? 4 : 8)) ?? 10 * power;
+    const parts = LANES.map((lane, k) => `<text x="0" y="${k * row + 20}">${lane}</text>`);
+    for (let time = 0; time <= end; time += tick) {
+      const x = left + time * scale;
+      parts.push(`<line x1="${x}" x2="${x}" y1="0" y2="${LANES.length * row}" class="tick"/>`);
+      parts.push(`<text x="${x}" y="${LANES.length * row + 16}" text-anchor="middle">${Number(time.toPrecision(6))}</text>`);
+    }
+    for (const { lane, from, to, label, number } of found) {
+      const place = `x="${left + from * scale}" width="${Math.max((to - from) * scale, 1)}" y="${lane * row + 5}" height="${row - 10}"`;
+      parts.push(`<rect ${place} class="hi-lane-${number % 2}"><title>batch ${number}: ${label}, ${digits(to - from, 2)} ms</title></rect>`);
+    }
+    const sent = recent.filter((batch) => batch.offloads > 0).length;
+    const says = `The last ${recent.length} batches take ${digits(end, 1)} ms; ${sent} of them send something.`;
+    at("span").textContent = `${says} Times in ms, from the fields above; the device ${learner.delay ? "goes on while answers are out" : "waits for each answer"}.`;
+    box.innerHTML = `<svg role="img" aria-label="${says}" width="${width}" height="${LANES.length * row + 22}">${parts.join("")}</svg>`;
+  };
+
+  // ---- What starts what. ----
+
+  const use = (found, title) => {
+    [data, name] = [found, title];
+    begin();
+    if (found.left) complain(`Only the first ${MOST} samples are used; ${found.left} more are left out.`);
+  };
+
+  const choose = () => {
+    const option = at("trace").selectedOptions[0];
+    at("file").value = "";
+    use(unpack(window.hiTraces[option.value]), option.text);
+  };
+
+  const take = async (file) => {
+    try {
+      const found = readTable(await file.text());
+      use(found, file.name);
+    } catch (error) {
+      complain(`${file.name}: ${error.message}. The figures stay as they were.`);
+    }
+  };
+
+  at("trace").addEventListener("change", choose);
+  at("file").addEventListener("change", () => at("file").files[0] && take(at("file").files[0]));
+  root.addEventListener("dragover", (event) => event.preventDefault());
+  root.addEventListener("drop", (event) => {
+    event.preventDefault();
+    if (event.dataTransfer.files[0]) take(event.dataTransfer.files[0]);
+  });
+  for (const [id] of FIELDS) at(id).addEventListener("change", begin);
+  at("next").addEventListener("click", () => { stop(); step(); show(); });
+  at("run").addEventListener("click", run);
+  at("end").addEventListener("click", finish);
+  at("again").addEventListener("click", begin);
+  new MutationObserver(() => show()).observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
+  document.getElementById("hi-explorer").addEventListener("input", () => drawTimeline());
+  addEventListener("resize", () => drawTimeline());
+
+  Object.assign(window.batchHI, { replay, readTable, unpack });
+  root.hidden = false;
+  choose();
+})();
