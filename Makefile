@@ -2,6 +2,7 @@
 PYTHON ?= python3
 PROFILE ?= full
 PORT ?= 8000
+SEED ?= $(shell date +%j)
 VENV := .venv
 BIN := $(VENV)/bin
 # A Python that was asked for makes the environment anew if that is of another one.
@@ -26,6 +27,10 @@ test: for-test book ## all tests: lint, types, units, theory, notebooks, the boo
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/pytest -n auto --dist worksteal
+
+test-random: for-test book ## all tests in random order, on all cores and then one after the other (SEED=1)
+	$(BIN)/pytest -n auto --random-order --random-order-seed=$(SEED)
+	$(BIN)/pytest --random-order --random-order-seed=$(SEED)
 
 test-slow: for-test for-pdf book ## every printed command, killed builds, the oldest NumPy
 	$(BIN)/pytest -n auto --dist worksteal tests/slow --override-ini addopts="-ra"
@@ -62,6 +67,9 @@ bench-live: for-live for-models ## measure Batch HI over a real wire here; write
 experiments: book ## measure what each experiment of the appendix takes; writes data/benchmarks/experiments.csv
 	@$(BIN)/python .ci/experiments.py
 
+versions: book ## compute the book with other versions of Python and of its packages; writes data/benchmarks/versions.csv
+	@$(BIN)/python .ci/versions.py
+
 lock: for-book ## resolve all dependencies afresh and write requirements.lock
 	$(BIN)/uv pip compile -q --upgrade $(LOCKED) pyproject.toml -o requirements.lock
 # One version of everything for every system and Python from 3.11.0 on, each file by its hash, and no address.
@@ -87,5 +95,5 @@ EXTRAS := book pdf test lab cluster live onnx models test-models badges
 $(EXTRAS:%=for-%): for-%:
 	@$(INSTALL) $*
 
-.PHONY: help book pdf archive test test-slow test-models test-badges serve lab bench bench-live experiments note-doi lock facts models \
+.PHONY: help book pdf archive test test-random test-slow test-models test-badges serve lab bench bench-live experiments versions note-doi lock facts models \
 	onnx cluster live clean $(EXTRAS:%=for-%)

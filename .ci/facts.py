@@ -3,6 +3,7 @@
 * environment.yml, from pyproject.toml
 * in README.md, the tables of claims (book/claims.yml), of make's targets (Makefile) and of the `hi` commands
 * in book/appendix.md, which experiment decides which claims, within which tolerance, and what it takes
+* in book/appendix.md, which other versions find the same
 * in README.md and book/appendix.md, where the deposit is
 * book/api.md, one entry for every public name of hi_lib
 * what badges.py makes: CITATION.cff, codemeta.json, croissant.json, ARTIFACT-APPENDIX.md
@@ -31,6 +32,7 @@ from hi_lib.press.claims import Claim, by_author, load_claims
 ROOT = Path(__file__).resolve().parent.parent
 BADGES = runpy.run_path(str(ROOT / ".ci" / "badges.py"))
 TAKEN = ROOT / "data" / "benchmarks" / "experiments.csv"
+ELSEWHERE = ROOT / "data" / "benchmarks" / "versions.csv"
 CONDA_NAMES = {"torch": "pytorch"}
 ONLY_ON_PYPI = {
     *("ai-edge-litert", "axe-playwright-python", "django-static-mathjax", "efficientnet-lite-pytorch"),
@@ -82,7 +84,7 @@ def expected() -> dict[Path, str]:
     claims, theorems = by_author(load_claims())
     tables = {"claims": verdicts(claims), "theorems": verdicts(theorems), "targets": targets(), "commands": commands()}
     deposit, table = BADGES["deposit"](), experiments(appendix.read_text(encoding="utf-8"))
-    page = filled(appendix, experiments=table, deposit=deposit)
+    page = filled(appendix, experiments=table, deposit=deposit, versions=versions())
     return {
         ROOT / "environment.yml": environment(),
         ROOT / "book" / "api.md": api(),
@@ -188,6 +190,21 @@ def _compute(row: dict[str, str]) -> str:
     time = f"{math.ceil(seconds / 10) * 10} s" if seconds <= 50 else f"{minutes} min"
     cores = f"{row['cores']} core{'s' if row['cores'] != '1' else ''}"
     return f"{cores}, {math.ceil(megabytes / 100) * 100} MB, {time}"
+
+
+def versions() -> str:
+    """What other versions of Python and of the packages that compute have found."""
+    head = ["Python", "NumPy", "numba", "pandas", "Verdicts", "Numbers"]
+    with ELSEWHERE.open(encoding="utf-8", newline="") as file:
+        rows = [_row([*list(row.values())[:4], *_found(row)]) for row in csv.DictReader(file)]
+    return "\n".join([_row(head), "|---" * len(head) + "|", *rows])
+
+
+def _found(row: dict[str, str]) -> tuple[str, str]:
+    differ = row["verdicts_that_differ"]
+    verdicts = "as reviewed" if differ == "0" else f"{differ} differ"
+    difference = row["largest_difference"].replace("e-", "e−")
+    return verdicts, f"all {row['numbers']} within {difference}, relatively"
 
 
 def api() -> str:
