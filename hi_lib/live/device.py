@@ -182,10 +182,13 @@ class Device:
         self._away_until, self._backoff = 0.0, 0
 
     def warm_up(self) -> None:
-        """Exchange an image that does not count, before the run: then connections are there, and both ends are awake.
+        """Exchange an image that does not count, before the run, and let a copy of the learner learn from it.
 
-        Without it the first transmission would take many times as long as all others.
+        Then connections are there, both ends are awake, and compiled code is loaded. Without it the first transmission
+        would take many times as long as all others.
         """
+        twin = type(self.learner).restore(self.learner.state())
+        twin.hear(twin.decide_later([0.5]), [True])
         request = Request(self.run_name, _WARM_UP, (0,), [self.small.image(0)])
         self._socket.send_multipart([str(_WARM_UP).encode(), *pack_request(request)])
         if self._socket.poll(int(self.plan.timeout)):

@@ -137,7 +137,9 @@ def test_an_exchange_before_the_run_counts_for_nothing():
         link = Link(context, address)
         link.start()
         device = Device(ReplayedSmall(TRACE, 0.0, 100), hi.HILF(0.5, 0.1, seed=0, levels=64), link, context, Plan(4))
+        before = device.learner.state()
         device.warm_up()
+        assert device.learner.state() == before
         log = device.run(40)
         link.close()
     context.term()
