@@ -140,7 +140,6 @@ class _Out(NamedTuple):
     samples: Samples  # of its batch, counted in the run
     sent: float
     offloads: int
-    alone: bool
 
 
 class Device:
@@ -267,8 +266,7 @@ class Device:
         sent = (batch[ticket.offload] + self.log.first).tolist()
         images = [self.small.image(sample) for sample in sent]
         message = pack_request(Request(self.run_name, number, tuple(sent), images))
-        alone = not self._out
-        self._out[number] = _Out(ticket, batch, sending := self._now(), len(sent), alone)
+        self._out[number] = _Out(ticket, batch, sending := self._now(), len(sent))
         self._socket.send_multipart([str(number).encode(), *message])
         # The link is at work as soon as the first byte is there: from then on it is the round trip's time.
         self.log.spent.sending += sending - begun
@@ -329,7 +327,8 @@ class Device:
         self._observe(batch.size, sent.size, None)
 
     def _note(self, number: int, out: _Out, times: tuple[float, float, float], lost: bool) -> None:
-        self.log.transmissions.append(Transmission(number, out.samples.size, out.offloads, *times, out.alone, lost))
+        one = Transmission(number, out.samples.size, out.offloads, out.sent, *times, lost)
+        self.log.transmissions.append(one)
 
     def _observe(self, size: int, offloads: int, network_time: float | None) -> None:
         if self.controller:
