@@ -140,7 +140,6 @@ class _Out(NamedTuple):
     samples: Samples  # of its batch, counted in the run
     sent: float
     offloads: int
-    alone: bool
 
 
 class Device:
@@ -182,10 +181,13 @@ class Device:
         self._away_until, self._backoff = 0.0, 0
 
     def warm_up(self) -> None:
-        """Exchange an image that does not count, before the run: then connections are there, and both ends are awake.
+        """Exchange an image that does not count, before the run, and let a copy of the learner learn from it.
 
-        Without it the first transmission would take many times as long as all others.
+        Then connections are there, both ends are awake, and compiled code is loaded. Without it the first transmission
+        would take many times as long as all others.
         """
+        twin = type(self.learner).restore(self.learner.state())
+        twin.hear(twin.decide_later([0.5]), [True])
         request = Request(self.run_name, _WARM_UP, (0,), [self.small.image(0)])
         self._socket.send_multipart([str(_WARM_UP).encode(), *pack_request(request)])
         if self._socket.poll(int(self.plan.timeout)):
@@ -264,8 +266,7 @@ class Device:
         sent = (batch[ticket.offload] + self.log.first).tolist()
         images = [self.small.image(sample) for sample in sent]
         message = pack_request(Request(self.run_name, number, tuple(sent), images))
-        alone = not self._out
-        self._out[number] = _Out(ticket, batch, sending := self._now(), len(sent), alone)
+        self._out[number] = _Out(ticket, batch, sending := self._now(), len(sent))
         self._socket.send_multipart([str(number).encode(), *message])
         # The link is at work as soon as the first byte is there: from then on it is the round trip's time.
         self.log.spent.sending += sending - begun
@@ -326,7 +327,8 @@ class Device:
         self._observe(batch.size, sent.size, None)
 
     def _note(self, number: int, out: _Out, times: tuple[float, float, float], lost: bool) -> None:
-        self.log.transmissions.append(Transmission(number, out.samples.size, out.offloads, *times, out.alone, lost))
+        one = Transmission(number, out.samples.size, out.offloads, out.sent, *times, lost)
+        self.log.transmissions.append(one)
 
     def _observe(self, size: int, offloads: int, network_time: float | None) -> None:
         if self.controller:

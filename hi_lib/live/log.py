@@ -17,16 +17,15 @@ SAMPLES, TRANSMISSIONS = "samples.csv", "transmissions.csv"
 
 
 class Transmission(NamedTuple):
-    """One that is over, ms: the round trip as the device saw it, and what the server said of itself."""
+    """One that is over, ms: when it went, its round trip as the device saw it, and what the server said of itself."""
 
     number: int
     samples: int
     offloads: int
+    sent: float
     round_trip: float
     resident: float
     computing: float
-    alone: bool
-    """Whether nothing else was out when it was sent."""
     lost: bool
 
 

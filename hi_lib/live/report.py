@@ -162,8 +162,8 @@ def stages_of(log: Log, delays: dict[int, Delay]) -> Stages:
     images = sum(one.offloads for one in done) or 1
     sent, samples = max(len(log.transmissions), 1), max(log.started.size, 1)
     # What is neither link nor L-ML; of a transmission that met no other, since others' images are not its own time.
-    alone = [one for one in done if one.alone] or done
-    framework = _mean([one.round_trip - one.computing - _on_link(one, delays) for one in alone])
+    free = _unhindered(done, delays) or done
+    framework = _mean([one.round_trip - one.computing - _on_link(one, delays) for one in free])
     serving = min(framework, _mean([one.resident - one.computing for one in done]))
     spent = log.spent
     timing = TimingModel(
@@ -174,6 +174,17 @@ def stages_of(log: Log, delays: dict[int, Delay]) -> Stages:
     )
     own = spent.small / samples, spent.learning / samples
     return Stages(timing, spent.sending / sent, framework, serving, *own)
+
+
+def _unhindered(done: list[Transmission], delays: dict[int, Delay]) -> list[Transmission]:
+    """Those that found the uplink free, and came to the server when the last answer before them had left it."""
+    found, busy_until = [], 0.0
+    for one in sorted(done, key=lambda one: one.sent):
+        delay = delays[one.number]
+        if delay.waited == 0 and one.sent + delay.there >= busy_until:
+            found.append(one)
+        busy_until = max(busy_until, one.sent + one.round_trip - delay.back)
+    return found
 
 
 def _on_link(one: Transmission, delays: dict[int, Delay]) -> float:

@@ -25,8 +25,9 @@ from hi_lib.commands import live as commands
 from hi_lib.commands.main import app
 from hi_lib.live import keys, server, wire
 from hi_lib.live.device import Device, Plan, ReplayedSmall
-from hi_lib.live.link import Link
-from hi_lib.live.report import Stages, report
+from hi_lib.live.link import Delay, Link
+from hi_lib.live.log import Log, Transmission
+from hi_lib.live.report import Stages, report, stages_of
 from hi_lib.live.wire import Reply, Request, WireError
 
 TRACE = hi.synthetic_trace(400, seed=3)
@@ -137,7 +138,9 @@ def test_an_exchange_before_the_run_counts_for_nothing():
         link = Link(context, address)
         link.start()
         device = Device(ReplayedSmall(TRACE, 0.0, 100), hi.HILF(0.5, 0.1, seed=0, levels=64), link, context, Plan(4))
+        before = device.learner.state()
         device.warm_up()
+        assert device.learner.state() == before
         log = device.run(40)
         link.close()
     context.term()
@@ -546,3 +549,15 @@ def test_a_request_that_waited_for_another_is_with_the_server_since_the_last_ans
     for reply in replies:  # what is not the L-ML's is the server's own: above nothing, and not another's turn
         assert reply.computing >= 20
         assert 0 < reply.resident - reply.computing < 20
+
+
+def test_the_frameworks_part_is_measured_where_nothing_else_was_under_way():
+    log, delays = Log.empty(0, 4), {}
+    for number, (sent, waited, there, round_trip) in enumerate(
+        [(0, 0, 10, 36), (1, 4, 15, 55), (30, 0, 6, 40), (80, 0, 10, 38)]  # the third comes while the second computes
+    ):
+        log.transmissions.append(Transmission(number, 1, 1, sent, round_trip, 15, 14, lost=False))
+        delays[number] = Delay(waited, 2, there, 8)
+    stages = stages_of(log, delays)
+    assert stages.framework == pytest.approx(((36 - 14 - 18) + (38 - 14 - 18)) / 2)
+    assert stages.serving == 1
