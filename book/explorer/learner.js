@@ -34,7 +34,7 @@
     let shortest = 1;
     for (let k = 0; k < cells; k += 1) shortest = Math.min(shortest, edges[k + 1] - edges[k]);
     const L = -Math.log(shortest);
-    const size = equivalentSize(n, M, delay);
+    const size = delay === 0 ? M : equivalentSize(n, M, delay);
     const rate = eta ?? Math.sqrt((8 * L) / (n * size));
     const bound = eta === null ? Math.sqrt((n * size * L) / 2) : L / rate + (n * size * rate) / 8;
 
@@ -193,8 +193,7 @@
     stop();
     const chosen = settings();
     if (!chosen || !data) return;
-    const size = Math.min(chosen.size, data.confidence.length);
-    learner = create(data.confidence, data.correct, chosen.beta, size, chosen.eta, chosen.delay);
+    learner = create(data.confidence, data.correct, chosen.beta, chosen.size, chosen.eta, chosen.delay);
     [history, recent] = [[], []];
     show();
   };

@@ -9,6 +9,7 @@ import hi_lib as hi
 from hi_lib.figures import explorer
 
 PAGE = "notebooks/explorer.html"
+READY = "window.batchHI && batchHI.replay && document.querySelector('#hi-learn-plot .main-svg')"
 REPLAY = """([name, beta, size, eta, delay]) => {
     const { confidence, correct } = batchHI.unpack(hiTraces[name]);
     const begun = performance.now();
@@ -30,7 +31,8 @@ CASES = [
 @pytest.fixture(scope="module")
 def tab(browser, site):
     tab = browser.new_page(viewport={"width": 1280, "height": 900})
-    tab.goto(site + PAGE, wait_until="networkidle")
+    tab.goto(site + PAGE)
+    tab.wait_for_function(READY)
     yield tab
     tab.close()
 
@@ -38,7 +40,8 @@ def tab(browser, site):
 @pytest.fixture
 def fresh(tab):
     """The page as it opens."""
-    tab.reload(wait_until="networkidle")
+    tab.reload()
+    tab.wait_for_function(READY)
     return tab
 
 

@@ -103,7 +103,7 @@ def test_options_for_columns_reach_the_page(tmp_path):
 
 def test_a_name_in_another_script_is_text_in_the_figures(csv, tmp_path):
     own = csv.rename(csv.with_name("日本 модель 모델.csv"))
-    page = mine.build(own, ["fig3_cost_vs_batch_size"], tmp_path / "mine", lambda _: None).read_text()
+    page = mine.build(own, ["fig2_timing_diagram"], tmp_path / "mine", lambda _: None).read_text()
     assert re.search(r"<text[^>]*>[^<]*日本 модель 모델", page)
 
 
