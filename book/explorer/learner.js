@@ -289,16 +289,17 @@
     const traces = [
       { x, y, name: "density of θ", mode: "lines", line: { shape: "hv", color: "#0072B2", width: 1.5 }, fill: "tozeroy", xaxis: "x1", yaxis: "y1" },
       ...(learner.done ? [upright(learner.theta, "θ drawn last", "#D55E00", "solid")] : []),
-      upright(rule, "1 − β", "#888888", "dot"),
-      line("cost", "the learner", "#0072B2", 2, "solid"),
+      { ...upright(rule, "θ = 1 − β", "#888888", "dot"), legendgroup: "rule" },
+      line("cost", "the learner’s cost", "#0072B2", 2, "solid"),
       line("best", "best fixed θ so far", "#009E73", 2, "dash"),
-      line("rule", "θ = 1 − β", "#888888", 2, "dot"),
+      { ...line("rule", "θ = 1 − β", "#888888", 2, "dot"), legendgroup: "rule", showlegend: false },
       line("regret", "regret", "#0072B2", 3, "solid"),
       line("bound", "its bound", "#D55E00", 3, "dash"),
-    ].map((trace) => ({ ...trace, showlegend: false, hoverinfo: narrow ? "skip" : "x+y+name" }));
+    ].map((trace) => ({ ...trace, hoverinfo: narrow ? "skip" : "x+y+name" }));
     const layout = {
       grid: { rows: narrow ? 3 : 1, columns: narrow ? 1 : 3, pattern: "independent", ygap: 0.35, xgap: 0.25 },
-      height: narrow ? 820 : 340, margin: { l: 50, r: 10, t: 30, b: 45 }, font: { color: colour, size: 12 },
+      height: narrow ? 920 : 380, margin: { l: 50, r: 10, t: 20, b: 45 }, font: { color: colour, size: 12 },
+      legend: { orientation: "h", y: narrow ? -0.08 : -0.22 },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       hoverlabel: { font: { color: "#222222" }, bgcolor: "#ffffff" },
     };
@@ -308,6 +309,12 @@
       layout[`xaxis${k + 1}`] = { ...grid, title: { text: below }, range: reach, nticks: 6 };
       layout[`yaxis${k + 1}`] = { ...grid, title: { text: beside }, rangemode: "tozero" };
     });
+    // The first costs are those of a few samples: they would squeeze all others.
+    const costs = history.filter((each) => each.done >= learner.n / 50).flatMap((each) => [each.cost, each.best, each.rule]);
+    if (costs.length) {
+      const [low, high] = [Math.min(...costs), Math.max(...costs)];
+      layout.yaxis2.range = [Math.max(low - 0.1 * (high - low) - 0.005, 0), high + 0.1 * (high - low) + 0.005];
+    }
     Plotly.react(plot, traces, layout, { displayModeBar: false, responsive: true });
   };
 
