@@ -136,7 +136,9 @@ def test_a_table_that_is_none_is_refused(tab, text, complaint):
     assert says(tab) == before
 
 
-@pytest.mark.parametrize(("field", "value"), [("beta", "1.2"), ("size", "0"), ("size", "2.5"), ("delay", ""), ("eta", "0")])
+@pytest.mark.parametrize(
+    ("field", "value"), [("beta", "1.2"), ("size", "0"), ("size", "2.5"), ("delay", ""), ("eta", "0")]
+)
 def test_a_setting_out_of_range_is_refused(fresh, field, value):
     before = says(fresh)
     fresh.fill(f"#hi-learn-{field}", value)
