@@ -28,12 +28,12 @@ def setup(app: Sphinx) -> dict[str, Any]:
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
-def _open_proof(translator: Any, node: Any) -> None:
+def _open_proof(translator: Any, _node: Any) -> None:
     shown = " open" if translator.builder.current_docname == _ABOUT_A_PROOF else ""
     translator.body.append(f'<details class="hi-proof"{shown}><summary>Proof</summary>')
 
 
-def _close_proof(translator: Any, node: Any) -> None:
+def _close_proof(translator: Any, _node: Any) -> None:
     translator.body.append("</details>")
 
 

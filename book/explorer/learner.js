@@ -215,6 +215,7 @@
     cancelAnimationFrame(running);
     running = 0;
     at("run").textContent = "Run";
+    at("says").setAttribute("aria-live", "polite");
   };
 
   const run = () => {
@@ -229,6 +230,7 @@
     };
     if (learner.done >= learner.n) begin();
     at("run").textContent = "Pause";
+    at("says").setAttribute("aria-live", "off"); // nobody can listen to two hundred updates
     running = requestAnimationFrame(frame);
   };
 

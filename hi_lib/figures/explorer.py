@@ -223,17 +223,22 @@ aria-label="System time, response time and objective against the batch size; the
 """
 
 _WATCH = """
-<noscript><p>The learner works in the browser and needs JavaScript; this is what it comes to on the first trace.</p>
+<noscript><p>The learner works in the browser and needs JavaScript; this is its work on the first trace.</p>
 <div role="img" aria-label="Density of the threshold, cost and regret of one run of the learner.">{still}</div></noscript>
 <div id="hi-learner" hidden>
 <form onsubmit="return false">
 <p class="hi-learn-fields">
 <label>Trace <select id="hi-learn-trace">{options}</select></label>
-<label>or a CSV of yours <input id="hi-learn-file" type="file" accept=".csv,.tsv,.txt"></label>
-<label>cost of an offload β <input id="hi-learn-beta" type="number" min="0" max="1" step="any" value="{beta}"></label>
-<label>batch size M <input id="hi-learn-size" type="number" min="1" step="1" value="{batch_size}"></label>
-<label>feedback late by (samples) <input id="hi-learn-delay" type="number" min="0" step="1" value="0"></label>
-<label>learning rate η <input id="hi-learn-eta" type="number" min="0" step="any" placeholder="tuned"></label>
+<label>or a CSV of yours
+<input id="hi-learn-file" type="file" accept=".csv,.tsv,.txt"></label>
+<label>cost of an offload β
+<input id="hi-learn-beta" type="number" min="0" max="1" step="any" value="{beta}"></label>
+<label>batch size M
+<input id="hi-learn-size" type="number" min="1" step="1" value="{batch_size}"></label>
+<label>feedback late by (samples)
+<input id="hi-learn-delay" type="number" min="0" step="1" value="0"></label>
+<label>learning rate η
+<input id="hi-learn-eta" type="number" min="0" step="any" placeholder="tuned"></label>
 </p>
 <p class="hi-learn-buttons">
 <button type="button" id="hi-learn-next">One batch</button> <button type="button" id="hi-learn-run">Run</button>
@@ -243,7 +248,7 @@ _WATCH = """
 <p id="hi-learn-error" role="alert"></p>
 <p id="hi-learn-says" role="status" aria-live="polite"></p>
 <div id="hi-learn-plot" role="img"
-aria-label="Density of the threshold; cost a sample so far; regret and its bound. The line above says the numbers."></div>
+aria-label="Density of the threshold; cost a sample so far; regret and its bound. The text above says them."></div>
 <div id="hi-learn-timeline"></div>
 <p id="hi-learn-span"></p>
 </div>

@@ -81,7 +81,7 @@ def use_style() -> None:
 
 
 def in_our_font(text: str) -> bool:
-    """Whether every sign of a text can be drawn; where one cannot, text stays text, for a reader's own fonts to draw."""
+    """Whether every sign of a text can be drawn; where not, text stays text, for a reader's own fonts to draw."""
     known = get_font(findfont(FONT)).get_charmap()
     return all(ord(sign) in known for sign in text)
 

@@ -147,7 +147,7 @@ def _copy_mathjax(target: Path) -> None:
 
 
 def _copy_explorer(target: Path) -> None:
-    """The explorer's scripts and traces, and plotly.js from its package; outside _static, which every page would load."""
+    """The explorer's scripts and traces, and plotly.js of its package; outside _static, which every page would load."""
     from hi_lib.figures import explorer  # brings matplotlib, which a book that is up to date does without
 
     shutil.copytree(places.PAGES / "explorer", target)
