@@ -224,7 +224,8 @@ aria-label="System time, response time and objective against the batch size; the
 
 _WATCH = """
 <noscript><p>The learner works in the browser and needs JavaScript; this is its work on the first trace.</p>
-<div role="img" aria-label="Density of the threshold, cost and regret of one run of the learner.">{still}</div></noscript>
+<div role="img" aria-label="Density of the threshold, cost and regret of one run of the learner.">{still}</div>
+</noscript>
 <div id="hi-learner" hidden>
 <form onsubmit="return false">
 <p class="hi-learn-fields">
@@ -241,8 +242,10 @@ _WATCH = """
 <input id="hi-learn-eta" type="number" min="0" step="any" placeholder="tuned"></label>
 </p>
 <p class="hi-learn-buttons">
-<button type="button" id="hi-learn-next">One batch</button> <button type="button" id="hi-learn-run">Run</button>
-<button type="button" id="hi-learn-end">To the end</button> <button type="button" id="hi-learn-again">Start again</button>
+<button type="button" id="hi-learn-next">One batch</button>
+<button type="button" id="hi-learn-run">Run</button>
+<button type="button" id="hi-learn-end">To the end</button>
+<button type="button" id="hi-learn-again">Start again</button>
 </p>
 </form>
 <p id="hi-learn-error" role="alert"></p>
