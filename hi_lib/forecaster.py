@@ -105,6 +105,7 @@ class Grid(Forecaster):
     def __init__(self, levels: int, learning_rate: float) -> None:
         super().__init__(np.arange(levels) / levels)
         self._levels, self._eta = levels, learning_rate
+        self._step = [0.0] * (levels + 1)  # of all samples at each place of the grid; losses are its running sums
         self._weigh_afresh()
 
     def update(self, confidence: Floats, step: Floats) -> None:
@@ -115,7 +116,7 @@ class Grid(Forecaster):
     def add(self, confidence: float, step: float) -> None:
         """Add one sample to the past: as `update`, without arrays."""
         place = round(confidence * self._levels)
-        self._loss[place:] += step
+        self._step[place] += step
         self._drift += self._eta * abs(step)
         if self._drift <= SPAN:
             self._weight[place:] *= math.exp(-self._eta * step)
@@ -130,15 +131,16 @@ class Grid(Forecaster):
         return self._weight
 
     def state(self) -> dict[str, list[float]]:
-        """The loss of each cell, and its weight as it has come to be."""
-        return super().state() | {"weight": self._weight.tolist(), "drift": [self._drift]}
+        """The steps at each place, and the weight of each cell as it has come to be."""
+        return {"step": list(self._step), "weight": self._weight.tolist(), "drift": [self._drift]}
 
     def restore(self, state: dict[str, list[float]]) -> None:
         """Go on from a state of a grid of as many levels."""
-        super().restore(state)
+        self._step = list(state["step"])
         self._weight, self._drift = np.array(state["weight"]), state["drift"][0]
 
     def _weigh_afresh(self) -> None:
+        self._loss = np.cumsum(self._step[:-1])
         self._weight, self._drift = super().weights(self._eta), 0.0
 
 

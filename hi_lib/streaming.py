@@ -21,7 +21,7 @@ from hi_lib.typing import Flags, Floats
 if TYPE_CHECKING:
     from hi_lib._tree import Tree
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 DEFAULT_LAMBDA_MIN = 1e-6
 _MOST_LEVELS = 2**20
 _FULL_WEIGHT = np.ones(1)  # of every sample, where all answers are known

@@ -107,7 +107,7 @@ def test_state_of_others_or_damaged_is_refused(make):
     others = {"Apple", "HILF", "HILN"} - {type(learner).__name__}
     for bad, says in [
         (state | {"learner": others.pop()}, "state must be of"),
-        (state | {"version": 99}, "must be of version 1, got 99"),
+        (state | {"version": 99}, "must be of version 2, got 99"),
         (state | {"threshold": 0.123}, "state is damaged"),
         ({**state, "weights": {}}, "state is damaged"),
         ({key: value for key, value in state.items() if key != "exposure"}, "state is damaged"),
