@@ -2,6 +2,8 @@
 PYTHON ?= python3
 PROFILE ?= full
 PORT ?= 8000
+# The library proper and its tests, of which every line must be run; of compiled functions, their Python source.
+CORE := $(filter-out hi_lib/__init__.py,$(wildcard hi_lib/*.py)) $(filter-out %_badges.py %_bench.py %_project.py,$(wildcard tests/test_*.py))
 SEED ?= $(shell date +%j)
 VENV := .venv
 BIN := $(VENV)/bin
@@ -26,7 +28,10 @@ test: for-test book ## all tests: lint, types, units, theory, notebooks, the boo
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/pytest -n auto --dist worksteal
+	$(BIN)/pytest -n auto --dist worksteal --cov --cov-report= $(CORE)
+	NUMBA_DISABLE_JIT=1 $(BIN)/pytest -n auto --cov --cov-append --cov-report= -m python_source
+	$(BIN)/coverage report --include='hi_lib/*.py' --omit='hi_lib/*/*.py' --skip-covered --fail-under=100
+	$(BIN)/pytest -n auto --dist worksteal $(foreach file,$(CORE),--ignore=$(file))
 
 test-random: for-test book ## all tests in random order, on all cores and then one after the other (SEED=1)
 	$(BIN)/pytest -n auto --random-order --random-order-seed=$(SEED)

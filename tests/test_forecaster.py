@@ -58,6 +58,7 @@ def test_plain_version_agrees_with_brute_force(samples, beta, batch_size, eta):
 fast_ones = pytest.mark.parametrize("version", [fast, grown])
 
 
+@pytest.mark.python_source
 @fast_ones
 @given(traces(), st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), batch_sizes, st.floats(1e-3, 1e300))
 def test_fast_versions_agree_with_the_plain_one(version, trace, beta, batch_size, eta):
@@ -88,6 +89,7 @@ def test_fast_versions_agree_over_ten_thousand_samples(version, eta, spread):
     assert version(trace, 0.5, 7, eta) == pytest.approx(plain(trace, 0.5, 7, eta), abs=1e-12)
 
 
+@pytest.mark.python_source
 @pytest.mark.parametrize("eta", [0.5, 8.0, 1000.0])
 def test_weights_recover_after_underflow(eta):
     # 400 rounds push the upper cells down to e^(−200 η), then 800 push them up again.
@@ -133,6 +135,7 @@ def test_fast_versions_are_exact_over_a_million_rounds(version, beta, eta, round
     assert offload.max() <= 1
 
 
+@pytest.mark.python_source
 @given(traces(), st.sampled_from([0.25, 0.5]), st.floats(0.01, 1e300), st.floats(0.01, 10))
 def test_the_tree_can_change_its_rate(trace, beta, eta, later):
     known, growing = Forecaster(trace.confidence), Tree(eta)
@@ -162,6 +165,7 @@ def test_the_shape_of_a_tree_depends_on_its_confidences_alone(samples, random):
     assert trees[0].state() == trees[1].state()
 
 
+@pytest.mark.python_source
 def test_the_tree_asks_between_the_confidences_it_has_met():
     tree, known = Tree(1.0), Forecaster([0.25, 0.4, 0.75])
     for forecaster in (tree, known):
@@ -170,6 +174,7 @@ def test_the_tree_asks_between_the_confidences_it_has_met():
     assert tree.offload_probability(asked, 1.0) == pytest.approx(known.offload_probability(asked, 1.0), abs=1e-15)
 
 
+@pytest.mark.python_source
 def test_what_teaches_nothing_takes_no_room():
     tree = Tree(1.0)
     tree.update(np.array([0.0, 1.0, 0.3, 0.5, 0.5]), np.array([0.5, 0.5, 0.0, 0.5, -0.5]))
@@ -193,6 +198,7 @@ def test_confidence_one_is_never_offloaded_and_zero_always():
     assert forecaster.offload_probability(np.array([0.0, 0.5, 1.0]), 0.1).tolist() == [1.0, 0.5, 0.0]
 
 
+@pytest.mark.python_source
 @pytest.mark.parametrize("make", [lambda: Tree(2.0), lambda: Grid(4, 2.0), lambda: Forecaster([0.25, 0.75])])
 def test_draws_follow_the_density(make):
     forecaster = make()

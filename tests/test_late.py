@@ -36,6 +36,7 @@ def by_definition(trace, beta, batch_size, eta, delay):
 patterns = st.one_of(delays, st.lists(delays, min_size=60, max_size=60))
 
 
+@pytest.mark.python_source
 @given(traces(), costs, st.integers(1, 9), st.floats(0.01, 3), patterns)
 def test_late_feedback_by_definition_and_its_bound(trace, beta, batch_size, eta, delay):
     delay = delay if isinstance(delay, int) else delay[: len(trace)]

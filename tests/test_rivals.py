@@ -42,6 +42,7 @@ def the_slow_way(trace, beta, batch_size, eta, seed=None, feedback="full", explo
     return offload
 
 
+@pytest.mark.python_source
 @given(traces(), costs, batch_sizes, rates)
 def test_a_window_that_holds_everything_is_hil_f(trace, beta, batch_size, eta):
     whole = learners.sliding_window(trace, beta, batch_size, eta, window=len(trace))
@@ -50,6 +51,7 @@ def test_a_window_that_holds_everything_is_hil_f(trace, beta, batch_size, eta):
     assert whole.regret == pytest.approx(run.regret, abs=1e-9)
 
 
+@pytest.mark.python_source
 @given(traces(30), costs, st.integers(1, 10), rates, st.integers(1, 20))
 def test_sliding_window(trace, beta, batch_size, eta, window):
     run = learners.sliding_window(trace, beta, batch_size, eta, window)
@@ -63,6 +65,7 @@ def test_fixed_share(trace, beta, batch_size, eta, share):
     assert run.offload_probability == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.python_source
 @given(traces(30), costs, st.integers(1, 10), st.floats(0.01, 0.9), st.integers(0, 99))
 def test_apple_tasting(trace, beta, batch_size, relative_rate, seed):
     eta = relative_rate / batch_size
@@ -72,6 +75,7 @@ def test_apple_tasting(trace, beta, batch_size, relative_rate, seed):
     assert run.exploration == eta * batch_size
 
 
+@pytest.mark.python_source
 @given(traces(30), costs, st.integers(1, 10), rates, st.integers(0, 99))
 def test_naive_feedback(trace, beta, batch_size, eta, seed):
     run = hi.replay(trace, beta, batch_size, "naive", eta, seed=seed)

@@ -26,6 +26,7 @@ cases = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.python_source
 @settings(max_examples=60)
 @given(
     st.lists(st.booleans(), min_size=1, max_size=60),

@@ -138,15 +138,10 @@ def numbers(
 ) -> dict[str, float]:
     """What the claims and the text rest on: the drawn cases by title with their tables, and all cases at their M*."""
     tuned, single = at_rate(tables, "tuned"), at_rate(tables, "vanilla")
-    exact_step, tuned_step = _least_step(tuned, "response_time_exact"), _least_step(tuned, "response_time")
     return {
         **_bounds(drawn, tuned),
         "paper_time_over_vanilla": _paper_time_over_vanilla(),
         **_steps_at_fixed_ratio(drawn, tuned),
-        "response_time_step_single": _least_step(single, "response_time"),
-        "response_time_step_tuned": tuned_step,
-        "response_time_fall_exact": max(0.0, -exact_step),
-        "response_time_fall_tuned": max(0.0, -tuned_step),
         **{f"cost_ratio_{rate}_max": cost_ratio(cases, alphas, rate, shuffles) for rate in ("vanilla", "tuned")},
         "regret_growth_single": max((t["regret_mean"] / t["regret_mean"][0]).max() for t in single.values()),
     }
@@ -193,8 +188,3 @@ def _steps_at_fixed_ratio(drawn: Mapping[str, Case], tuned: Mapping[str, pd.Data
         "system_time_step_max": max(steps(timing.system_time, table).max() for timing, table in pairs),
         "response_time_step_min": min(steps(timing.response_time, table).min() for timing, table in pairs),
     }
-
-
-def _least_step(tables: Mapping[str, pd.DataFrame], column: str) -> float:
-    """Least change of a column from one M to the next, in any table."""
-    return min(table[column].diff().min() for table in tables.values())

@@ -21,10 +21,6 @@ if TYPE_CHECKING:
 LANE_COLOURS = {"device": "#009E73", "uplink": "#E69F00", "network": "#BBBBBB", "server": "#56B4E9"}
 
 
-# A related testbed write-up: transmissions for so many images, by batch size, and its offload ratio.
-TESTBED, TESTBED_IMAGES, TESTBED_RATIO = {1: 3900, 5: 2000, 15: 667, 45: 225}, 10_000, 0.39
-
-
 def timing_diagram(
     batched: list[Interval], vanilla: list[Interval], offloaded: Sequence[bool], batch_size: int
 ) -> Figure:
@@ -89,14 +85,6 @@ def expected(batch_sizes: Sequence[int], ratio: float) -> dict[str, Any]:
         "independent offloads": _sending(sizes, ratio) / sizes,
         "vanilla HI, ρ": np.full(sizes.size, ratio),
     }
-
-
-def testbed() -> pd.DataFrame:
-    """The testbed's transmissions, those of independent offloads, and the number of batches."""
-    table = pd.DataFrame(TESTBED.items(), columns=["batch size", "testbed"])
-    whole, rest = divmod(TESTBED_IMAGES, table["batch size"])  # the last batch may be shorter
-    sent = whole * _sending(table["batch size"], TESTBED_RATIO) + _sending(rest, TESTBED_RATIO)
-    return table.assign(**{"independent offloads": sent.round().astype(int), "batches": whole + (rest > 0)})
 
 
 def numbers(

@@ -37,7 +37,7 @@ def test_cost_ratio_is_that_of_one_batch_size_over_one():
 
 
 def test_numbers_by_hand():
-    """The regret grows by half, and the response time falls by 1 ms exactly, by 2 ms on paper."""
+    """The regret grows by half."""
     bound = np.sqrt(16 * np.log(4) / 2)
     rows = [
         (rate, size, regret, bound * size**0.5, 0.5, paper, exact)
@@ -50,7 +50,6 @@ def test_numbers_by_hand():
     # 1.48 + 0.421 (4.41 + 4.93) + 20 ms, which charges 11.58 ms too much.
     assert found["paper_time_over_vanilla"] == pytest.approx(25.41214 / 13.83214, rel=1e-3)
     assert found["vanilla_regret_over_bound"] == found["regret_over_bound_max"] == pytest.approx(2 / bound)
-    assert (found["response_time_fall_tuned"], found["response_time_fall_exact"]) == (2, 1)
     assert found["regret_growth_single"] == 1.5
     assert found["system_time_step_max"] == pytest.approx(20 / 4 - 20)
     assert found["response_time_step_min"] == pytest.approx(3 * (0.5 * 0.75 * 0.39 + 0.25 * 4.78))

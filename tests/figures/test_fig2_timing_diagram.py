@@ -16,13 +16,6 @@ def test_expected_transmissions_by_hand():
     assert vanilla == pytest.approx([0.5, 0.5])
 
 
-def test_testbed_counts_the_shorter_last_batch():
-    table = page.testbed().set_index("batch size")
-    assert table["batches"].to_dict() == {1: 10_000, 5: 2000, 15: 667, 45: 223}  # 666 of 15 and 10; 222 of 45 and 10
-    assert table.loc[1, "independent offloads"] == 3900
-    assert table.loc[15, "independent offloads"] == round(666 * (1 - 0.61**15) + 1 - 0.61**10)
-
-
 def test_numbers_by_hand():
     """Of three samples the first is wrong and unsure; a threshold of ½ sends it alone."""
     trace = hi.Trace([0.2, 0.8, 0.9], [0, 1, 1])

@@ -19,6 +19,9 @@ PAGES = ("README.md", "CONTRIBUTING.md", "book/appendix.md", "book/rerun.md", "d
 DRY = {
     "make test": "these tests are part of it, but for the slow ones; .ci/run runs it",
     "make test-slow": "these tests",
+    "make test-random": "all other tests, twice",
+    "make bench-live": "a quarter of an hour, and it needs images",
+    "make versions": "the whole book, half a dozen times",
     "make test-models": "it installs 5 GB; .ci/run runs it",
     "make test-badges": ".ci/run runs it",
     "make experiments": "its commands are all run here, one by one",
@@ -27,6 +30,7 @@ DRY = {
     "make lock": "it resolves all packages anew",
     "make models": "5 GB; make test-models installs the same",
     "make onnx": "it would lead this environment to the copy; make test-models installs the same",
+    "make live": "it would lead this environment to the copy; make test installs the same",
     "make cluster": "it would lead this environment to the copy; make test installs the same",
 }
 SERVERS = {"make serve": 8000}
