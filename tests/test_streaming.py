@@ -202,7 +202,7 @@ def test_lost_answers_leave_no_bias_where_their_rate_is_known(kind):
                 learner.forget(ticket)
             else:
                 learner.hear(ticket, 1 - wrong)
-        steps = np.diff(learner._forecaster._loss, prepend=0.0)[[2, 5, 9]]
+        steps = np.array(learner._forecaster._step)[[2, 5, 9]]
         found.append(steps)
     mean, error = np.mean(found, axis=0), np.std(found, axis=0, ddof=1) / np.sqrt(len(found))
     assert np.abs(mean - 3 * (beta - wrong)) == pytest.approx(0, abs=4.5 * error.max())
@@ -237,7 +237,7 @@ def test_answers_that_are_lost_without_notice_look_right():
         learner = hi.HILN(0.5, 0.4, 1.0, seed, levels=2)
         ticket = learner.decide_later([0.5])
         learner.forget(ticket) if np.random.default_rng(seed).random() < 0.4 else learner.hear(ticket, [0])
-        found.append(learner._forecaster._loss[1])
+        found.append(sum(learner._forecaster._step[:2]))
     assert np.mean(found) == pytest.approx(0.5 - 0.6, abs=4.5 * np.sqrt(0.24 / 2000))
 
 

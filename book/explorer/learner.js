@@ -190,11 +190,11 @@
   };
 
   const begin = () => {
-    stop();
     const chosen = settings();
     if (!chosen || !data) return;
     learner = create(data.confidence, data.correct, chosen.beta, chosen.size, chosen.eta, chosen.delay);
     [history, recent] = [[], []];
+    stop();
     show();
   };
 
@@ -214,14 +214,14 @@
   const stop = () => {
     cancelAnimationFrame(running);
     running = 0;
-    at("run").textContent = "Run";
+    at("run").textContent = learner?.done === learner?.n ? "Run again" : "Run";
     at("says").setAttribute("aria-live", "polite");
   };
 
   const run = () => {
     if (running) return stop();
     const frame = () => {
-      const until = learner.done + learner.n / 200;
+      const until = learner.done + learner.n / 60;
       do step();
       while (learner.done < until && learner.done < learner.n);
       show();
@@ -230,13 +230,13 @@
     };
     if (learner.done >= learner.n) begin();
     at("run").textContent = "Pause";
-    at("says").setAttribute("aria-live", "off"); // nobody can listen to two hundred updates
+    at("says").setAttribute("aria-live", "off"); // nobody can listen to sixty updates
     running = requestAnimationFrame(frame);
   };
 
   const finish = () => {
-    stop();
     while (learner.done < learner.n) step();
+    stop();
     show();
   };
 
@@ -248,7 +248,7 @@
     const latest = history.at(-1);
     at("says").textContent = done === 0
       ? `${name}: ${n} samples. Learning rate η = ${eta.toPrecision(3)}; the bound on the regret after all of them is ${digits(bound, 1)}.`
-      : `${done} of ${n} samples, ${batches} batches. θ drawn last: ${digits(theta, 3)}. ` +
+      : `${done} of ${n} samples, ${batches === 1 ? "1 batch" : `${batches} batches`}. θ drawn last: ${digits(theta, 3)}. ` +
         `Cost a sample ${digits(learner.cost / done, 3)}; best fixed θ in hindsight ${digits(learner.best() / done, 3)}, ` +
         `θ = 1 − β ${digits(learner.rule / done, 3)}. Regret ${digits(learner.regret(), 1)}, bound so far ${digits(latest.bound, 1)}.`;
     draw();
@@ -277,10 +277,11 @@
     const plot = at("plot");
     const narrow = plot.clientWidth < 640;
     const colour = getComputedStyle(root).color;
+    const blue = document.documentElement.dataset.theme === "dark" ? "#56B4E9" : "#0072B2";
     const { x, y } = density();
     const samples = history.map((each) => each.done);
     const line = (key, label, shade, axis, dash) => ({
-      x: samples, y: history.map((each) => each[key]), name: label, mode: "lines",
+      x: samples, y: history.map((each) => each[key]), name: label, mode: samples.length < 30 ? "lines+markers" : "lines",
       xaxis: `x${axis}`, yaxis: `y${axis}`, line: { color: shade, width: 2, dash },
     });
     const rule = 1 - learner.beta;
@@ -289,14 +290,14 @@
       x: [where, where], y: [0, top], name: label, mode: "lines", xaxis: "x1", yaxis: "y1", line: { color: shade, width: 1.5, dash },
     });
     const traces = [
-      { x, y, name: "density of θ", mode: "lines", line: { shape: "hv", color: "#0072B2", width: 1.5 }, fill: "tozeroy", xaxis: "x1", yaxis: "y1" },
+      { x, y, name: "density of θ", mode: "lines", line: { shape: "hv", color: blue, width: 1.5 }, fill: "tozeroy", xaxis: "x1", yaxis: "y1" },
       ...(learner.done ? [upright(learner.theta, "θ drawn last", "#D55E00", "solid")] : []),
       { ...upright(rule, "θ = 1 − β", "#888888", "dot"), legendgroup: "rule" },
-      line("cost", "the learner’s cost", "#0072B2", 2, "solid"),
+      line("cost", "the learner’s cost", blue, 2, "solid"),
       line("best", "best fixed θ so far", "#009E73", 2, "dash"),
       { ...line("rule", "θ = 1 − β", "#888888", 2, "dot"), legendgroup: "rule", showlegend: false },
-      line("regret", "regret", "#0072B2", 3, "solid"),
-      line("bound", "its bound", "#D55E00", 3, "dash"),
+      line("regret", "regret", blue, 3, "solid"),
+      line("bound", "its bound", "#CC79A7", 3, "dash"),
     ].map((trace) => ({ ...trace, hoverinfo: narrow ? "skip" : "x+y+name" }));
     const layout = {
       grid: { rows: narrow ? 3 : 1, columns: narrow ? 1 : 3, pattern: "independent", ygap: 0.35, xgap: 0.25 },
@@ -306,11 +307,13 @@
       hoverlabel: { font: { color: "#222222" }, bgcolor: "#ffffff" },
     };
     const grid = { gridcolor: "rgba(128,128,128,0.25)", zeroline: false };
-    const range = [0, learner.n];
+    const range = [0, learner.done || learner.n];
     [["threshold θ", "density", [0, 1]], ["samples", "cost a sample", range], ["samples", "regret", range]].forEach(([below, beside, reach], k) => {
-      layout[`xaxis${k + 1}`] = { ...grid, title: { text: below }, range: reach, nticks: 6 };
+      layout[`xaxis${k + 1}`] = { ...grid, title: { text: below }, range: reach, nticks: 5 };
       layout[`yaxis${k + 1}`] = { ...grid, title: { text: beside }, rangemode: "tozero" };
     });
+    layout.yaxis3.type = "log"; // the regret is far below its bound
+    delete layout.yaxis3.rangemode;
     // The first costs are those of a few samples: they would squeeze all others.
     const costs = history.filter((each) => each.done >= learner.n / 50).flatMap((each) => [each.cost, each.best, each.rule]);
     if (costs.length) {
@@ -362,8 +365,9 @@
       parts.push(`<rect ${place} class="hi-lane-${number % 2}"><title>batch ${number}: ${label}, ${digits(to - from, 2)} ms</title></rect>`);
     }
     const sent = recent.filter((batch) => batch.offloads > 0).length;
-    const says = `The last ${recent.length} batches take ${digits(end, 1)} ms; ${sent} of them send something.`;
-    at("span").textContent = `${says} Times in ms, from the fields above; the device ${learner.delay ? "goes on while answers are out" : "waits for each answer"}.`;
+    const latest = recent.length === 1 ? "The first batch takes" : `The last ${recent.length} batches take`;
+    const says = `${latest} ${digits(end, 1)} ms; ${sent} of ${recent.length} sent something.`;
+    at("span").textContent = `${says} Dark and light alternate from batch to batch; times in ms, from the fields above; the device ${learner.delay ? "goes on while answers are out" : "waits for each answer"}.`;
     box.innerHTML = `<svg role="img" aria-label="${says}" width="${width}" height="${LANES.length * row + 22}">${parts.join("")}</svg>`;
   };
 

@@ -16,7 +16,16 @@ from numpy.typing import ArrayLike
 
 from hi_lib import checks, sweeps
 from hi_lib.adaptive import BestBatch, best_batch_size
-from hi_lib.figures.style import PLAIN, SYMBOLS, batch_size_axis, legend_below, name_beside, plain_ticks
+from hi_lib.figures.style import (
+    PLAIN,
+    SYMBOLS,
+    alpha_colours,
+    batch_size_axis,
+    legend_below,
+    mathtext,
+    name_beside,
+    plain_ticks,
+)
 from hi_lib.timing import EXACT_MODELS, MODEL_NAMES, TimingModel
 from hi_lib.traces import Trace
 from hi_lib.typing import Floats
@@ -35,12 +44,11 @@ def exact_against_paper(timing: TimingModel, offload_ratio: float, alphas: Seque
     """System time, response time and objective against M: the paper's formulas and the exact ones."""
     figure, axes = plt.subplots(1, 3, figsize=(7.6, 3.3))
     sizes = np.arange(1, largest + 1)
-    colours = ["#0072B2", "#D55E00"]
     for model, line in (("paper", MODEL_LINES["paper"]), ("exact", MODEL_LINES["worst"])):
         axes[0].plot(sizes, timing.system_time(sizes, offload_ratio, model), color="#333333", **line)
     for model, line in MODEL_LINES.items():
         axes[1].plot(sizes, timing.response_time(sizes, offload_ratio, model), color="#333333", **line)
-        for alpha, colour in zip(alphas, colours, strict=True):
+        for alpha, colour in zip(alphas, alpha_colours(alphas), strict=True):
             curve = timing.objective(sizes, offload_ratio, alpha, model)
             best = timing.optimal_batch_size(offload_ratio, alpha, model)
             axes[2].plot(sizes, curve, color=colour, **line)
@@ -49,7 +57,7 @@ def exact_against_paper(timing: TimingModel, offload_ratio: float, alphas: Seque
                 name_beside(axes[2], f"α = {alpha:g}", (sizes[-1], curve[-1]), colour)
     titles = ("system time t_s", "response time t_r", "objective f, dots: M*")
     for axis, title in zip(axes, titles, strict=True):
-        axis.set(title=title, ylabel="ms", ylim=(0, None))
+        axis.set(title=mathtext(title), ylabel="ms", ylim=(0, None))
         batch_size_axis(axis, [2**k for k in range(int(np.log2(largest)) + 1)])
     handles = [Line2D([], [], color="#333333", label=MODEL_NAMES[model], **line) for model, line in MODEL_LINES.items()]
     legend_below(figure, 3, handles)
@@ -76,7 +84,7 @@ def wrong_optimum(
             axis.set(yscale="log", title=title if row == 0 else "", xlabel="offload ratio ρ" if row else "")
             plain_ticks(axis.yaxis, [1, 2, 5, 10, 20, 50, 100, 200])
             axis.grid(visible=False)
-        axes[row, 0].set_ylabel("network time τ_nw (ms)")
+        axes[row, 0].set_ylabel(mathtext("network time τ_nw (ms)"))
         bar = figure.colorbar(
             mesh, ax=axes[row], label=label, ticks=ticks, format=PLAIN, extend="neither" if row else "max"
         )
@@ -162,7 +170,10 @@ def draw_at_work(found: Mapping[str, AtWork]) -> Figure:
         axis.plot(work.sizes, work.objective, color="#0072B2")
         axis.plot(work.best.batch_size, work.best.objective, "o", color="#0072B2", ms=5)
         best = (work.best.batch_size, work.best.objective)
-        name_beside(axis, f"best: M = {work.best.batch_size}", best, "#0072B2", xytext=(0, -11), ha="center")
+        white = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+        name_beside(
+            axis, f"best: M = {work.best.batch_size}", best, "#0072B2", xytext=(0, -11), ha="center", bbox=white
+        )
         low, high = axis.get_ylim()
         axis.set_ylim(low - 0.12 * (high - low), high)
         for model, line in MODEL_LINES.items():

@@ -63,9 +63,10 @@ def around_optimum(panels: Panels, alphas: Sequence[float]) -> Figure:
         least = float(timing.objective(best, ratio, alpha))
         off = np.linspace(-0.75 * best, 0.75 * best, 200)
         left.plot(off, timing.objective(best + off, ratio, alpha) - least, color=colour)
-        name_beside(left, f"α = {alpha:g}", (off[0], timing.objective(best + off[0], ratio, alpha) - least), colour)
         factors = np.geomspace(0.25, 4, 200)
-        right.plot(factors, timing.objective(factors * best, ratio, alpha) - least, color=colour)
+        extra = timing.objective(factors * best, ratio, alpha) - least
+        right.plot(factors, extra, color=colour)
+        name_beside(right, f"α = {alpha:g}", (factors[-1], extra[-1]), colour)
     left.set(xlabel="samples too few (−) or too many (+)", ylabel="f above its least value (ms)")
     right.set(xlabel="M / M†", xscale="log")
     plain_ticks(right.xaxis, [0.25, 0.5, 1, 2, 4])

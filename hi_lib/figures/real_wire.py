@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from hi_lib.figures.style import batch_size_axis, dataset_colour, legend_below, plain_ticks, trace_title
+from hi_lib.figures.style import batch_size_axis, legend_below, plain_ticks, trace_title
 from hi_lib.figures.style import table as table_of
 from hi_lib.timing import TimingModel
 from hi_lib.typing import Floats
@@ -24,6 +24,7 @@ WAITS, ADAPTIVE = "waits", "adaptive"
 TIMES = {"system_time": "system time $t_s$ (ms)", "response_time": "response time $t_r$ (ms)"}
 CLEARLY = 0.05  # single runs: what is nearer may be chance
 LEVELS = {"p50": "o", "p90": "s", "p95": "D", "p99": "^"}
+LEVEL_COLOURS = ("#0072B2", "#009E73", "#E69F00", "#D55E00")
 # Where the time of a waiting device goes, from the bottom of a bar to its top.
 PARTS = {
     "S-ML": "#4C78A8",
@@ -134,25 +135,22 @@ def draw_parts(runs: pd.DataFrame, network_time: float) -> Figure:
 
 
 def draw_responses(runs: pd.DataFrame) -> Figure:
-    """Quantiles of the response of offloaded samples, measured against predicted, of every emulated run."""
-    figure, axis = plt.subplots(figsize=(4.6, 4.2))
+    """Quantiles of the response of offloaded samples, measured over predicted: emulated runs, a panel a trace."""
     table = emulated(runs)
-    for trace, rows in table.groupby("trace"):
-        for level, marker in LEVELS.items():
-            pair = rows[f"predicted_{level}_offloaded"], rows[f"measured_{level}_offloaded"]
-            axis.plot(*pair, marker, ms=3.5, mfc="none", color=dataset_colour(trace_title(str(trace))))
-    axis.set(xscale="log", yscale="log", xlabel="predicted (ms)", ylabel="measured (ms)")
-    axis.axline((10, 10), (100, 100), color="#777777", lw=0.8)
-    for side in (axis.xaxis, axis.yaxis):
-        plain_ticks(side, [5, 10, 20, 50, 100, 200, 500, 1000])
-    kinds = [
-        Line2D([], [], color="#333333", marker=mark, ls="", mfc="none", label=level) for level, mark in LEVELS.items()
-    ]
-    sets = [
-        Line2D([], [], color=dataset_colour(trace_title(name)), label=trace_title(name))
-        for name in table["trace"].unique()
-    ]
-    legend_below(figure, 3, kinds + sets)
+    titles = list(dict.fromkeys(table["trace"]))
+    figure, axes = plt.subplots(1, len(titles), figsize=(7.6, 3.2), sharey=True, squeeze=False)
+    for axis, trace in zip(axes[0], titles, strict=True):
+        rows = table[table["trace"] == trace]
+        for (level, marker), colour in zip(LEVELS.items(), LEVEL_COLOURS, strict=True):
+            predicted = rows[f"predicted_{level}_offloaded"]
+            ratio = rows[f"measured_{level}_offloaded"] / predicted
+            axis.plot(predicted, ratio, marker, ms=3.5, mfc="none", color=colour, label=level)
+        axis.axhline(1, color="#777777", lw=0.8)
+        axis.set(xscale="log", yscale="log", title=trace_title(trace), xlabel="predicted (ms)")
+        plain_ticks(axis.xaxis, [5, 10, 20, 50, 100, 200, 500, 1000])
+        plain_ticks(axis.yaxis, [0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2])
+    axes[0, 0].set_ylabel("measured / predicted")
+    legend_below(figure, len(LEVELS))
     return figure
 
 

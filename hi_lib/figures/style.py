@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ LEARNER_COLOURS = {
     "hi-lcb-lite": "#E69F00",
     "quantised": "#56B4E9",
 }
+_INDEX = re.compile(r"([tτλ])_(nw|ed|es|tx|s|r|min)\b")
 # What one may get wrong about the times, and its symbol.
 SYMBOLS = {"tau_nw": "τ_nw", "offload_ratio": "ρ", "tau_ed": "τ_ed", "tau_es": "τ_es", "tau_tx": "τ_tx"}
 FONT = "DejaVu Sans"
@@ -94,7 +96,18 @@ def _own_names() -> list[str]:
 
 def table(name: str, frame: pd.DataFrame) -> Styler:
     """A table to show; its HTML ids come from `name` instead of chance, so that the page's bytes do not change."""
-    return frame.style.set_uuid(name)
+    shown = frame.style.set_uuid(name)
+    return shown.format_index(_below, axis="index").format_index(_below, axis="columns")
+
+
+def _below(label: Any) -> Any:
+    """τ_nw with its index below the line, in HTML."""
+    return _INDEX.sub(r"\1<sub>\2</sub>", label) if isinstance(label, str) else label
+
+
+def mathtext(text: str) -> str:
+    """τ_nw with its index below the line, in figures."""
+    return _INDEX.sub(r"$\1_{\2}$", text)
 
 
 def scientific(value: float) -> str:
@@ -235,7 +248,7 @@ def optimal_batch_size(
             axis.plot(x, relaxed, color=colour, linewidth=0.7)
             axis.step(x, integer, where="mid", color=colour)
             name_beside(axis, f"α = {alpha:g}", (x[-1], relaxed[-1]), colour)
-        axis.set(title=title, xlabel=label, yscale="log")
+        axis.set(title=mathtext(title), xlabel=mathtext(label), yscale="log")
         if log:
             axis.set_xscale("log")
             axis.xaxis.set_major_formatter(PLAIN)

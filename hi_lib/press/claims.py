@@ -201,8 +201,9 @@ def _verdict(outcome: Outcome) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text in which Markdown finds nothing to set: M* is a batch size, not the start of italics."""
-    return re.sub(r"([*_|`])", r"\\\1", text)
+    """Text in which Markdown finds nothing to set, but for indices: M* is a batch size, not the start of italics."""
+    below = re.sub(r"\b([Rtτλ])_(n|s|r|ed|es|tx|nw|min)\b", r"\1<sub>\2</sub>", text)
+    return re.sub(r"([*_|`])", r"\\\1", below)
 
 
 def _found(outcome: Outcome) -> list[str]:

@@ -484,8 +484,9 @@ def test_the_wire_is_drawn_as_it_was_measured():
     tops = [sum(patch.get_height() for patch in bars.patches[place::2]) for place in (0, 1)]
     whole = real_wire.parts(real_wire.waiting(runs)).iloc[0].sum()
     assert tops == pytest.approx([whole, whole])
-    (scatter,) = real_wire.draw_responses(runs).axes
-    assert len(scatter.lines) == len(real_wire.LEVELS) + 1  # and the diagonal
+    for panel in real_wire.draw_responses(runs).axes:
+        assert len(panel.lines) == len(real_wire.LEVELS) + 1  # and where they agree
+        assert points(panel.lines[0])[0][1] == pytest.approx(1)
     table = real_wire.residual_table(runs).data
     assert table.index.tolist() == ["M = 1", "M = 4", "adaptive", "W = ∞"]
     assert (table == 0.01).all(axis=None)
