@@ -2,8 +2,6 @@
 PYTHON ?= python3
 PROFILE ?= full
 PORT ?= 8000
-# The library proper and its tests, of which every line must be run; of compiled functions, their Python source.
-CORE := $(filter-out hi_lib/__init__.py,$(wildcard hi_lib/*.py)) $(filter-out %_badges.py %_bench.py %_project.py,$(wildcard tests/test_*.py))
 SEED ?= $(shell date +%j)
 VENV := .venv
 BIN := $(VENV)/bin
@@ -28,10 +26,12 @@ test: for-test book ## all tests: lint, types, units, theory, notebooks, the boo
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/pytest -n auto --dist worksteal --cov --cov-report= $(CORE)
-	NUMBA_DISABLE_JIT=1 $(BIN)/pytest -n auto --cov --cov-append --cov-report= -m python_source
-	$(BIN)/coverage report --include='hi_lib/*.py' --omit='hi_lib/*/*.py' --skip-covered --fail-under=100
-	$(BIN)/pytest -n auto --dist worksteal $(foreach file,$(CORE),--ignore=$(file))
+	$(BIN)/pytest -n auto --dist worksteal
+
+coverage: for-test book ## which lines all these tests run, those of compiled functions included
+	$(BIN)/pytest -n auto --dist worksteal --cov --cov-report=
+	NUMBA_DISABLE_JIT=1 $(BIN)/pytest -n auto -W ignore::RuntimeWarning --cov --cov-append --cov-report= -m python_source
+	$(BIN)/coverage report --skip-covered --show-missing
 
 test-random: for-test book ## all tests in random order, on all cores and then one after the other (SEED=1)
 	$(BIN)/pytest -n auto --random-order --random-order-seed=$(SEED)
@@ -100,5 +100,5 @@ EXTRAS := book pdf test lab cluster live onnx models test-models badges
 $(EXTRAS:%=for-%): for-%:
 	@$(INSTALL) $*
 
-.PHONY: help book pdf archive test test-random test-slow test-models test-badges serve lab bench bench-live experiments versions note-doi lock facts models \
+.PHONY: help book pdf archive test coverage test-random test-slow test-models test-badges serve lab bench bench-live experiments versions note-doi lock facts models \
 	onnx cluster live clean $(EXTRAS:%=for-%)
