@@ -130,8 +130,8 @@ class AdaptiveBatchSize:
         Weight of the system time in f, in (0, 1): plan for the least f, by the exact model.
     deadline, miss_probability : float, optional
         Plan for the largest batch whose answers come later than `deadline` (ms) with at most this probability, by the
-        exact law with the network times lately met. Where even M = 1 is too late, M = 1. Exactly one of `alpha` and
-        `deadline` is given.
+        exact distribution with the network times lately met. Where even M = 1 is too late, M = 1. Exactly one of
+        `alpha` and `deadline` is given.
     memory : int
         Over how many past samples the offload ratio is averaged, with exponential weights.
     transmissions : int

@@ -67,7 +67,7 @@ class Conditions:
 
     @property
     def by_law(self) -> bool:
-        """Whether the exact law holds: a device that waits, samples of one size, none of which is waited for."""
+        """Whether the distribution is known: a device that waits, samples of one size, none of which is waited for."""
         others = (self.window, self.sending_times, self.arrivals)
         return all(part is None for part in others) and self.max_wait == math.inf
 
@@ -129,7 +129,7 @@ class Plan:
 
     def _says(self) -> str:
         asked = self.conditions
-        how = "by the exact law" if asked.by_law else "simulated"
+        how = "by the exact distribution" if asked.by_law else "simulated"
         most = (
             "any number of transmissions" if asked.window == math.inf else f"up to {asked.window or 0:g} transmissions"
         )
@@ -184,7 +184,7 @@ def _planned(
     if conditions.by_law:
         times = timing.of_run(run, conditions.network_times)
         system, response = times.system_time, times.response_time
-        late = math.nan if conditions.deadline is None else 1 - float(times.cdf(conditions.deadline))
+        late = math.nan if conditions.deadline is None else max(0.0, 1 - float(times.cdf(conditions.deadline)))
         levels = [times.quantile(level) for level in LEVELS]
     else:
         system, each = simulated(timing, run, conditions)

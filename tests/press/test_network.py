@@ -114,6 +114,12 @@ def test_a_deadline_that_nobody_keeps_is_said():
     assert found.as_dict()["keeps_deadline"] is False
 
 
+def test_the_chance_to_be_late_is_never_below_zero():
+    found = planning.plan(TRACE, 0.5, TIMING, None, Conditions(deadline=1e6, miss=0.05))
+    assert (found.vanilla.late, found.best.late) == (0, 0)
+    assert "-0" not in "\n".join(found.as_lines())
+
+
 def test_simulated_percentiles_agree_with_the_law():
     """The same device by both ways; 0.02 is four standard errors of a share of a half among 10 000 samples."""
     trace = hi.load_trace("cifar10-resnet8").shuffled(0)
