@@ -31,7 +31,8 @@ test: for-test book ## all tests: lint, types, units, theory, notebooks, the boo
 coverage: for-test book ## which lines all these tests run, those of compiled functions included
 	$(BIN)/pytest -n auto --dist worksteal --cov --cov-report=
 	NUMBA_DISABLE_JIT=1 $(BIN)/pytest -n auto -W ignore::RuntimeWarning --cov --cov-append --cov-report= -m python_source
-	$(BIN)/coverage report --skip-covered --show-missing
+	$(BIN)/coverage report --include='hi_lib/*/*.py' --skip-covered --fail-under=90
+	$(BIN)/coverage report --include='hi_lib/*.py' --omit='hi_lib/*/*.py' --skip-covered --show-missing --fail-under=100
 
 test-random: for-test book ## all tests in random order, on all cores and then one after the other (SEED=1)
 	$(BIN)/pytest -n auto --random-order --random-order-seed=$(SEED)

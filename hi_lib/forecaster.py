@@ -83,14 +83,6 @@ class Forecaster:
         low, high = self._edges.item(cell), self._edges.item(cell + 1)
         return inside_cell(low, high, 1.0 - rng.random())
 
-    def state(self) -> dict[str, list[float]]:
-        """The loss of each cell."""
-        return {"loss": self._loss.tolist()}
-
-    def restore(self, state: dict[str, list[float]]) -> None:
-        """Go on from a state of a forecaster for the same confidences."""
-        self._loss[:] = state["loss"]
-
 
 class Grid(Forecaster):
     """The plain forecaster for confidences on a grid of `levels` equal steps, which keeps its weights up to date.

@@ -1,5 +1,6 @@
 import copy
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -191,6 +192,35 @@ def test_a_grid_agrees_with_the_plain_version(samples, beta, eta):
     expected = known.offload_probability(np.arange(9) / 8, eta)
     # Weights are products of up to 80 factors; those of the plain version have rounded exponents.
     assert grid.offload_probability(np.arange(9) / 8, eta) == pytest.approx(expected, abs=1e-12 + 400 * eta * EPSILON)
+
+
+def test_a_grid_weighs_afresh_before_its_weights_run_out_of_range():
+    grid, plain = Grid(4, 50.0), Forecaster(np.arange(4) / 4)
+    for _ in range(40):  # 25 nats each: e^-1000 is no double
+        for forecaster in (grid, plain):
+            forecaster.update(np.array([0.5]), np.array([0.5]))
+    for _ in range(39):
+        for forecaster in (grid, plain):
+            forecaster.update(np.array([0.5]), np.array([-0.5]))
+    asked = np.arange(4) / 4
+    assert grid.offload_probability(asked, 50.0) == pytest.approx(plain.offload_probability(asked, 50.0), abs=1e-12)
+
+
+def test_the_engine_refuses_what_its_numbers_cannot_count():
+    endless = SimpleNamespace(order=np.broadcast_to(0, 2**29 + 1), gaps=None)
+    with pytest.raises(ValueError, match=r"at most 2\^29 samples, got 536870913"):
+        _engine.offload_probability(endless, None, (0.5, -0.5), 0.1, 1)
+
+
+@pytest.mark.python_source
+def test_a_long_path_finds_room(monkeypatch):
+    monkeypatch.setattr(_tree, "_DEPTH", 1)  # which compiled code does not see
+    tree, plain = Tree(1.0), Forecaster(np.arange(1, 20) / 20)
+    for k in range(1, 20):
+        for forecaster in (tree, plain):
+            forecaster.update(np.array([k / 20]), np.array([0.5 - k % 2]))
+    asked = np.arange(1, 20) / 20
+    assert tree.offload_probability(asked, 1.0) == pytest.approx(plain.offload_probability(asked, 1.0), abs=1e-12)
 
 
 def test_confidence_one_is_never_offloaded_and_zero_always():

@@ -137,6 +137,15 @@ def test_every_learner_pays_for_coins(depth, batches, batch_size, beta):
         assert np.mean(found) == pytest.approx(expected, abs=4 * np.std(found, ddof=1) / np.sqrt(300)), learner
 
 
+def test_coins_without_chance_leave_nothing_to_hindsight():
+    assert hi.coin_regret(10, 0.0) == hi.coin_regret(10, 1.0) == 0
+
+
+def test_intervals_are_halved_no_further_than_a_double_can():
+    with pytest.raises(ValueError, match="depth must be at most 50"):
+        hi.halving_coins(51, 1, 1, 0.5, 0)
+
+
 def test_coin_regret_is_the_known_one():
     # K = 10 fair coins: E|S − 5| / 2; and √(K β (1 − β) / (2π)) for many.
     assert 100 * hi.coin_regret(10, 0.5) == pytest.approx(61.5234375)

@@ -84,6 +84,7 @@ def test_naive_feedback(trace, beta, batch_size, eta, seed):
     assert run.regret_bound is None
 
 
+@pytest.mark.python_source
 @given(traces(), costs, batch_sizes, st.booleans())
 def test_lower_confidence_bounds(trace, beta, batch_size, monotone):
     run = hi.replay(trace, beta, batch_size, "hi-lcb" if monotone else "hi-lcb-lite")

@@ -163,3 +163,8 @@ def test_the_best_batch_size_of_a_short_trace(trace, beta, alpha):
     # For so few samples the search looks at all sizes.
     assert best.objective == pytest.approx(min(values), rel=1e-12)
     assert values[best.batch_size - 1] == best.objective
+
+
+def test_a_search_needs_an_order():
+    with pytest.raises(ValueError, match="seeds must hold at least one seed, or be left out"):
+        hi.best_batch_size(hi.synthetic_trace(20, seed=0), TIMING, 0.5, 0.5, seeds=[])

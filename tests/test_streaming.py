@@ -329,3 +329,9 @@ def test_levels_need_numpy_alone(tmp_path):
     # -S leaves out site-packages, -I what the environment or the folder would add.
     done = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=False)
     assert done.stdout.splitlines() == ["['hi_lib', 'numpy']", "numba"], done.stderr
+
+
+def test_a_learner_says_how_it_was_made():
+    learner = hi.HILN(0.6, 0.3, 0.2, loss_rate=0.1, levels=8)
+    assert (learner.beta, learner.learning_rate, learner.exploration) == (0.6, 0.3, 0.2)
+    assert (learner.loss_rate, learner.levels) == (0.1, 8)

@@ -224,6 +224,7 @@ def test_batches_of_varying_size_are_counted_by_hand():
     assert found.delay.tolist() == [0] * 6
 
 
+@pytest.mark.python_source
 @pytest.mark.parametrize("window", [None, 2, np.inf])
 def test_batches_of_one_size_may_be_listed(window):
     timing, flags = hi.TimingModel(1.5, 4, 2, 15), np.random.default_rng(3).random(103) < 0.4

@@ -8,6 +8,7 @@ import sys
 import threading
 
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -71,11 +72,18 @@ def test_a_structured_npy_is_read(tmp_path):
     assert logs.read(tmp_path / "a.npy").trace.accuracy == 0.75
 
 
+def test_blank_lines_before_the_first_row_are_passed_over(tmp_path):
+    assert len(logs.read(written(tmp_path / "a.csv", "\n \n" + CSV)).trace) == len(SAMPLES)
+
+
 def test_parquet_is_read_or_says_what_it_needs(tmp_path, monkeypatch):
     path = written(tmp_path / "a.parquet", b"PAR1" + bytes(8) + b"PAR1")
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(ValueError, match=r"a.parquet cannot be read: Parquet needs pyarrow, which is not installed"):
         logs.read(path)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: True)
+    monkeypatch.setattr(pd, "read_parquet", lambda _: pd.DataFrame(SAMPLES, columns=["confidence", "correct"]))
+    assert len(logs.read(path).trace) == len(SAMPLES)
 
 
 @pytest.mark.parametrize(
