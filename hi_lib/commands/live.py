@@ -56,6 +56,7 @@ Timeout = Annotated[float, typer.Option(help="After how many ms an answer counts
 Seed = Annotated[int, typer.Option(help="Decides the order of the samples and the learner's draws.")]
 LogFolder = Annotated[Path | None, typer.Option("--log", help="Folder for samples.csv and transmissions.csv.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Busy = Annotated[bool, typer.Option("--busy", help="Replayed models compute for their time, rather than sleep.")]
 Sml = Annotated[str | None, typer.Option(help="A real S-ML on real images, in place of a trace (extra `models`).")]
 Lml = Annotated[str | None, typer.Option(help="A real L-ML, in place of a trace (extra `models`).")]
 Onnx = Annotated[Path | None, path_option("A classifier of your own, in place of a trace (extra `models`).")]
@@ -71,6 +72,7 @@ def server(
     lml: Lml = None,
     onnx: Onnx = None,
     side: Side = None,
+    busy: Busy = False,
     seed: Seed = 0,
     keys: Keys = None,
     insecure: Insecure = False,
@@ -81,7 +83,7 @@ def server(
 
     if lml and onnx:
         raise ValueError("--lml and --onnx are two L-MLs: give one of them")
-    large, stop = _own_large(onnx, side) if onnx else _large(lml, trace, seed), threading.Event()
+    large, stop = _own_large(onnx, side) if onnx else _large(lml, trace, seed, busy), threading.Event()
 
     def ready(address: str) -> None:
         say(f"listening on {address}")
@@ -127,6 +129,7 @@ def device(
     rate: Rate = None,
     network_time: NetworkTime = "0",
     timeout: Timeout = 2000.0,
+    busy: Busy = False,
     seed: Seed = 0,
     state: Annotated[Path | None, typer.Option(help="File that keeps the learner: a restart goes on.")] = None,
     log: LogFolder = None,
@@ -159,6 +162,7 @@ def demo(
     rate: Rate = 50e6,
     network_time: NetworkTime = "20",
     timeout: Timeout = 2000.0,
+    busy: Busy = False,
     seed: Seed = 0,
     log: LogFolder = None,
     as_json: AsJson = False,
@@ -168,7 +172,7 @@ def demo(
     _needs_its_extra()
     if (sml is None) != (lml is None):
         raise ValueError("--sml and --lml must be given together: what one of them sees, the other must know")
-    with _server_process(trace, lml, seed) as address:
+    with _server_process(trace, lml, seed, busy) as address:
         _show(_run(address, Session.of(given)), as_json)
 
 
@@ -208,6 +212,7 @@ class Session:
     rate: float | None
     network_time: str
     timeout: float
+    busy: bool
     seed: int
     log: Path | None
     # What only `hi live device` asks for.
@@ -283,9 +288,9 @@ def _gateway(context: Any, address: str, session: Session, plan: Plan) -> Gatewa
 
 
 @contextlib.contextmanager
-def _server_process(trace: str, lml: str | None, seed: int) -> Iterator[str]:
+def _server_process(trace: str, lml: str | None, seed: int, busy: bool) -> Iterator[str]:
     command = [sys.executable, "-m", "hi_lib.commands.main", "live", "server", "--bind", "tcp://127.0.0.1:0"]
-    command += ["--trace", trace, "--seed", str(seed), *(("--lml", lml) if lml else ())]
+    command += ["--trace", trace, "--seed", str(seed), *(("--lml", lml) if lml else ()), *(["--busy"] if busy else [])]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         _, found, address = (process.stdout.readline() if process.stdout else "").partition("listening on ")
         try:
@@ -399,23 +404,24 @@ def _small(session: Session) -> tuple[Small, int]:
             model, pictures = real.model(session.model), real.data_set(session.model)
         small = real.RealSmall(model, pictures, n, seed)
         return small, len(small)
-    from hi_lib.live.device import ReplayedSmall
+    from hi_lib.live.replayed import ReplayedSmall
 
     known, setting = load_trace(session.trace).shuffled(seed), _setting(session.trace)
     if n > len(known):
         raise ValueError(f"--samples must be at most the trace's {len(known)}, got {n}")
-    return ReplayedSmall(known, setting.timing.tau_ed, int(setting.image_bytes)), len(known)
+    return ReplayedSmall(known, setting.timing.tau_ed, int(setting.image_bytes), session.busy), len(known)
 
 
-def _large(lml: str | None, trace: str, seed: int) -> Large:
+def _large(lml: str | None, trace: str, seed: int, busy: bool) -> Large:
     if lml:
         _needs_models()
         from hi_lib.live import real
 
         return real.RealLarge(real.model(lml))
-    from hi_lib.live.server import ReplayedLarge
+    from hi_lib.live.replayed import ReplayedLarge
 
-    return ReplayedLarge(load_trace(trace).shuffled(checks.whole("--seed", seed, low=0)), _setting(trace).timing.tau_es)
+    known = load_trace(trace).shuffled(checks.whole("--seed", seed, low=0))
+    return ReplayedLarge(known, _setting(trace).timing.tau_es, busy)
 
 
 def _own_large(onnx: Path, side: int | None) -> Large:

@@ -18,7 +18,6 @@ from hi_lib.live.log import Log, Transmission
 from hi_lib.live.wire import Reply, Request, WireError, pack_request, read_reply
 from hi_lib.queueing import open_window
 from hi_lib.streaming import HILF, Ticket
-from hi_lib.traces import Trace
 from hi_lib.typing import Flags, Floats
 
 Samples = NDArray[np.intp]
@@ -44,48 +43,6 @@ class Small(Protocol):
 
     def agrees(self, samples: Samples, answers: Samples) -> Flags:
         """Whether these answers of the L-ML are the local ones."""
-
-
-class ReplayedSmall:
-    """The S-ML of a trace: it sleeps for as long as a real one would compute.
-
-    A trace knows only who is right. Where S-ML and L-ML are both wrong, they are taken to disagree.
-
-    Parameters
-    ----------
-    trace : Trace
-    tau_ed : float
-        ms an image.
-    image_bytes : int
-        Size of an image that is sent.
-    """
-
-    def __init__(self, trace: Trace, tau_ed: float, image_bytes: int) -> None:
-        self._trace, self._seconds = trace, checks.nonnegative("tau_ed", tau_ed) / 1000
-        self._image = bytes(checks.whole("image_bytes", image_bytes, low=0))
-
-    def classify(self, sample: int) -> float:
-        """The trace's confidence."""
-        time.sleep(self._seconds)
-        return float(self._trace.confidence[sample])
-
-    def image(self, sample: int) -> bytes:
-        """As many bytes as an image has: all are alike."""
-        del sample
-        return self._image
-
-    def correct(self, samples: Samples) -> Flags:
-        """As the trace says."""
-        return self._trace.correct[samples]
-
-    def lml_correct(self, samples: Samples, answers: Samples) -> Flags:
-        """The L-ML of a trace answers 1 where it is right."""
-        del samples
-        return answers == 1
-
-    def agrees(self, samples: Samples, answers: Samples) -> Flags:
-        """Both are right."""
-        return self.correct(samples) & (answers == 1)
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-import numpy as np
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
 
 from hi_lib import checks
 from hi_lib.live import keys
 from hi_lib.live.wire import MOST_BYTES, Reply, WireError, pack_reply, read_request
-from hi_lib.traces import Trace
 
 LOCAL = ("127.0.0.1", "localhost", "::1")  # names of this machine
 _PATIENCE = 50  # ms between two looks at whether to stop
@@ -27,27 +25,6 @@ class Large(Protocol):
 
     def answers(self, samples: Sequence[int], images: Sequence[bytes]) -> list[int]:
         """Its answer to each image; `samples` are their numbers in the device's data."""
-
-
-class ReplayedLarge:
-    """The L-ML of a trace: it sleeps for as long as a real one would compute, and answers 1 where it is right.
-
-    Parameters
-    ----------
-    trace : Trace
-        Where nothing is known of an L-ML, it is always right, as the paper's.
-    tau_es : float
-        ms an image.
-    """
-
-    def __init__(self, trace: Trace, tau_es: float) -> None:
-        self._right = np.ones(len(trace), int) if trace.lml_correct is None else (trace.lml_correct != 0).astype(int)
-        self._seconds = checks.nonnegative("tau_es", tau_es) / 1000
-
-    def answers(self, samples: Sequence[int], images: Sequence[bytes]) -> list[int]:
-        """1 where the L-ML is right; a sample that the trace does not hold is answered 0."""
-        time.sleep(self._seconds * len(images))
-        return [int(self._right[sample]) if sample < self._right.size else 0 for sample in samples]
 
 
 class Served(NamedTuple):

@@ -24,9 +24,10 @@ import hi_lib as hi
 from hi_lib.commands import live as commands
 from hi_lib.commands.main import app
 from hi_lib.live import keys, server, wire
-from hi_lib.live.device import Device, Plan, ReplayedSmall
+from hi_lib.live.device import Device, Plan
 from hi_lib.live.link import Delay, Link
 from hi_lib.live.log import Log, Transmission
+from hi_lib.live.replayed import ReplayedLarge, ReplayedSmall
 from hi_lib.live.report import Stages, report, stages_of
 from hi_lib.live.wire import Reply, Request, WireError
 
@@ -121,7 +122,7 @@ LEARNERS = {
 @pytest.mark.parametrize("make", LEARNERS.values(), ids=LEARNERS)
 @pytest.mark.parametrize(("batch_size", "window"), [(1, None), (4, None), (3, 2), (1, np.inf)])
 def test_every_sample_gets_one_answer(make, batch_size, window):
-    with serving(server.ReplayedLarge(TRACE, 0.0)) as (address, ended):
+    with serving(ReplayedLarge(TRACE, 0.0)) as (address, ended):
         log, delays, learner = live(address, Plan(batch_size, window), learner=make())
     assert (log.answered >= log.started).all()
     assert (np.isfinite(log.lml_right) == log.offloaded).all()
@@ -134,7 +135,7 @@ def test_every_sample_gets_one_answer(make, batch_size, window):
 
 def test_an_exchange_before_the_run_counts_for_nothing():
     context = zmq.Context()
-    with serving(server.ReplayedLarge(TRACE, 0.0)) as (address, ended):
+    with serving(ReplayedLarge(TRACE, 0.0)) as (address, ended):
         link = Link(context, address)
         link.start()
         device = Device(ReplayedSmall(TRACE, 0.0, 100), hi.HILF(0.5, 0.1, seed=0, levels=64), link, context, Plan(4))
@@ -151,7 +152,7 @@ def test_an_exchange_before_the_run_counts_for_nothing():
 
 def test_what_the_learner_hears_is_what_a_replay_would_teach_it():
     """On a perfect wire the learner ends with the weights of one that was told everything directly."""
-    with serving(server.ReplayedLarge(TRACE, 0.0)) as (address, _):
+    with serving(ReplayedLarge(TRACE, 0.0)) as (address, _):
         _, _, learner = live(address, Plan(5), samples=100)
     direct = hi.HILF(0.5, 0.1, seed=0, levels=64)
     direct.update(TRACE.confidence[:100], TRACE.correct[:100])
@@ -189,7 +190,7 @@ def test_an_adaptive_device_follows_its_controller_and_a_batch_may_be_cut_short(
             self.heard.append(batch)
 
     controller = Cycle()
-    with serving(server.ReplayedLarge(TRACE, 0.0)) as (address, _):
+    with serving(ReplayedLarge(TRACE, 0.0)) as (address, _):
         log, _, _ = live(address, Plan(4), controller=controller, samples=30)
         cut, _, _ = live(address, Plan(20, max_wait=8.0), tau_ed=2.0, samples=30)
     assert log.sizes == [[3, 4, 2][k % 3] for k in range(10)]  # never above the plan's
@@ -215,7 +216,7 @@ def test_the_learner_may_hear_the_l_ml_in_place_of_the_labels(learner):
             heard.setdefault(feedback, []),
             taught.hear,
         )
-        with serving(server.ReplayedLarge(wrong, 0.0)) as (address, _):
+        with serving(ReplayedLarge(wrong, 0.0)) as (address, _):
             log, _, _ = live(address, Plan(5, feedback=feedback), learner=taught, samples=60)
         assert (log.lml_right[log.offloaded] == 0).all()
         sent = np.array([right for offload, right in heard[feedback] if offload])
@@ -225,7 +226,7 @@ def test_the_learner_may_hear_the_l_ml_in_place_of_the_labels(learner):
 
 
 def test_the_log_is_read_again(tmp_path):
-    with serving(server.ReplayedLarge(TRACE, 0.0)) as (address, _):
+    with serving(ReplayedLarge(TRACE, 0.0)) as (address, _):
         log, delays, _ = live(address, Plan(5), samples=50, first=20)
     files = log.write(tmp_path / "log", TRACE.correct[20:70], delays)
     again = pd.read_csv(files[0])
@@ -258,7 +259,7 @@ def test_the_networks_times_may_come_from_a_file(tmp_path):
 
 def test_a_restarted_device_goes_on_with_what_it_had_learned(tmp_path):
     kept = tmp_path / "learner.json"
-    with serving(server.ReplayedLarge(hi.load_trace("cifar10-alexnet").shuffled(0), 0.0)) as (address, _):
+    with serving(ReplayedLarge(hi.load_trace("cifar10-alexnet").shuffled(0), 0.0)) as (address, _):
         for expected in (60, 120):
             assert device("--server", address, "--state", kept, "--timeout", 500).exit_code == 0
             held = json.loads(kept.read_text())
@@ -273,7 +274,7 @@ def test_a_restarted_device_goes_on_with_what_it_had_learned(tmp_path):
 def test_a_device_that_is_killed_starts_again_and_one_that_is_stopped_reports(tmp_path):
     kept = tmp_path / "learner.json"
     command = [sys.executable, "-m", "hi_lib.commands.main", "live", "device", "--state", str(kept), "--json"]
-    with serving(server.ReplayedLarge(hi.load_trace("cifar10-alexnet").shuffled(0), 0.0)) as (address, _):
+    with serving(ReplayedLarge(hi.load_trace("cifar10-alexnet").shuffled(0), 0.0)) as (address, _):
         command += ["--server", address, "--samples", "10000", "--network-time", "5"]
         for how in (signal.SIGKILL, signal.SIGINT):
             kept.unlink(missing_ok=True)
@@ -296,7 +297,7 @@ def test_keys_encrypt_the_wire_and_keep_strangers_out(tmp_path):
     keys.make(tmp_path / "theirs")
     shutil.copy(tmp_path / "ours" / "server.key", tmp_path / "theirs" / "server.key")  # they know our server's
     assert (tmp_path / "ours" / "server.key_secret").stat().st_mode & 0o077 == 0
-    with serving(server.ReplayedLarge(TRACE, 0.0), keys_folder=tmp_path / "ours") as (address, ended):
+    with serving(ReplayedLarge(TRACE, 0.0), keys_folder=tmp_path / "ours") as (address, ended):
         log, _, _ = live(address, Plan(4), keys_folder=tmp_path / "ours")
         assert not log.lost.any()
         for stranger in (tmp_path / "theirs", None):
@@ -341,7 +342,7 @@ def test_a_server_that_comes_later_is_found():
 
     def later():
         time.sleep(0.3)
-        server.serve(server.ReplayedLarge(TRACE, 0.0), f"tcp://127.0.0.1:{port}", stop)
+        server.serve(ReplayedLarge(TRACE, 0.0), f"tcp://127.0.0.1:{port}", stop)
 
     thread = threading.Thread(target=later)
     thread.start()
@@ -356,7 +357,7 @@ def test_a_server_that_comes_later_is_found():
 
 def test_the_emulated_link_takes_the_time_it_says():
     """Never less than asked for; a little more, since a machine has other things to do."""
-    with serving(server.ReplayedLarge(TRACE, 0.0)) as (address, _):
+    with serving(ReplayedLarge(TRACE, 0.0)) as (address, _):
         log, delays, _ = live(address, Plan(4), image_bytes=5000, rate=8e6, network_time=lambda: 10.0)
     for one in log.transmissions:
         delay = delays[one.number]
@@ -367,7 +368,7 @@ def test_the_emulated_link_takes_the_time_it_says():
 
 
 def test_the_report_names_each_stage():
-    with serving(server.ReplayedLarge(TRACE, 2.0)) as (address, _):
+    with serving(ReplayedLarge(TRACE, 2.0)) as (address, _):
         plan = Plan(4)
         log, delays, _ = live(
             address, plan, samples=120, tau_ed=1.0, rate=8e6, network_time=lambda: 8.0, image_bytes=1000
@@ -389,7 +390,7 @@ def test_the_report_names_each_stage():
 
 
 def test_what_was_expected_is_the_times_of_a_replay():
-    with serving(server.ReplayedLarge(TRACE, 2.0)) as (address, _):
+    with serving(ReplayedLarge(TRACE, 2.0)) as (address, _):
         plan = Plan(4)
         log, delays, _ = live(address, plan, samples=100, tau_ed=1.0)
     short = hi.Trace(TRACE.confidence[:100], TRACE.correct[:100])
@@ -453,7 +454,7 @@ def test_replies_that_are_none_are_refused(change):
 def test_a_server_lives_through_ten_thousand_bad_messages():
     rng = np.random.default_rng(0)
     good = wire.pack_request(REQUEST)
-    with serving(server.ReplayedLarge(TRACE, 0.0)) as (address, ended):
+    with serving(ReplayedLarge(TRACE, 0.0)) as (address, ended):
         context = zmq.Context()
         socket = context.socket(zmq.DEALER)
         socket.setsockopt(zmq.LINGER, 0)
@@ -496,8 +497,8 @@ def test_other_machines_can_be_asked_for():
 
 
 def test_an_address_in_use_is_one_clear_error():
-    with serving(server.ReplayedLarge(TRACE, 0.0)) as (address, _), pytest.raises(ValueError, match="cannot be used"):
-        server.serve(server.ReplayedLarge(TRACE, 0.0), address, threading.Event())
+    with serving(ReplayedLarge(TRACE, 0.0)) as (address, _), pytest.raises(ValueError, match="cannot be used"):
+        server.serve(ReplayedLarge(TRACE, 0.0), address, threading.Event())
 
 
 def test_the_demo_runs_two_processes_and_reports():
@@ -539,7 +540,7 @@ def test_while_the_server_is_busy_it_takes_no_other_transmission():
 
 def test_a_request_that_waited_for_another_is_with_the_server_since_the_last_answer():
     context = zmq.Context()
-    with serving(server.ReplayedLarge(TRACE, tau_es=20)) as (address, _):
+    with serving(ReplayedLarge(TRACE, tau_es=20)) as (address, _):
         socket = context.socket(zmq.DEALER)
         socket.connect(address)
         for number in range(3):
@@ -561,3 +562,13 @@ def test_the_frameworks_part_is_measured_where_nothing_else_was_under_way():
     stages = stages_of(log, delays)
     assert stages.framework == pytest.approx(((36 - 14 - 18) + (38 - 14 - 18)) / 2)
     assert stages.serving == 1
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_replayed_model_takes_its_time_asleep_or_at_work(busy):
+    small, large = ReplayedSmall(TRACE, 20.0, 0, busy), ReplayedLarge(TRACE, 10.0, busy)
+    begun, worked = time.perf_counter(), time.thread_time()
+    small.classify(0)
+    large.answers([0, 1], [b"", b""])
+    assert time.perf_counter() - begun >= 0.04
+    assert (time.thread_time() - worked > 0.01) == busy

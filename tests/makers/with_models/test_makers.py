@@ -2,8 +2,11 @@
 
 import hashlib
 import io
+import json
 import os
 import pickle
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -282,6 +285,18 @@ def test_twenty_steps_on_real_pictures_give_the_same_trace_twice(sandbox, monkey
         found.append(models.make("cifar10-alexnet", load_options=options)[-1].read_bytes())
         (sandbox / "cache" / "batch-hi" / "training" / "cifar10-alexnet.pt").unlink()
     assert found[0] == found[1]
+
+
+@needs_sources
+def test_a_shipped_pair_meets_on_the_wire():
+    command = [sys.executable, "-m", "hi_lib.commands.main", "live", "demo", "--json", "--samples", "120"]
+    command += ["--sml", "cifar10-resnet8", "--lml", "cifar10-resnet56"]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"HI_DATA": REAL})
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["lost"], found["stray"]) == (0, 0)
+    assert found["measured"]["accuracy"] > 0.75  # ResNet-8 alone: 0.87, give or take 0.03
+    assert found["measured"]["transmissions"] > 0
 
 
 @needs_sources
