@@ -36,7 +36,7 @@ class Case(NamedTuple):
 
 
 CASES = [
-    *(Case(python, "pinned") for python in ("/usr/bin/python3", "python3.11", "python3.12", "python3.13")),
+    *(Case(python, "pinned") for python in ("/usr/bin/python3", "python3.12", "python3.13")),
     *(Case("python3.11", packages) for packages in ("oldest", "newest")),
 ]
 
