@@ -14,11 +14,20 @@ MODELS = ("paper", "worst", "average")
 PAGE = "notebooks/explorer.html"
 
 
+READY = "!!window.batchHI"  # once the explorer has filled its table
+
+
 @pytest.fixture(scope="module")
 def tab(browser):
     tab = browser.new_page(viewport={"width": 1280, "height": 900})
+    tab.set_default_timeout(90_000)  # in the company of other tests
     yield tab
     tab.close()
+
+
+def opened(tab, address):
+    tab.goto(address)
+    tab.wait_for_function(READY)
 
 
 def address(site, setting):
@@ -79,7 +88,7 @@ def settings():
 
 
 def test_every_number_is_that_of_the_library(tab, site):
-    tab.goto(address(site, next(settings())), wait_until="networkidle")
+    opened(tab, address(site, next(settings())))
     for setting in settings():
         tab.evaluate("text => { location.hash = text }", address("", setting).partition("#")[2])
         tab.wait_for_function(
@@ -93,7 +102,7 @@ def test_every_number_is_that_of_the_library(tab, site):
 
 
 def test_the_address_keeps_what_the_controls_say(tab, site):
-    tab.goto(site + PAGE, wait_until="networkidle")
+    opened(tab, site + PAGE)
     tab.fill("#hi-rho", "0.2")
     tab.focus("#hi-tau_nw-slider")
     for _ in range(5):
@@ -105,13 +114,13 @@ def test_the_address_keeps_what_the_controls_say(tab, site):
     before = shown(tab)
     shared = tab.url
     tab.goto("about:blank")
-    tab.goto(shared, wait_until="networkidle")
+    opened(tab, shared)
     assert shown(tab) == before
 
 
 def test_an_address_with_some_fields_takes_the_others_from_the_first_preset(tab, site):
     tab.goto("about:blank")
-    tab.goto(site + PAGE + "#rho=0.2&tau_nw=abc&x=<script>", wait_until="networkidle")
+    opened(tab, site + PAGE + "#rho=0.2&tau_nw=abc&x=<script>")
     assert tab.input_value("#hi-rho") == "0.2"
     assert tab.input_value("#hi-tau_es") == "4.41"
     assert tab.input_value("#hi-tau_nw") == ""
@@ -120,17 +129,18 @@ def test_an_address_with_some_fields_takes_the_others_from_the_first_preset(tab,
 
 def test_a_preset_survives_a_reload(tab, site):
     tab.goto("about:blank")
-    tab.goto(site + PAGE, wait_until="networkidle")
+    opened(tab, site + PAGE)
     tab.select_option("#hi-preset", "cifar10-resnet56")
     tab.select_option("#hi-beta", "0.3")
     before = shown(tab)
-    tab.reload(wait_until="networkidle")
+    tab.reload()
+    tab.wait_for_function(READY)
     assert (tab.input_value("#hi-preset"), tab.input_value("#hi-beta")) == ("cifar10-resnet56", "0.3")
     assert shown(tab) == before
 
 
 def test_presets_are_those_of_the_build(tab, site):
-    tab.goto(site + PAGE, wait_until="networkidle")
+    opened(tab, site + PAGE)
     ratios = (results.folder("explorer") / "ratios.csv").read_text().splitlines()[1:]
     options = tab.eval_on_selector_all("#hi-preset option", "all => all.map(one => one.value)")
     assert {line.split(",")[0] for line in ratios} == set(hi.list_traces(own=False)) <= set(options)
@@ -148,7 +158,7 @@ def test_presets_are_those_of_the_build(tab, site):
 def test_the_learners_runs_are_those_of_the_library(tab, site):
     name, beta, other = "imagenette-mobilenet_v1_0.5_160", "0.7", {"tau_nw": 60, "alpha": 0.8, "tau_ed": 2.5}
     tab.goto("about:blank")
-    tab.goto(site + PAGE, wait_until="networkidle")
+    opened(tab, site + PAGE)
     assert set(run_row(tab).values()) == {"–"}  # the paper's model is not ours: no run
     tab.select_option("#hi-preset", name)
     tab.select_option("#hi-beta", beta)
@@ -173,7 +183,7 @@ def test_the_learners_runs_are_those_of_the_library(tab, site):
         assert float(row[column]) == pytest.approx(value, abs=0.0051)
 
     tab.goto("about:blank")
-    tab.goto(shared, wait_until="networkidle")
+    opened(tab, shared)
     assert run_row(tab) == row
     tab.fill("#hi-rho", "0.2")  # not this model's any more
     assert set(run_row(tab).values()) == {"–"}
@@ -186,7 +196,7 @@ def run_row(tab):
 
 @pytest.mark.parametrize("text", ["", "42.1", "-1"])
 def test_a_bad_number_is_named_and_changes_nothing(tab, site, text):
-    tab.goto(site + PAGE, wait_until="networkidle")
+    opened(tab, site + PAGE)
     before = shown(tab)
     tab.fill("#hi-rho", text)
     assert "offload ratio ρ must be a number in [0, 1]" in tab.inner_text("#hi-says")
@@ -195,7 +205,7 @@ def test_a_bad_number_is_named_and_changes_nothing(tab, site, text):
 
 
 def test_the_plot_follows_the_theme(tab, site):
-    tab.goto(site + PAGE, wait_until="networkidle")
+    opened(tab, site + PAGE)
 
     def colour():
         return tab.evaluate("getComputedStyle(document.querySelector('#hi-plot .xtitle')).fill")
@@ -210,7 +220,7 @@ def test_the_plot_follows_the_theme(tab, site):
 
 
 def test_every_control_has_a_label(tab, site):
-    tab.goto(site + PAGE, wait_until="networkidle")
+    opened(tab, site + PAGE)
     unnamed = tab.evaluate(
         """() => [...document.querySelectorAll('#hi-explorer input, #hi-explorer select')]
           .filter(control => !control.labels.length && !control.ariaLabel).map(control => control.id)"""

@@ -31,6 +31,7 @@ CASES = [
 @pytest.fixture(scope="module")
 def tab(browser, site):
     tab = browser.new_page(viewport={"width": 1280, "height": 900})
+    tab.set_default_timeout(90_000)  # in the company of other tests
     tab.goto(site + PAGE)
     tab.wait_for_function(READY)
     yield tab
