@@ -105,7 +105,7 @@ def _answer(socket: zmq.Socket[bytes], large: Large, stop: threading.Event) -> S
     answered = refused = 0
     came: float | None = None
     while not stop.is_set():
-        # A request that waited for the last answer to go out is with the server from then on: its next one is not late.
+        # A request that is here already has been with the server since the last answer was done.
         if not socket.poll(0):
             came = None
             if not socket.poll(_PATIENCE):
