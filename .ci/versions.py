@@ -48,18 +48,28 @@ def main() -> None:
     rows = csv.writer(table, lineterminator="\n")
     rows.writerow(["python", *COMPUTE, "packages", "verdicts_that_differ", "largest_difference", "numbers"])
     for case in CASES:
-        if shutil.which(case.python) is None:
+        interpreter = found_here(case.python)
+        if interpreter is None:
             print(f"{case.python} is not here: left out", flush=True)
             continue
         with tempfile.TemporaryDirectory() as folder:
-            versions, differ, found = computed(case, Path(folder))
+            versions, differ, found = computed(interpreter, case.packages, Path(folder))
         difference = max(relative(found[name], wanted[name]) for name in wanted)
         rows.writerow([*versions, case.packages, differ, f"{difference:.1e}", len(wanted)])
         print(f"{' '.join(versions)} ({case.packages}): {differ} verdicts, {difference:.1e}", flush=True)
     print(f"written: {write_data(TABLE, table.getvalue(), 'make versions')}; now: make facts")
 
 
-def computed(case: Case, folder: Path) -> tuple[list[str], int, dict[str, float]]:
+def found_here(python: str) -> str | None:
+    """The interpreter's own path, if it runs; a name on the path may only stand for one that is not chosen."""
+    try:
+        done = subprocess.run([python, "-c", "import sys; print(sys.executable)"], capture_output=True, text=True)
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def computed(interpreter: str, packages: str, folder: Path) -> tuple[list[str], int, dict[str, float]]:
     """Versions, how many verdicts are not as reviewed, and all numbers, computed in a folder of its own."""
     checkout, python = folder / "checkout", folder / "env" / "bin" / "python"
     files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
@@ -67,15 +77,15 @@ def computed(case: Case, folder: Path) -> tuple[list[str], int, dict[str, float]
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, checkout / name)
     constraints = folder / "constraints.txt"
-    constraints.write_text("".join(constrained(case.packages)))
-    subprocess.run([BIN / "uv", "venv", "-q", "--python", case.python, folder / "env"], check=True)
+    constraints.write_text("".join(constrained(packages)))
+    subprocess.run([BIN / "uv", "venv", "-q", "--python", interpreter, folder / "env"], check=True)
     install = [BIN / "uv", "pip", "install", "-q", "--python", python, "-c", constraints, "-e", f"{checkout}[book]"]
     subprocess.run(install, check=True)
     versions = json.loads(subprocess.run([python, "-c", SHOWN], check=True, capture_output=True, text=True).stdout)
     done = subprocess.run([python.with_name("hi"), "check"], cwd=checkout, capture_output=True, text=True)
     differ = len(re.findall(r"but claims\.yml says", done.stderr + done.stdout))
     if done.returncode and not differ:
-        sys.exit(f"{case}: {done.stderr[-2000:]}")
+        sys.exit(f"{interpreter} ({packages}): {done.stderr[-2000:]}")
     return versions, differ, numbers(checkout / "results")
 
 
