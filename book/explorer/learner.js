@@ -362,12 +362,12 @@
     }
     for (const { lane, from, to, label, number } of found) {
       const place = `x="${left + from * scale}" width="${Math.max((to - from) * scale, 1)}" y="${lane * row + 5}" height="${row - 10}"`;
-      parts.push(`<rect ${place} class="hi-lane-${number % 2}"><title>batch ${number}: ${label}, ${digits(to - from, 2)} ms</title></rect>`);
+      parts.push(`<rect ${place} class="hi-lane-${lane}${number % 2 ? "" : " hi-even"}"><title>batch ${number}: ${label}, ${digits(to - from, 2)} ms</title></rect>`);
     }
     const sent = recent.filter((batch) => batch.offloads > 0).length;
     const latest = recent.length === 1 ? "The first batch takes" : `The last ${recent.length} batches take`;
     const says = `${latest} ${digits(end, 1)} ms; ${sent} of ${recent.length} sent something.`;
-    at("span").textContent = `${says} Dark and light alternate from batch to batch; times in ms, from the fields above; the device ${learner.delay ? "goes on while answers are out" : "waits for each answer"}.`;
+    at("span").textContent = `${says} Full and pale colours alternate from batch to batch; times in ms, from the fields above; the device ${learner.delay ? "goes on while answers are out" : "waits for each answer"}.`;
     box.innerHTML = `<svg role="img" aria-label="${says}" width="${width}" height="${LANES.length * row + 22}">${parts.join("")}</svg>`;
   };
 

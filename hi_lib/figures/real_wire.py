@@ -25,15 +25,15 @@ TIMES = {"system_time": "system time $t_s$ (ms)", "response_time": "response tim
 CLEARLY = 0.05  # single runs: what is nearer may be chance
 LEVELS = {"p50": "o", "p90": "s", "p95": "D", "p99": "^"}
 LEVEL_COLOURS = ("#0072B2", "#009E73", "#E69F00", "#D55E00")
-# Where the time of a waiting device goes, from the bottom of a bar to its top.
+# Where the time of a waiting device goes, from the bottom of a bar to its top; colours as in the time lines.
 PARTS = {
-    "S-ML": "#4C78A8",
-    "learner": "#F58518",
-    "device, other": "#BBBBBB",
-    "uplink": "#72B7B2",
-    "network": "#54A24B",
-    "L-ML": "#B279A2",
-    "framework": "#E45756",
+    "S-ML": "#009E73",
+    "learner": "#CC79A7",
+    "device, other": "#A6DCC9",
+    "uplink": "#E69F00",
+    "network": "#BBBBBB",
+    "L-ML": "#56B4E9",
+    "framework": "#D55E00",
 }
 
 
