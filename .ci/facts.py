@@ -204,7 +204,7 @@ def _found(row: dict[str, str]) -> tuple[str, str]:
     differ = row["verdicts_that_differ"]
     verdicts = "as reviewed" if differ == "0" else f"{differ} differ"
     difference = row["largest_difference"].replace("e-", "e−")
-    return verdicts, f"all {row['numbers']} within {difference}, relatively"
+    return verdicts, f"all {row['numbers']} within {difference}"
 
 
 def api() -> str:

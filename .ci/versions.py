@@ -111,8 +111,8 @@ def numbers(results: Path) -> dict[str, float]:
 
 
 def relative(value: float, wanted: float) -> float:
-    """How far a number is off, relatively; what rounding leaves of a zero is none."""
-    return abs(value - wanted) / max(abs(wanted), 1e-6) if value != wanted else 0.0
+    """How far a number is off, relatively; or absolutely where it is below one, since some are rounding errors."""
+    return abs(value - wanted) / max(abs(wanted), 1.0)
 
 
 if __name__ == "__main__":
