@@ -204,7 +204,8 @@ def _found(row: dict[str, str]) -> tuple[str, str]:
     differ = row["verdicts_that_differ"]
     verdicts = "as reviewed" if differ == "0" else f"{differ} differ"
     difference = row["largest_difference"].replace("e-", "e−")
-    return verdicts, f"all {row['numbers']} within {difference}"
+    same = float(row["largest_difference"]) == 0
+    return verdicts, f"all {row['numbers']} {'the same' if same else f'within {difference}'}"
 
 
 def api() -> str:
