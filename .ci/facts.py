@@ -196,7 +196,7 @@ def versions() -> str:
     """What other versions of Python and of the packages that compute have found."""
     head = ["Python", "NumPy", "numba", "pandas", "Verdicts", "Numbers"]
     with ELSEWHERE.open(encoding="utf-8", newline="") as file:
-        rows = [_row([*list(row.values())[:4], *_found(row)]) for row in csv.DictReader(file)]
+        rows = [_row([*(f"`{each}`" for each in list(row.values())[:4]), *_found(row)]) for row in csv.DictReader(file)]
     return "\n".join([_row(head), "|---" * len(head) + "|", *rows])
 
 
@@ -205,7 +205,7 @@ def _found(row: dict[str, str]) -> tuple[str, str]:
     verdicts = "as reviewed" if differ == "0" else f"{differ} differ"
     difference = row["largest_difference"].replace("e-", "e−")
     same = float(row["largest_difference"]) == 0
-    return verdicts, f"all {row['numbers']} {'the same' if same else f'within {difference}'}"
+    return verdicts, f"all {row['numbers']} {'the same' if same else f'within `{difference}`'}"
 
 
 def api() -> str:
