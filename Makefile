@@ -101,5 +101,5 @@ EXTRAS := book pdf test lab cluster live onnx models test-models badges
 $(EXTRAS:%=for-%): for-%:
 	@$(INSTALL) $*
 
-.PHONY: help book pdf archive test coverage test-random test-slow test-models test-badges serve lab bench bench-live experiments versions note-doi lock facts models \
-	onnx cluster live clean $(EXTRAS:%=for-%)
+.PHONY: help book pdf archive test coverage test-random test-slow test-models test-badges serve lab bench bench-live \
+	experiments versions note-doi lock facts models onnx cluster live clean $(EXTRAS:%=for-%)

@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from hi_lib.makers.registering import write_data
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = ROOT / ".venv" / "bin"
+ARCHIVE = runpy.run_path(str(ROOT / ".ci" / "archive.py"))
 TABLE = "benchmarks/versions.csv"
 COMPUTE = ("numpy", "numba", "pandas")  # what does the arithmetic
 SHOWN = "import json, sys, numpy, numba, pandas; print(json.dumps([sys.version.split()[0], numpy.__version__, "
@@ -71,22 +73,27 @@ def found_here(python: str) -> str | None:
 
 def computed(interpreter: str, packages: str, folder: Path) -> tuple[list[str], int, dict[str, float]]:
     """Versions, how many verdicts are not as reviewed, and all numbers, computed in a folder of its own."""
-    checkout, python = folder / "checkout", folder / "env" / "bin" / "python"
-    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    for name in filter(None, files.split("\0")):
+    checkout = folder / "checkout"
+    for name in ARCHIVE["source_files"]():
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, checkout / name)
-    constraints = folder / "constraints.txt"
-    constraints.write_text("".join(constrained(packages)))
-    subprocess.run([BIN / "uv", "venv", "-q", "--python", interpreter, folder / "env"], check=True)
-    install = [BIN / "uv", "pip", "install", "-q", "--python", python, "-c", constraints, "-e", f"{checkout}[book]"]
-    subprocess.run(install, check=True)
+    python = environment(interpreter, "".join(constrained(packages)), checkout, folder)
     versions = json.loads(subprocess.run([python, "-c", SHOWN], check=True, capture_output=True, text=True).stdout)
     done = subprocess.run([python.with_name("hi"), "check"], cwd=checkout, capture_output=True, text=True)
     differ = len(re.findall(r"but claims\.yml says", done.stderr + done.stdout))
     if done.returncode and not differ:
         sys.exit(f"{interpreter} ({packages}): {done.stderr[-2000:]}")
     return versions, differ, numbers(checkout / "results")
+
+
+def environment(interpreter: str, constraints: str, checkout: Path, folder: Path) -> Path:
+    """The Python of a new environment in `folder`: the checkout, and what its book needs within these constraints."""
+    python, pins = folder / "env" / "bin" / "python", folder / "pins.txt"
+    pins.write_text(constraints)
+    subprocess.run([BIN / "uv", "venv", "-q", "--python", interpreter, folder / "env"], check=True)
+    install = [BIN / "uv", "pip", "install", "-q", "--python", python, "-c", pins, "-e", f"{checkout}[book]"]
+    subprocess.run(install, check=True)
+    return python
 
 
 def constrained(packages: str) -> Iterator[str]:

@@ -53,7 +53,7 @@ class ResponseLaw:
         """P(R <= time), for times in ms of any shape."""
         times = checks.reals("time", time, 0, np.finfo(float).max)
         found = [self._below(value) for value in times.ravel().tolist()]
-        return np.array(found).reshape(times.shape)
+        return np.minimum(found, 1.0).reshape(times.shape)  # rounding may leave a sum a little above
 
     def exceedance(self, deadline: ArrayLike) -> Floats:
         """P(R > deadline)."""

@@ -75,7 +75,8 @@ class RunTimes:
         """
         times = checks.reals("time", time, 0, np.finfo(float).max)
         law = self._checked_law(offloaded_only)
-        return np.array([law.below(value, offloaded_only) for value in times.ravel().tolist()]).reshape(times.shape)
+        found = [law.below(value, offloaded_only) for value in times.ravel().tolist()]
+        return np.minimum(found, 1.0).reshape(times.shape)  # rounding may leave a sum a little above
 
     def quantile(self, level: float, offloaded_only: bool = False) -> float:
         """Smallest response time, ms, whose cdf reaches `level`, in (0, 1]; errors as for `cdf`."""

@@ -8,4 +8,5 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
 Flags = NDArray[np.bool_]
+Samples = NDArray[np.intp]  # their numbers
 Progress = Callable[[int], None]

@@ -101,7 +101,6 @@
       return [start, stop];
     };
     state.best = () => state.wrong + least(past);
-    state.regret = () => state.cost - state.best();
     state.boundSoFar = () => L / rate + (rate * state.exposure) / 8;
     weighAfresh();
     return state;
@@ -111,7 +110,7 @@
     const state = create(confidence, correct, beta, M, eta, delay);
     while (state.done < state.n) state.next();
     const { offload, cost, n, bound } = state;
-    return { offload, averageCost: cost / n, regret: state.regret(), eta: state.eta, bound };
+    return { offload, averageCost: cost / n, regret: cost - state.best(), eta: state.eta, bound };
   };
 
   // ---- A trace of one's own: a table with the columns confidence and correct. ----
@@ -207,8 +206,8 @@
     const last = history.at(-1)?.done ?? -Infinity;
     if (learner.batches > 400 && end < learner.n && Math.floor(end / spacing) === Math.floor(last / spacing)) return;
     const { done, cost, rule } = learner;
-    const regret = learner.regret();
-    history.push({ done, cost: cost / done, rule: rule / done, best: (cost - regret) / done, regret, bound: learner.boundSoFar() });
+    const best = learner.best();
+    history.push({ done, cost: cost / done, rule: rule / done, best: best / done, regret: cost - best, bound: learner.boundSoFar() });
   };
 
   const stop = () => {
@@ -243,14 +242,14 @@
   const digits = (value, count) => (isFinite(value) ? value.toFixed(count) : "–");
 
   const show = () => {
-    const { done, n, batches, theta, eta, bound } = learner;
+    const { done, n, batches, theta, eta, bound, cost, rule } = learner;
+    const best = learner.best();
     at("next").disabled = at("end").disabled = done >= n;
-    const latest = history.at(-1);
     at("says").textContent = done === 0
       ? `${name}: ${n} samples. Learning rate η = ${eta.toPrecision(3)}; the bound on the regret after all of them is ${digits(bound, 1)}.`
       : `${done} of ${n} samples, ${batches === 1 ? "1 batch" : `${batches} batches`}. θ drawn last: ${digits(theta, 3)}. ` +
-        `Cost a sample ${digits(learner.cost / done, 3)}; best fixed θ in hindsight ${digits(learner.best() / done, 3)}, ` +
-        `θ = 1 − β ${digits(learner.rule / done, 3)}. Regret ${digits(learner.regret(), 1)}, bound so far ${digits(latest.bound, 1)}.`;
+        `Cost a sample ${digits(cost / done, 3)}; best fixed θ in hindsight ${digits(best / done, 3)}, ` +
+        `θ = 1 − β ${digits(rule / done, 3)}. Regret ${digits(cost - best, 1)}, bound so far ${digits(learner.boundSoFar(), 1)}.`;
     draw();
     drawTimeline();
   };

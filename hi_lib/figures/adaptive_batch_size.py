@@ -14,8 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks
 from hi_lib.adaptive import AdaptiveBatchSize, AdditiveIncrease
-from hi_lib.figures.style import band, legend_below, logarithmic, mathtext, table
+from hi_lib.figures.style import band, legend_below, logarithmic, table
 from hi_lib.learners import replay_batches
+from hi_lib.paper import in_mathtext
 from hi_lib.queueing import lognormal_times
 from hi_lib.regret import fixed_sizes, tuned_learning_rate, varying_regret_bound
 from hi_lib.simulation import BatchSizes
@@ -307,7 +308,7 @@ def price_over_time(paths: Mapping[str, Paths], every: int) -> Figure:
             band(axes[1, column], x, total.mean(axis=0), error, color=POLICY_COLOURS[policy], label=policy)
         axes[1, column].axhline(0, color="#333333", lw=0.9, ls="--")
         axes[1, column].set(xlabel="samples")
-    axes[0, 0].set_ylabel(mathtext("mean τ_nw (ms)"))
+    axes[0, 0].set_ylabel(in_mathtext("mean τ_nw (ms)"))
     axes[1, 0].set_ylabel("f above best fixed M,\nsummed up (s)")
     legend_below(figure, 4)
     return figure
@@ -335,7 +336,7 @@ def deadline_over_time(found: InTime, target: float, window: int) -> Figure:
     """Share of late answers over time, averaged over windows of samples and over runs."""
     figure, axes = plt.subplots(2, 1, figsize=(6.6, 4.0), sharex=True, height_ratios=[1, 2])
     axes[0].plot(found.means, color="#777777", lw=1)
-    axes[0].set(ylabel=mathtext("mean τ_nw (ms)"), ylim=(0, None))
+    axes[0].set(ylabel=in_mathtext("mean τ_nw (ms)"), ylim=(0, None))
     for policy in (FIXED, "average network", "adaptive", RIVAL):
         flags = found.late[policy]
         shares = 100 * flags[:, : flags.shape[1] // window * window].reshape(len(flags), -1, window).mean(axis=2)

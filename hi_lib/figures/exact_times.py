@@ -22,10 +22,10 @@ from hi_lib.figures.style import (
     alpha_colours,
     batch_size_axis,
     legend_below,
-    mathtext,
     name_beside,
     plain_ticks,
 )
+from hi_lib.paper import in_mathtext
 from hi_lib.timing import EXACT_MODELS, MODEL_NAMES, TimingModel
 from hi_lib.traces import Trace
 from hi_lib.typing import Floats
@@ -57,7 +57,7 @@ def exact_against_paper(timing: TimingModel, offload_ratio: float, alphas: Seque
                 name_beside(axes[2], f"α = {alpha:g}", (sizes[-1], curve[-1]), colour)
     titles = ("system time t_s", "response time t_r", "objective f, dots: M*")
     for axis, title in zip(axes, titles, strict=True):
-        axis.set(title=mathtext(title), ylabel="ms", ylim=(0, None))
+        axis.set(title=in_mathtext(title), ylabel="ms", ylim=(0, None))
         batch_size_axis(axis, [2**k for k in range(int(np.log2(largest)) + 1)])
     handles = [Line2D([], [], color="#333333", label=MODEL_NAMES[model], **line) for model, line in MODEL_LINES.items()]
     legend_below(figure, 3, handles)
@@ -84,7 +84,7 @@ def wrong_optimum(
             axis.set(yscale="log", title=title if row == 0 else "", xlabel="offload ratio ρ" if row else "")
             plain_ticks(axis.yaxis, [1, 2, 5, 10, 20, 50, 100, 200])
             axis.grid(visible=False)
-        axes[row, 0].set_ylabel(mathtext("network time τ_nw (ms)"))
+        axes[row, 0].set_ylabel(in_mathtext("network time τ_nw (ms)"))
         bar = figure.colorbar(
             mesh, ax=axes[row], label=label, ticks=ticks, format=PLAIN, extend="neither" if row else "max"
         )

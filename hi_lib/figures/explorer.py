@@ -129,9 +129,7 @@ def page(presets: Mapping[str, dict[str, Any]]) -> str:
         "run": ROWS["run"],
     }
     return _PAGE.format(
-        options="".join(
-            f'<option value="{html.escape(key)}">{html.escape(each["title"])}</option>' for key, each in presets.items()
-        ),
+        options=_options({key: each["title"] for key, each in presets.items()}),
         fields="\n".join(_field(field) for field in FIELDS),
         head="".join(f'<th scope="col">{title}</th>' for title in _COLUMNS.values()),
         rows="\n".join(_row(row, title) for row, title in ROWS.items()),
@@ -143,9 +141,7 @@ def page(presets: Mapping[str, dict[str, Any]]) -> str:
 def watch(traces: Iterable[str], beta: float, batch_size: int, still: str) -> str:
     """HTML of the learner at work, to be shown below the explorer; `still` is shown where there is no JavaScript."""
     return _WATCH.format(
-        options="".join(
-            f'<option value="{html.escape(name)}">{html.escape(style.trace_title(name))}</option>' for name in traces
-        ),
+        options=_options({name: style.trace_title(name) for name in traces}),
         beta=f"{beta:g}",
         batch_size=batch_size,
         still=still,
@@ -166,19 +162,22 @@ def packed(traces: Iterable[Trace]) -> str:
 
 def draw_watched(trace: Trace, beta: float, batch_size: int) -> Figure:
     """What the page shows once a trace is through: the density of θ, and the cost so far beside θ = 1 − β."""
-    run = replay(trace, beta, batch_size)
+    run, rule = replay(trace, beta, batch_size), replay(trace, beta, learner="fixed", threshold=1 - beta)
     edges, density = weight_density(trace, beta, batch_size, float(run.learning_rate or 0), [len(trace) // batch_size])
     samples = np.arange(1, len(trace) + 1)
-    rule = np.where(trace.confidence < 1 - beta, beta, 1.0 - trace.correct)
     figure, (left, right) = plt.subplots(1, 2, figsize=(7.6, 2.6))
     left.stairs(density[0], edges, fill=True, color="#0072B2")
     left.axvline(1 - beta, color="#777777", ls=":")
     left.set(xlabel="threshold θ", ylabel="density")
     right.plot(samples, run.cost.cumsum() / samples, color="#0072B2", label="the learner")
-    right.plot(samples, rule.cumsum() / samples, ":", color="#777777", label="θ = 1 − β")
+    right.plot(samples, rule.cost.cumsum() / samples, ":", color="#777777", label="θ = 1 − β")
     right.set(xlabel="samples", ylabel="cost a sample", ylim=(0, None))
     right.legend()
     return figure
+
+
+def _options(titles: Mapping[str, str]) -> str:
+    return "".join(f'<option value="{html.escape(key)}">{html.escape(title)}</option>' for key, title in titles.items())
 
 
 def _row(row: str, title: str) -> str:
@@ -224,7 +223,8 @@ aria-label="System time, response time and objective against the batch size; the
 
 _WATCH = """
 <noscript><p>The learner works in the browser and needs JavaScript; this is its work on the first trace.</p>
-<div role="img" aria-label="Density of the threshold, cost and regret of one run of the learner.">{still}</div>
+<div role="img" aria-label="Density of the threshold after one run of the learner; its cost beside a rule's.">
+{still}</div>
 </noscript>
 <div id="hi-learner" hidden>
 <form onsubmit="return false">

@@ -11,14 +11,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hi_lib.figures.style import PLAIN, batch_size_axis, dataset_colour
+from hi_lib.figures.style import PLAIN, STAGE_COLOURS, batch_size_axis, dataset_colour
 from hi_lib.paper import CIFAR10, IMAGENETTE
 
 if TYPE_CHECKING:
     from hi_lib.learners import Run
     from hi_lib.simulation import Interval, Log
-
-LANE_COLOURS = {"device": "#009E73", "uplink": "#E69F00", "network": "#BBBBBB", "server": "#56B4E9"}
 
 
 def timing_diagram(
@@ -35,11 +33,16 @@ def timing_diagram(
 
 
 def _draw_lanes(axis: Axes, intervals: list[Interval], offloaded: Sequence[bool]) -> None:
-    lanes = list(LANE_COLOURS)
+    lanes = list(STAGE_COLOURS)
     for interval in intervals:
         row, width = lanes.index(interval.lane), interval.end - interval.start
         accepted = interval.lane == "device" and interval.sample is not None and not offloaded[interval.sample]
-        look = {"color": LANE_COLOURS[interval.lane], "alpha": 0.45 if accepted else 1, "edgecolor": "white", "lw": 0.8}
+        look = {
+            "color": STAGE_COLOURS[interval.lane],
+            "alpha": 0.45 if accepted else 1,
+            "edgecolor": "white",
+            "lw": 0.8,
+        }
         axis.barh(row, width, height=0.78, left=interval.start, **look)  # type: ignore[arg-type]
         if interval.sample is not None:
             axis.text(interval.start + width / 2, row, str(interval.sample + 1), ha="center", va="center", fontsize=6.5)

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks
-from hi_lib.figures.style import legend_below, logarithmic, mathtext, name_beside, plain_ticks
+from hi_lib.figures.style import legend_below, logarithmic, name_beside, plain_ticks
+from hi_lib.paper import in_mathtext
 from hi_lib.simulation import simulate
 from hi_lib.timing import EXACT_MODELS, DeadlineError, OptimalBatch
 from hi_lib.typing import Floats
@@ -59,7 +60,7 @@ def deadline_optimum(table: pd.DataFrame, limits: Mapping[float, float]) -> Figu
         for axis, column in zip(axes, ("batch_size", "system_time"), strict=True):
             axis.step(rows["deadline"], rows[column], where="post", color=colour, label=f"at most {miss:.0%} late")
             axis.axvline(limits[miss], color=colour, lw=0.8, ls=":")
-    for axis, label in zip(axes, ("largest batch in time", mathtext("system time t_s (ms)")), strict=True):
+    for axis, label in zip(axes, ("largest batch in time", in_mathtext("system time t_s (ms)")), strict=True):
         axis.set(xlabel="deadline (ms)", ylabel=label, ylim=(0, None))
     legend_below(figure, 3)
     return figure
@@ -80,7 +81,7 @@ def pareto(table: pd.DataFrame, columns: Mapping[str, str], labelled: Sequence[i
         axis.plot(front[column], front["system_time"], "o-", lw=1, ms=3.5, color=colour, label=label)
         for _, row in table[table["batch_size"].isin(labelled if place else [])].iterrows():
             name_beside(axis, f"{row['batch_size']:.0f}", (row[column], row["system_time"]), colour, **(place or {}))
-    axis.set(xlabel="response time (ms)", ylabel=mathtext("system time t_s (ms)"))
+    axis.set(xlabel="response time (ms)", ylabel=in_mathtext("system time t_s (ms)"))
     logarithmic(axis, [15, 20, 30, 50, 100, 200, 300])
     legend_below(figure, 3)
     return figure

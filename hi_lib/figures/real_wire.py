@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from hi_lib.figures.style import batch_size_axis, legend_below, plain_ticks, trace_title
+from hi_lib.figures.style import STAGE_COLOURS, batch_size_axis, legend_below, plain_ticks, trace_title
 from hi_lib.figures.style import table as table_of
 from hi_lib.timing import TimingModel
 from hi_lib.typing import Floats
@@ -25,14 +25,14 @@ TIMES = {"system_time": "system time $t_s$ (ms)", "response_time": "response tim
 CLEARLY = 0.05  # single runs: what is nearer may be chance
 LEVELS = {"p50": "o", "p90": "s", "p95": "D", "p99": "^"}
 LEVEL_COLOURS = ("#0072B2", "#009E73", "#E69F00", "#D55E00")
-# Where the time of a waiting device goes, from the bottom of a bar to its top; colours as in the time lines.
+# Where the time of a waiting device goes, from the bottom of a bar to its top.
 PARTS = {
-    "S-ML": "#009E73",
+    "S-ML": STAGE_COLOURS["device"],
     "learner": "#CC79A7",
     "device, other": "#A6DCC9",
-    "uplink": "#E69F00",
-    "network": "#BBBBBB",
-    "L-ML": "#56B4E9",
+    "uplink": STAGE_COLOURS["uplink"],
+    "network": STAGE_COLOURS["network"],
+    "L-ML": STAGE_COLOURS["server"],
     "framework": "#D55E00",
 }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from hi_lib import checks
+from hi_lib.paper import in_html, in_mathtext
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 BETA_COLOURS = {0.3: "#0072B2", 0.5: "#D55E00", 0.7: "#009E73"}
 DATASET_COLOURS = {"Imagenette": "#7B3294", "CIFAR-10": "#8C6D00"}
 TIME_COLOURS = {"system_time": "#444444", "response_time": "#CC79A7"}
+STAGE_COLOURS = {"device": "#009E73", "uplink": "#E69F00", "network": "#BBBBBB", "server": "#56B4E9"}
 LEARNER_COLOURS = {
     "hil-f": "#0072B2",
     "hil-n": "#009E73",
@@ -38,7 +39,6 @@ LEARNER_COLOURS = {
     "hi-lcb-lite": "#E69F00",
     "quantised": "#56B4E9",
 }
-_INDEX = re.compile(r"([tτλ])_(nw|ed|es|tx|s|r|min)\b")
 # What one may get wrong about the times, and its symbol.
 SYMBOLS = {"tau_nw": "τ_nw", "offload_ratio": "ρ", "tau_ed": "τ_ed", "tau_es": "τ_es", "tau_tx": "τ_tx"}
 FONT = "DejaVu Sans"
@@ -101,13 +101,7 @@ def table(name: str, frame: pd.DataFrame) -> Styler:
 
 
 def _below(label: Any) -> Any:
-    """τ_nw with its index below the line, in HTML."""
-    return _INDEX.sub(r"\1<sub>\2</sub>", label) if isinstance(label, str) else label
-
-
-def mathtext(text: str) -> str:
-    """τ_nw with its index below the line, in figures."""
-    return _INDEX.sub(r"$\1_{\2}$", text)
+    return in_html(label) if isinstance(label, str) else label
 
 
 def scientific(value: float) -> str:
@@ -248,7 +242,7 @@ def optimal_batch_size(
             axis.plot(x, relaxed, color=colour, linewidth=0.7)
             axis.step(x, integer, where="mid", color=colour)
             name_beside(axis, f"α = {alpha:g}", (x[-1], relaxed[-1]), colour)
-        axis.set(title=mathtext(title), xlabel=mathtext(label), yscale="log")
+        axis.set(title=in_mathtext(title), xlabel=in_mathtext(label), yscale="log")
         if log:
             axis.set_xscale("log")
             axis.xaxis.set_major_formatter(PLAIN)

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import zmq
-from numpy.typing import NDArray
 
 from hi_lib import checks
 from hi_lib.live.link import Link
@@ -18,9 +17,8 @@ from hi_lib.live.log import Log, Transmission
 from hi_lib.live.wire import Reply, Request, WireError, pack_request, read_reply
 from hi_lib.queueing import open_window
 from hi_lib.streaming import HILF, Ticket
-from hi_lib.typing import Flags, Floats
+from hi_lib.typing import Flags, Floats, Samples
 
-Samples = NDArray[np.intp]
 LONGEST_TIMEOUT = 3.6e6  # ms
 _LONGEST_BACKOFF = 16  # timeouts
 _WARM_UP = 2**53 - 1  # number of the request that does not count

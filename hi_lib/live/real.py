@@ -17,9 +17,7 @@ from hi_lib.makers import folders, images, models, networks, outputs
 from hi_lib.makers.classifiers import Classifier, Outputs
 from hi_lib.makers.models import LMLS, MAKERS
 from hi_lib.makers.networks import Asked
-from hi_lib.typing import Flags
-
-Samples = NDArray[np.intp]
+from hi_lib.typing import Flags, Samples
 
 
 class Classes:

@@ -6,13 +6,10 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hi_lib import checks
 from hi_lib.traces import Trace
-from hi_lib.typing import Flags
-
-Samples = NDArray[np.intp]
+from hi_lib.typing import Flags, Samples
 
 
 class ReplayedSmall:

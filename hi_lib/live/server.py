@@ -103,25 +103,23 @@ def serve(
 
 def _answer(socket: zmq.Socket[bytes], large: Large, stop: threading.Event) -> Served:
     answered = refused = 0
-    came: float | None = None
+    free = time.perf_counter()
     while not stop.is_set():
-        # A request that is here already has been with the server since the last answer was done.
-        if not socket.poll(0):
-            came = None
-            if not socket.poll(_PATIENCE):
-                continue
-        came = came or time.perf_counter()
+        waited = socket.poll(0)
+        if not waited and not socket.poll(_PATIENCE):
+            continue
+        # A request that is here already has waited since the server became free.
+        came = free if waited else time.perf_counter()
         identity, *frames = socket.recv_multipart()
         try:
             request = read_request(frames)
         except WireError:
-            refused += 1
+            refused, free = refused + 1, time.perf_counter()
             continue
         begun = time.perf_counter()
         answers = large.answers(request.samples, request.images)
-        done = time.perf_counter()
-        times = 1000 * (done - came), 1000 * (done - begun)
-        came = done
+        free = time.perf_counter()
+        times = 1000 * (free - came), 1000 * (free - begun)
         socket.send_multipart([identity, *pack_reply(Reply(request.run, request.number, tuple(answers), *times))])
         answered += 1
     return Served(answered, refused)

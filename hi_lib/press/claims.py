@@ -13,6 +13,7 @@ from typing import Any
 
 from hi_lib import checks
 from hi_lib.files import ROOT
+from hi_lib.paper import in_html
 from hi_lib.press import plain_yaml, results
 
 CLAIMS = ROOT / "book" / "claims.yml"
@@ -167,10 +168,8 @@ def overview(outcomes: list[Outcome], pages: str) -> str:
     lines = ["| | Claim | Where | Verdict |", "|---|---|---|---|"]
     for outcome in outcomes:
         claim = outcome.claim
-        name, said = (
-            f"[{claim.id}]({pages}/{claim.notebook})",
-            f"{_escaped(claim.statement)}<br><em>{_escaped(claim.reason)}</em>",
-        )
+        name = f"[{claim.id}]({pages}/{claim.notebook})"
+        said = f"{_escaped(claim.statement)}<br><em>{_escaped(claim.reason)}</em>"
         where = claim.paper.replace("not in the paper", "–")
         lines.append(f"| **{name}** | {said} | {where} | **{_verdict(outcome)}** |")
     return "\n".join(lines)
@@ -202,8 +201,7 @@ def _verdict(outcome: Outcome) -> str:
 
 def _escaped(text: str) -> str:
     """Text in which Markdown finds nothing to set, but for indices: M* is a batch size, not the start of italics."""
-    below = re.sub(r"\b([Rtτλ])_(n|s|r|ed|es|tx|nw|min)\b", r"\1<sub>\2</sub>", text)
-    return re.sub(r"([*_|`])", r"\\\1", below)
+    return re.sub(r"([*_|`])", r"\\\1", in_html(text))
 
 
 def _found(outcome: Outcome) -> list[str]:

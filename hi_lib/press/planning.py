@@ -184,7 +184,7 @@ def _planned(
     if conditions.by_law:
         times = timing.of_run(run, conditions.network_times)
         system, response = times.system_time, times.response_time
-        late = math.nan if conditions.deadline is None else max(0.0, 1 - float(times.cdf(conditions.deadline)))
+        late = math.nan if conditions.deadline is None else 1 - float(times.cdf(conditions.deadline))
         levels = [times.quantile(level) for level in LEVELS]
     else:
         system, each = simulated(timing, run, conditions)

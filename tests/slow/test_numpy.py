@@ -2,10 +2,10 @@
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -20,12 +20,9 @@ def test_the_oldest_numpy_gives_the_same_results(checkout, tmp_path):
     needed = tomllib.loads((checkout / "pyproject.toml").read_text())["project"]["dependencies"]
     oldest = re.search(r"numpy>=([\d.]+)", " ".join(needed))[1]
     pins = (checkout / "requirements.lock").read_text()
-    constraints = tmp_path / "pins.txt"
-    constraints.write_text(re.sub(r"^numpy==.*(\n +--hash.*)*", f"numpy=={oldest}", pins, flags=re.MULTILINE))
-    python, uv = tmp_path / "env" / "bin" / "python", Path(sys.executable).with_name("uv")
-    subprocess.run([uv, "venv", "-q", "--python", sys.executable, tmp_path / "env"], check=True)
-    install = [uv, "pip", "install", "-q", "--python", python, "-c", constraints, "-e", f"{checkout}[book]"]
-    subprocess.run(install, check=True)
+    constraints = re.sub(r"^numpy==.*(\n +--hash.*)*", f"numpy=={oldest}", pins, flags=re.MULTILINE)
+    versions = runpy.run_path(str(places.ROOT / ".ci" / "versions.py"))
+    python = versions["environment"](sys.executable, constraints, checkout, tmp_path)
     found = subprocess.run([python, "-c", "import numpy; print(numpy.__version__)"], capture_output=True, text=True)
     assert found.stdout.startswith(oldest)
     done = subprocess.run([python.with_name("hi"), "check"], cwd=checkout, capture_output=True, text=True)
