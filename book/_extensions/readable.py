@@ -1,7 +1,7 @@
 """A Sphinx extension: pages that can be read with JavaScript off, by keyboard and by a screen reader.
 
 Formulas get MathML beside what MathJax sets, and whatever may scroll sideways can be reached by keyboard. Proofs are
-folded, but for those that a page is about.
+folded, but for those that a page is about, and so is all of a public name's entry but its first sentence.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import html
 import re
 from typing import Any
 
+from docutils import nodes
 from latex2mathml.converter import convert
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx_proof.nodes import proof_node
 
@@ -18,14 +20,36 @@ _FORMULA = re.compile(
     r'(?<=nohighlight")([^>]*>\s*(?:<span class="eqno">.*?</span>)?)\\([(\[])(.*?)\\[)\]](?=</)', re.DOTALL
 )
 _ABOUT_A_PROOF = "notebooks/regret_bound"
+_PUBLIC_NAMES = "book/api"
 _WITHOUT_SCRIPT = "<noscript><style>.hi-tex { display: none; }</style></noscript>"
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Tell Sphinx what to do with every page, once its body is there."""
+    app.connect("doctree-read", _fold_entries)
     app.connect("html-page-context", _improve)
-    app.add_node(proof_node, override=True, html=(_open_proof, _close_proof))
+    app.add_node(Folded, html=(_open_folded, _close_details))
+    app.add_node(proof_node, override=True, html=(_open_proof, _close_details))
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+class Folded(nodes.General, nodes.Element):
+    """What a reader unfolds below the first sentence of an entry."""
+
+
+def _fold_entries(app: Sphinx, document: nodes.document) -> None:
+    if app.env.docname != _PUBLIC_NAMES:
+        return
+    for entry in list(document.findall(addnodes.desc_content)):
+        rest = [part for part in entry.children[1:] if not isinstance(part, addnodes.desc | addnodes.index)]
+        if rest:
+            for part in rest:
+                entry.remove(part)
+            entry.insert(1, Folded("", *rest))
+
+
+def _open_folded(translator: Any, _node: Any) -> None:
+    translator.body.append('<details class="hi-proof"><summary>Details</summary>')
 
 
 def _open_proof(translator: Any, _node: Any) -> None:
@@ -33,7 +57,7 @@ def _open_proof(translator: Any, _node: Any) -> None:
     translator.body.append(f'<details class="hi-proof"{shown}><summary>Proof</summary>')
 
 
-def _close_proof(translator: Any, _node: Any) -> None:
+def _close_details(translator: Any, _node: Any) -> None:
     translator.body.append("</details>")
 
 

@@ -190,7 +190,7 @@ def markdown_table(outcomes: list[Outcome]) -> str:
     lines = ["| | Claim | Verdict | We find |", "|---|---|---|---|"]
     for outcome in outcomes:
         claim = outcome.claim
-        found = "<br>".join([*_found(outcome), f"<em>{_escaped(claim.reason)}</em>"])
+        found = "<br>".join(_found(outcome))
         lines.append(f"| **{claim.id}** | {_escaped(claim.statement)} | **{_verdict(outcome)}** | {found} |")
     return "\n".join(lines)
 
