@@ -198,8 +198,8 @@ def test_every_notebook_has_parameters_and_no_output():
 def test_every_figure_has_alt_text_and_names_its_model():
     for name in notebooks.notebook_names():
         for cell in json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text())["cells"]:
-            entry = cell["metadata"].get("mystnb")
-            if entry:
+            entry = cell["metadata"].get("mystnb", {})
+            if "figure" in entry:
                 assert len(entry["image"]["alt"]) > 40, name
                 named = r"MobileNet|ResNet|AlexNet|No S-ML is run"
                 assert re.search(named, entry["figure"]["caption"]), (name, entry["figure"]["name"])
@@ -268,8 +268,19 @@ def test_every_figure_is_pointed_to():
     text = "".join(text for _, text in prose())
     for name in notebooks.notebook_names():
         for cell in json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text())["cells"]:
-            if "mystnb" in cell["metadata"]:
-                assert f"{{numref}}`{cell['metadata']['mystnb']['figure']['name']}`" in text
+            if "figure" in (entry := cell["metadata"].get("mystnb", {})):
+                assert f"{{numref}}`{entry['figure']['name']}`" in text
+
+
+def test_every_folded_table_says_what_it_holds():
+    folded = 0
+    for name in notebooks.notebook_names():
+        for cell in json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text())["cells"]:
+            if "hide-cell" in cell["metadata"].get("tags", []):
+                entry, folded = cell["metadata"]["mystnb"], folded + 1
+                assert entry["code_prompt_show"] == entry["code_prompt_hide"]
+                assert re.fullmatch(r"Table: .{15,}", entry["code_prompt_show"])
+    assert folded
 
 
 def test_every_claim_is_tested_by_one_experiment_of_the_appendix():

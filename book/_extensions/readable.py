@@ -40,16 +40,15 @@ class Folded(nodes.General, nodes.Element):
 def _fold_entries(app: Sphinx, document: nodes.document) -> None:
     if app.env.docname != _PUBLIC_NAMES:
         return
-    for entry in list(document.findall(addnodes.desc_content)):
-        rest = [part for part in entry.children[1:] if not isinstance(part, addnodes.desc | addnodes.index)]
-        if rest:
-            for part in rest:
-                entry.remove(part)
-            entry.insert(1, Folded("", *rest))
+    for entry in list(document.findall(addnodes.desc_content)):  # a class with its members is one entry
+        rest = entry.children[1:]
+        if rest and not isinstance(entry.parent.parent, addnodes.desc_content | Folded):
+            del entry[1:]
+            entry += Folded("", *rest)
 
 
 def _open_folded(translator: Any, _node: Any) -> None:
-    translator.body.append('<details class="hi-proof"><summary>Details</summary>')
+    translator.body.append('<details class="hi-entry"><summary>Details</summary>')
 
 
 def _open_proof(translator: Any, _node: Any) -> None:

@@ -152,6 +152,16 @@ def test_proofs_are_folded_but_on_the_page_about_one():
         assert {proof.has_attr("open") for proof in found} <= {page == "notebooks/regret_bound.html"}
 
 
+def test_a_link_to_a_folded_public_name_unfolds_it(site, browser):
+    tab = browser.new_page()
+    tab.goto(f"{site}book/api.html#hi_lib.TimingModel.of_run")
+    entry = tab.locator("[id='hi_lib.TimingModel.of_run']")
+    entry.wait_for(state="visible")
+    folded = tab.locator("details.hi-entry:not([open])").count()
+    tab.close()
+    assert folded > 20
+
+
 HOMES = ("book/intro.html", "notebooks/fig4_objective.html", "notebooks/explorer.html")
 
 
