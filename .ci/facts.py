@@ -65,9 +65,13 @@ Everything that `import hi_lib as hi` offers. Times are in milliseconds; equatio
 """
 ENTRY = """\
 ```{{eval-rst}}
-.. auto{kind}:: hi_lib.{name}{options}
+.. {kind}:: hi_lib.{name}{options}
 ```
 """
+# Sphinx would print all that these hold.
+SETTING = """
+
+   The paper's constants for {name}, a `Setting`: its `sources` says where in the paper each stands."""
 
 
 def main() -> None:
@@ -216,8 +220,10 @@ def api() -> str:
 
 def _directive(item: Any) -> dict[str, str]:
     if not isinstance(item, type):
-        return {"kind": "function" if callable(item) else "data", "options": ""}
-    return {"kind": "class", "options": "\n   :members:\n   :inherited-members: tuple"}
+        if callable(item):
+            return {"kind": "autofunction", "options": ""}
+        return {"kind": "py:data", "options": SETTING.format(name=item.name)}
+    return {"kind": "autoclass", "options": "\n   :members:\n   :inherited-members: tuple"}
 
 
 if __name__ == "__main__":

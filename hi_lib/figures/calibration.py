@@ -11,7 +11,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from hi_lib import checks
-from hi_lib.figures.style import BETA_COLOURS, legend_below, name_beside, outer_labels, panels, scientific
+from hi_lib.figures.style import (
+    BETA_COLOURS,
+    by_data_set,
+    legend_below,
+    name_beside,
+    outer_labels,
+    panels,
+    scientific,
+)
 from hi_lib.learners import replay
 from hi_lib.paper import IMAGENETTE
 from hi_lib.regret import best_threshold, lambda_min, regret_bound, tuned_learning_rate
@@ -21,7 +29,7 @@ BINS = 15  # of confidence, in a diagram and in the error
 _FEWEST = 10  # samples a bin must hold to be drawn
 _BATCH_SIZE = 8  # at which confidences of 8 bits and in floating point are compared
 # Where a calibration table keeps each confidence.
-WAYS = {"before scaling": "confidence_float", "temperature fitted on the other half": "confidence_scaled"}
+WAYS = {"before scaling": "confidence_float", "after scaling": "confidence_scaled"}
 IMAGENETTE_SML, CIFAR10_SML = "S-ML (Imagenette)", "S-ML (CIFAR-10)"
 PREPROCESSING, TEMPERATURE = "preprocessing (MobileNet v1 0.25-128)", "temperature (widest S-ML)"
 TUNED = "batch size 1 … 64, η tuned for each (widest trace)"
@@ -72,12 +80,12 @@ def reliability_diagrams(tables: Mapping[str, Mapping[str, pd.DataFrame]]) -> Fi
     `tables` maps panel titles to tables of `reliability` by name.
     """
     figure, axes = panels(len(tables), height=2.3)
-    for axis, (title, ways) in zip(axes, tables.items(), strict=True):
+    for axis, title in zip(axes, by_data_set(tables), strict=True):
         axis.plot([0, 1], [0, 1], color="#BBBBBB", lw=1)
-        for (way, table), colour in zip(ways.items(), ("#D55E00", "#0072B2"), strict=False):
+        for (way, table), colour in zip(tables[title].items(), ("#D55E00", "#0072B2"), strict=False):
             filled = table[table["samples"] >= _FEWEST]
             axis.plot(filled["confidence"], filled["accuracy"], "o-", ms=2.5, lw=1.2, color=colour, label=way)
-        axis.set(title=title, xlabel="confidence p", xlim=(0, 1), ylim=(0, 1))
+        axis.set(title=title.replace(", ", "\n"), xlabel="confidence p", xlim=(0, 1), ylim=(0, 1))
     outer_labels(axes, "accuracy")
     legend_below(figure, 2)
     return figure

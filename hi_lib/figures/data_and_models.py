@@ -23,7 +23,7 @@ def confidence_histograms(traces: Mapping[str, Trace]) -> Figure:
         parts = [trace.confidence[trace.correct], trace.confidence[~trace.correct]]
         weights = [np.full(part.size, 100 / len(trace)) for part in parts]
         axis.hist(parts, bins=bins.tolist(), weights=weights, stacked=True, color=["#56B4E9", "#D55E00"])
-        axis.set(title=title, xlabel="confidence p", ylim=(0, 95))
+        axis.set(title=title.replace(", ", "\n"), xlabel="confidence p", ylim=(0, 95))
         # Most of a ResNet's answers share the last bin; linear to 5 %, logarithmic above, shows the rest as well.
         axis.set_yscale("symlog", linthresh=5)
         plain_ticks(axis.yaxis, [0, 1, 2, 5, 10, 20, 50, 90])

@@ -10,15 +10,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from hi_lib.figures.style import (
-    LEARNER_COLOURS,
     band,
+    by_data_set,
+    dataset_colour,
     legend_below,
+    logarithmic,
     outer_labels,
     panels,
-    plain_ticks,
     trace_title,
 )
 from hi_lib.learners import Run, fixed_share, replay, sliding_window
@@ -42,26 +42,22 @@ class Setting:
 
 
 def learners(table: pd.DataFrame) -> Figure:
-    """Regret of each learner on each trace, mean and two deviations; filled and open markers for the batch sizes."""
-    titles, names = table["title"].unique(), list(table["learner"].unique())
-    figure, axes = panels(len(titles), height=2.3)
+    """Regret of each learner, a row each, on each trace, mean and two deviations; a panel for each batch size."""
+    titles, names = by_data_set(table["title"].unique()), list(table["learner"].unique())
     sizes = sorted(table["batch_size"].unique())
-    limits = table["regret"].agg(["min", "max"]).to_numpy()
-    for axis, title in zip(axes, titles, strict=True):
-        for shift, size in zip((-0.15, 0.15), sizes, strict=True):
-            rows = table[(table["title"] == title) & (table["batch_size"] == size)].groupby("learner")["regret"]
-            mean, deviation = rows.mean(), rows.std()
-            for place, name in enumerate(names):
-                colour, spread = LEARNER_COLOURS[name], 2 * deviation[name]
-                face = colour if size == sizes[0] else "white"
-                axis.errorbar(place + shift, mean[name], spread, fmt="o", ms=4, color=colour, mfc=face)
-        axis.set(title=title, xticks=range(len(names)), yscale="log", ylim=(limits[0] / 1.4, limits[1] * 1.4))
-        plain_ticks(axis.yaxis, [10, 20, 50, 100, 200, 500, 1000])
-        axis.set_xticklabels(names, rotation=60, ha="right", rotation_mode="anchor", fontsize=7.5)
-    outer_labels(axes, "regret")
-    fills = dict(zip(sizes, ("#333333", "white"), strict=True))
-    keys: dict[str, Any] = {"marker": "o", "ls": "", "color": "#333333"}
-    legend_below(figure, 2, [Line2D([], [], mfc=fill, label=f"M = {size}", **keys) for size, fill in fills.items()])
+    figure, axes = plt.subplots(1, len(sizes), figsize=(7.6, 0.5 * len(names) + 1), sharex=True, sharey=True)
+    for axis, size in zip(np.atleast_1d(axes), sizes, strict=True):
+        found = table[table["batch_size"] == size].groupby(["title", "learner"])["regret"].agg(["mean", "std"])
+        for shift, title in zip(np.linspace(-0.3, 0.3, len(titles)), titles, strict=True):
+            rows = found.loc[title].reindex(names)
+            line = {"color": dataset_colour(title), "label": title.split(",")[0]}
+            axis.errorbar(
+                rows["mean"], np.arange(len(names)) + shift, xerr=2 * rows["std"], fmt="o", ms=4, lw=1, **line
+            )
+        axis.set(title=f"M = {size}", xlabel="regret", yticks=range(len(names)), ylim=(len(names) - 0.5, -0.5))
+        axis.set_yticklabels(names)
+        logarithmic(axis, [10, 20, 50, 100, 200, 500, 1000])
+    legend_below(figure, 2)
     return figure
 
 

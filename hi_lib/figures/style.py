@@ -42,6 +42,7 @@ LEARNER_COLOURS = {
 # What one may get wrong about the times, and its symbol.
 SYMBOLS = {"tau_nw": "τ_nw", "offload_ratio": "ρ", "tau_ed": "τ_ed", "tau_es": "τ_es", "tau_tx": "τ_tx"}
 FONT = "DejaVu Sans"
+_EMPTY = "no panel"
 PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
 
 TRACE_TITLES = {
@@ -169,19 +170,28 @@ def draw_quantity(axis: Axes, table: pd.DataFrame, quantity: str, colour: str) -
 
 
 def panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
-    """`count` panels, three a row, and no empty ones."""
-    columns = min(count, 3)
-    rows = -(-count // 3)
-    figure, grid = plt.subplots(rows, columns, figsize=(7.6 if columns > 1 else 4, height * rows), squeeze=False)
+    """`count` panels, three a row; or four, where three would leave one alone, and the legend takes what is empty."""
+    columns = 4 if count > 4 and count % 3 == 1 else min(count, 3)
+    rows = -(-count // columns)
+    size = (2.35 * columns if columns > 1 else 4, height * rows)
+    figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False)
     for axis in grid.flat[count:]:
-        axis.remove()
+        axis.set_axis_off()
+        axis.set_label(_EMPTY)
     return figure, list(grid.flat[:count])
 
 
 def outer_labels(axes: Sequence[Axes], label: str) -> None:
     """Label the vertical axis of the first panel of each row."""
-    for axis in axes[::3]:
-        axis.set_ylabel(label)
+    for axis in axes:
+        place = axis.get_subplotspec()
+        if place is not None and place.is_first_col():
+            axis.set_ylabel(label)
+
+
+def by_data_set(titles: Iterable[str]) -> list[str]:
+    """Titles of traces, those of Imagenette first: four of the shipped traces, and then three."""
+    return sorted(titles, key=lambda title: not title.startswith("Imagenette"))
 
 
 def label_ends(axis: Axes, x: float, ends: Mapping[str, tuple[float, Any]]) -> None:
@@ -195,10 +205,17 @@ def label_ends(axis: Axes, x: float, ends: Mapping[str, tuple[float, Any]]) -> N
 
 
 def legend_below(figure: Figure, columns: int, handles: Sequence[Any] | None = None) -> None:
-    """One legend for the whole figure, below it: of these handles, or of all that is labelled, each label once."""
+    """One legend for the whole figure: of these handles, or of all that is labelled, each label once.
+
+    It stands in the panel that `panels` left empty, or else below the figure.
+    """
     labelled = (pair for axis in figure.axes for pair in zip(*axis.get_legend_handles_labels(), strict=True))
     shown = {label: handle for handle, label in labelled}
-    figure.legend(handles=handles or list(shown.values()), loc="outside lower center", ncols=columns)
+    empty = [axis for axis in figure.axes if axis.get_label() == _EMPTY]
+    if empty:
+        empty[0].legend(handles=handles or list(shown.values()), loc="center")
+    else:
+        figure.legend(handles=handles or list(shown.values()), loc="outside lower center", ncols=columns)
 
 
 def plain_ticks(axis: Axis, ticks: Sequence[float]) -> None:

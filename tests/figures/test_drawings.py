@@ -303,11 +303,12 @@ def test_the_front_leaves_out_what_is_beaten():
 def test_learners_are_means_of_their_shuffles():
     rows = [("t", size, name, 10.0 * size + seed) for size in (1, 4) for name in ("hil-f", "apple") for seed in (-1, 1)]
     figure = learners_compared.learners(pd.DataFrame(rows, columns=["title", "batch_size", "learner", "regret"]))
-    (axis,) = figure.axes
-    found = [points(each[0])[0] for each in axis.containers]
-    assert found == [(-0.15, 10), (0.85, 10), (0.15, 40), (1.15, 40)]
-    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["hil-f", "apple"]
-    assert legend(figure) == ["M = 1", "M = 4"]
+    one, four = ([points(each[0]) for each in axis.containers] for axis in figure.axes)
+    assert one == [[(10, -0.3), (10, 0.7)]]
+    assert four == [[(40, -0.3), (40, 0.7)]]
+    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["hil-f", "apple"]
+    assert [axis.get_title() for axis in figure.axes] == ["M = 1", "M = 4"]
+    assert legend(figure) == ["t"]
 
 
 def test_the_density_keeps_one_scale():
