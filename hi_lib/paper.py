@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from hi_lib.timing import TimingModel
 
-_INDEXED = re.compile(r"\b([RtTτλ])_(n|s|r|ed|es|tx|nw|min)\b")  # its symbols as plain text writes them
+_INDEXED = re.compile(r"\b([RtTτλgM])_(n|s|r|ed|es|tx|nw|min|t|k)(?=²|\b)")  # its symbols as plain text writes them
 
 
 def in_html(text: str) -> str:
