@@ -14,7 +14,7 @@ import zmq
 from hi_lib import checks
 from hi_lib.live.link import Link
 from hi_lib.live.log import Log, Transmission
-from hi_lib.live.wire import Reply, Request, WireError, pack_request, read_reply
+from hi_lib.live.wire import Reply, Request, WireError, pack_request, read_reply, send
 from hi_lib.queueing import open_window
 from hi_lib.streaming import HILF, Ticket
 from hi_lib.typing import Flags, Floats, Samples
@@ -144,7 +144,7 @@ class Device:
         twin = type(self.learner).restore(self.learner.state())
         twin.hear(twin.decide_later([0.5]), [True])
         request = Request(self.run_name, _WARM_UP, (0,), [self.small.image(0)])
-        self._socket.send_multipart([str(_WARM_UP).encode(), *pack_request(request)])
+        send(self._socket, [str(_WARM_UP).encode(), *pack_request(request)])
         if self._socket.poll(int(self.plan.timeout)):
             self._socket.recv_multipart()
 
@@ -222,7 +222,7 @@ class Device:
         images = [self.small.image(sample) for sample in sent]
         message = pack_request(Request(self.run_name, number, tuple(sent), images))
         self._out[number] = _Out(ticket, batch, sending := self._now(), len(sent))
-        self._socket.send_multipart([str(number).encode(), *message])
+        send(self._socket, [str(number).encode(), *message])
         # The link is at work as soon as the first byte is there: from then on it is the round trip's time.
         self.log.spent.sending += sending - begun
         if self.plan.window is None:

@@ -29,7 +29,7 @@ from tritonclient.utils import InferenceServerException, triton_to_np_dtype
 
 from hi_lib import checks
 from hi_lib.live.server import LOCAL
-from hi_lib.live.wire import MOST_BYTES, Reply, Request, WireError, pack_reply, read_request
+from hi_lib.live.wire import MOST_BYTES, Frame, Reply, Request, WireError, pack_reply, read_request
 from hi_lib.makers import images
 from hi_lib.makers.classifiers import IMAGENET_MEAN, IMAGENET_STD
 from hi_lib.makers.images import CIFAR10_MEAN, CIFAR10_STD
@@ -136,7 +136,7 @@ class Model:
             self._client.close()
             raise
 
-    def decoded(self, files: Sequence[bytes]) -> InferInput:
+    def decoded(self, files: Sequence[Frame]) -> InferInput:
         """What is sent for these pictures."""
         return self._tensor([images.preprocess("picture", file, self._input.side) for file in files])
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import zmq
 
 from hi_lib.live import keys
-from hi_lib.live.wire import WireError, read_reply
+from hi_lib.live.wire import Frame, WireError, read_reply, receive, send
 
 _PATIENCE = 50.0  # ms between two looks at whether to stop
 _SHORT = 1.5  # ms: what is due sooner is slept for, since a poll counts whole milliseconds
@@ -42,7 +42,7 @@ class _Parcel(NamedTuple):
     number: int
     came: float
     out: bool  # to the server
-    frames: list[bytes]
+    frames: list[Frame]
 
 
 class Link(threading.Thread):
@@ -110,15 +110,15 @@ class Link(threading.Thread):
                 time.sleep(left / 1000)
             ready = dict(poller.poll(max(0, int(min(left, _PATIENCE) - _SHORT)) if self._due else int(_PATIENCE)))
             if self._front in ready:
-                self._send(self._front.recv_multipart())
+                self._send(receive(self._front))
             if self._back in ready:
-                self._bring(self._back.recv_multipart())
+                self._bring(receive(self._back))
             while self._due and self._due[0][0] <= time.perf_counter():
                 self._deliver(heapq.heappop(self._due)[2])
         self._front.close()
         self._back.close()
 
-    def _send(self, frames: list[bytes]) -> None:
+    def _send(self, frames: list[Frame]) -> None:
         """Put a request on the uplink; its first frame is its number, which stays here."""
         came, (name, *message) = time.perf_counter(), frames
         number = int(name)
@@ -129,7 +129,7 @@ class Link(threading.Thread):
         self._free = begun + seconds
         self._later(self._free + self._network[number] / 2000, _Parcel(number, came, True, message))
 
-    def _bring(self, frames: list[bytes]) -> None:
+    def _bring(self, frames: list[Frame]) -> None:
         came = time.perf_counter()
         try:
             number = read_reply(frames).number
@@ -148,4 +148,4 @@ class Link(threading.Thread):
             self.delays[number] = Delay(*self._uplink.get(number, (0.0, 0.0)), self._there.get(number, 0.0), took)
         # A device that has ended, or a server that is away for long, takes no more: what is sent then is lost.
         with contextlib.suppress(zmq.Again):
-            (self._back if parcel.out else self._front).send_multipart(parcel.frames, zmq.NOBLOCK)
+            send(self._back if parcel.out else self._front, parcel.frames, zmq.NOBLOCK)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hi_lib import checks
+from hi_lib.live.wire import Frame
 from hi_lib.traces import Trace
 from hi_lib.typing import Flags, Samples
 
@@ -73,7 +74,7 @@ class ReplayedLarge:
         self._right = np.ones(len(trace), int) if trace.lml_correct is None else (trace.lml_correct != 0).astype(int)
         self._seconds, self._busy = checks.nonnegative("tau_es", tau_es) / 1000, busy
 
-    def answers(self, samples: Sequence[int], images: Sequence[bytes]) -> list[int]:
+    def answers(self, samples: Sequence[int], images: Sequence[Frame]) -> list[int]:
         """1 where the L-ML is right; a sample that the trace does not hold is answered 0."""
         _spend(self._seconds * len(images), self._busy)
         return [int(self._right[sample]) if sample < self._right.size else 0 for sample in samples]

@@ -14,7 +14,7 @@ from zmq.auth.thread import ThreadAuthenticator
 
 from hi_lib import checks
 from hi_lib.live import keys
-from hi_lib.live.wire import MOST_BYTES, Reply, WireError, pack_reply, read_request
+from hi_lib.live.wire import MOST_BYTES, Frame, Reply, WireError, pack_reply, read_request, receive, send
 
 LOCAL = ("127.0.0.1", "localhost", "::1")  # names of this machine
 _PATIENCE = 50  # ms between two looks at whether to stop
@@ -23,7 +23,7 @@ _PATIENCE = 50  # ms between two looks at whether to stop
 class Large(Protocol):
     """An L-ML."""
 
-    def answers(self, samples: Sequence[int], images: Sequence[bytes]) -> list[int]:
+    def answers(self, samples: Sequence[int], images: Sequence[Frame]) -> list[int]:
         """Its answer to each image; `samples` are their numbers in the device's data."""
 
 
@@ -110,7 +110,7 @@ def _answer(socket: zmq.Socket[bytes], large: Large, stop: threading.Event) -> S
             continue
         # A request that is here already has waited since the server became free.
         came = free if waited else time.perf_counter()
-        identity, *frames = socket.recv_multipart()
+        identity, *frames = receive(socket)
         try:
             request = read_request(frames)
         except WireError:
@@ -120,6 +120,6 @@ def _answer(socket: zmq.Socket[bytes], large: Large, stop: threading.Event) -> S
         answers = large.answers(request.samples, request.images)
         free = time.perf_counter()
         times = 1000 * (free - came), 1000 * (free - begun)
-        socket.send_multipart([identity, *pack_reply(Reply(request.run, request.number, tuple(answers), *times))])
+        send(socket, [identity, *pack_reply(Reply(request.run, request.number, tuple(answers), *times))])
         answered += 1
     return Served(answered, refused)

@@ -85,7 +85,7 @@ def _read_zip(path: Path) -> Iterator[tuple[str, str, bytes]]:
         raise ValueError(f"{path} is neither a folder nor a readable zip of images: {error}") from None
 
 
-def preprocess(name: str, data: bytes, side: int, how: str = "bilinear") -> Pixels:
+def preprocess(name: str, data: bytes | memoryview, side: int, how: str = "bilinear") -> Pixels:
     """Decode one picture and bring it to (side, side, 3) uint8; `how` is one of PREPROCESSINGS.
 
     Raises
@@ -105,7 +105,7 @@ def preprocess(name: str, data: bytes, side: int, how: str = "bilinear") -> Pixe
     return np.asarray(picture.resize((side, side), Image.Resampling[resize.upper()]))
 
 
-def resized(name: str, data: bytes, height: int, width: int, grey: bool = False) -> Pixels:
+def resized(name: str, data: bytes | memoryview, height: int, width: int, grey: bool = False) -> Pixels:
     """Decode one picture and bring it to (height, width, 3) uint8, or (height, width, 1) without its colours."""
     from PIL import Image
 
