@@ -113,7 +113,7 @@ def resized(name: str, data: bytes | memoryview, height: int, width: int, grey: 
     return np.asarray(picture).reshape(height, width, -1)
 
 
-def _decoded(name: str, data: bytes, mode: str) -> Any:
+def _decoded(name: str, data: bytes | memoryview, mode: str) -> Any:
     from PIL import Image
 
     try:

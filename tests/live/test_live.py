@@ -424,7 +424,7 @@ def test_messages_come_out_as_they_went_in():
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"v": 2}, "version"),
+        ({"v": 1}, "version"),
         ({"run": 7}, "must hold"),
         ({"run": "x" * 65}, "64 characters"),
         ({"number": -1}, "a number is >= 0"),
@@ -432,21 +432,30 @@ def test_messages_come_out_as_they_went_in():
         ({"samples": [1]}, "an image for each"),
         ({"samples": [1, "2"]}, "integers"),
         ({"samples": [1, -2]}, "integers"),
+        ({"sizes": [3, -3]}, "integers"),
+        ({"sizes": [6]}, "an image for each"),
+        ({"sizes": [3, 4]}, "as long as they are together"),
+        ({"sizes": 6}, "must hold"),
     ],
 )
 def test_requests_that_are_none_are_refused(change, says):
-    header = {"v": 1, "run": "run", "number": 3, "samples": [5, 8]} | change
+    header = {"v": wire.VERSION, "run": "run", "number": 3, "samples": [5, 8], "sizes": [3, 3]}
+    assert wire.read_request([msgpack.packb(header), b"onetwo"]) == REQUEST
     with pytest.raises(WireError, match=says):
-        wire.read_request([msgpack.packb(header), b"one", b"two"])
+        wire.read_request([msgpack.packb(header | change), b"onetwo"])
+    for frames in ([], [b"one", b"two"]):
+        with pytest.raises(WireError, match="a header and a frame"):
+            wire.read_request([msgpack.packb(header), *frames])
 
 
 @pytest.mark.parametrize(
     "change", [{"answers": ["1"]}, {"answers": [2**63]}, {"resident": 0.5}, {"computing": -1.0}, {"resident": np.inf}]
 )
 def test_replies_that_are_none_are_refused(change):
-    header = {"v": 1, "run": "run", "number": 3, "answers": [1], "resident": 2.0, "computing": 1.0} | change
+    header = {"v": wire.VERSION, "run": "run", "number": 3, "answers": [1], "resident": 2.0, "computing": 1.0}
+    assert wire.read_reply([msgpack.packb(header)]).answers == (1,)
     with pytest.raises(WireError):
-        wire.read_reply([msgpack.packb(header)])
+        wire.read_reply([msgpack.packb(header | change)])
     with pytest.raises(WireError, match="at most"):
         wire.read_reply([b"x" * (2**17)])
 
