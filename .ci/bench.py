@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from hi_lib import regret
+from hi_lib.device.streaming import HILF
 from hi_lib.forecaster import Forecaster
 from hi_lib.learners import replay
 from hi_lib.makers.registering import write_data
 from hi_lib.makers.timings import machine
-from hi_lib.streaming import HILF
 from hi_lib.traces import Trace, synthetic_trace
 
 SPEED, MACHINE = "benchmarks/speed.csv", "benchmarks/machine.json"  # below data/

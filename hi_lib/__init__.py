@@ -7,9 +7,10 @@
 True
 """
 
-from hi_lib.adaptive import BestBatch, best_batch_size
-from hi_lib.exploring import HILN, Apple
+from hi_lib.device.exploring import HILN, Apple
+from hi_lib.device.streaming import HILF, Ticket
 from hi_lib.learners import Run, replay
+from hi_lib.optima import OptimalBatch
 from hi_lib.paper import CIFAR10, IMAGENETTE, Setting
 from hi_lib.regret import (
     BestThreshold,
@@ -29,8 +30,8 @@ from hi_lib.regret import (
     tuned_learning_rate,
     tuned_partial_feedback_rate,
 )
-from hi_lib.streaming import HILF, Ticket
-from hi_lib.timing import OptimalBatch, TimingModel
+from hi_lib.studies.best_batch import BestBatch, best_batch_size
+from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace, list_traces, load_trace, synthetic_trace
 
 __all__ = [

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks, regret
 from hi_lib.forecaster import Forecaster
-from hi_lib.traces import Trace, cell_edges, checked
-from hi_lib.typing import Flags, Floats
+from hi_lib.traces import Trace, checked
+from hi_lib.typing import Floats
 
 LEARNERS = ("hil-f", "hil-n", "apple", "naive", "quantised", "hi-lcb", "hi-lcb-lite", "fixed", "always", "never")
 LATE_LEARNERS = ("hil-f", "hil-n", "apple", "naive")
@@ -148,12 +148,6 @@ def replay(
     return _as_run(trace, beta, size, decided)
 
 
-def drawn(run: Run, rng: np.random.Generator) -> Flags:
-    """Which samples are offloaded, shape (n,), for one draw of θ a batch: the less sure of a batch go first."""
-    sizes = regret.sizes_of(run.batch_size, run.offload_probability.size)
-    return run.offload_probability > np.repeat(rng.random(sizes.size), sizes)
-
-
 def replay_batches(
     trace: Trace, beta: float, batch_sizes: Sequence[int], learning_rate: str | float = "anytime"
 ) -> Run:
@@ -192,23 +186,6 @@ def fixed_share(trace: Trace, beta: float, batch_size: int, learning_rate: float
 
     offload = rivals.fixed_share(trace, beta, size, eta, checks.share("share", share))
     return _as_run(trace, beta, size, Decided(offload, eta))
-
-
-def weight_density(
-    trace: Trace, beta: float, batch_size: int, learning_rate: float, after: Sequence[int]
-) -> tuple[Floats, Floats]:
-    """Edges of the cells of θ, and the density of HIL-F's threshold after so many batches, shape (times, cells)."""
-    beta, size, eta = _arguments(trace, beta, batch_size, learning_rate)
-    forecaster, step = Forecaster(trace.confidence), beta - ~trace.correct
-    edges = cell_edges(trace.confidence)
-    density, learned = [], 0
-    for batches in sorted(checks.whole("after", batches, low=0) for batches in after):
-        new = slice(learned * size, batches * size)
-        forecaster.update(trace.confidence[new], step[new])
-        weight = forecaster.weights(eta)
-        density.append(weight / weight.sum() / np.diff(edges))
-        learned = batches
-    return edges, np.array(density)
 
 
 class Decided(NamedTuple):

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks
 from hi_lib.regret import sizes_of
-from hi_lib.typing import Floats
+from hi_lib.typing import Flags, Floats
 
 _ROUNDING = 1e-12  # times that differ by less, relatively, are one
 _LARGE = 500  # batches from which a table of M by M entries costs more than it saves
@@ -31,6 +31,12 @@ class Replayed(Protocol):
     @property
     def exploration(self) -> float | None:
         """Share of samples offloaded whatever θ says."""
+
+
+def drawn(run: Replayed, rng: np.random.Generator) -> Flags:
+    """Which samples are offloaded, shape (n,), for one draw of θ a batch: the less sure of a batch go first."""
+    sizes = sizes_of(run.batch_size, run.offload_probability.size)
+    return run.offload_probability > np.repeat(rng.random(sizes.size), sizes)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from hi_lib import checks
+from hi_lib.optima import DeadlineError, OptimalBatch, closest_integer, finite, minimiser, optimum
 from hi_lib.typing import Floats
 
 if TYPE_CHECKING:
@@ -23,26 +24,6 @@ MODEL_NAMES = {
     "average": "independent, offloads anywhere",
 }
 RESPONSE_MODELS, EXACT_MODELS = tuple(MODEL_NAMES), ("worst", "average")
-_NEGLIGIBLE = 1e-3  # batch sizes below it are not told from zero
-
-
-class DeadlineError(ValueError):
-    """No batch size keeps the deadline; `nearest_deadline` (ms) is the smallest that one could keep: M = 1 keeps it."""
-
-    def __init__(self, message: str, nearest_deadline: float) -> None:
-        super().__init__(message)
-        self.nearest_deadline = nearest_deadline
-
-
-class OptimalBatch(NamedTuple):
-    """The batch size that minimises f, or t_s under a deadline; arrays where the inputs were arrays."""
-
-    relaxed: Any
-    """M†, over real M > 0, not clipped; inf where f falls for ever. At most the largest M that keeps the deadline."""
-    integer: Any
-    """M*, over M = 1, 2, …; ties go up; inf with M†."""
-    objective: Any
-    """f(M*), ms; t_s(M*) where no α was given."""
 
 
 @dataclass(frozen=True)
@@ -107,13 +88,13 @@ class TimingModel:
         `batch_size` is any real > 0 for "paper", an integer >= 1 for "independent"; `offload_ratio` lies in [0, 1].
         """
         checks.choice("model", model, SYSTEM_MODELS)
-        size, ratio = _batch_size(batch_size, model), checks.reals("offload_ratio", offload_ratio, 0, 1)
+        size, ratio = checks.batch_sizes(batch_size, model), checks.reals("offload_ratio", offload_ratio, 0, 1)
         return self._system_time(size, ratio, model)
 
     def response_time(self, batch_size: ArrayLike, offload_ratio: ArrayLike, model: str = "paper") -> Floats:
         """t_r, ms, mean over all samples: (7), or the independent "worst" or "average"; arguments as `system_time`."""
         checks.choice("model", model, RESPONSE_MODELS)
-        size, ratio = _batch_size(batch_size, model), checks.reals("offload_ratio", offload_ratio, 0, 1)
+        size, ratio = checks.batch_sizes(batch_size, model), checks.reals("offload_ratio", offload_ratio, 0, 1)
         return self._response_time(size, ratio, model)
 
     def objective(
@@ -121,8 +102,8 @@ class TimingModel:
     ) -> Floats:
         """f = α t_s + (1 − α) t_r, ms (8); "worst" and "average" take the independent t_s. α lies in (0, 1)."""
         checks.choice("model", model, RESPONSE_MODELS)
-        size, ratio = _batch_size(batch_size, model), checks.reals("offload_ratio", offload_ratio, 0, 1)
-        return self._objective(size, ratio, _alpha(alpha), model)
+        size, ratio = checks.batch_sizes(batch_size, model), checks.reals("offload_ratio", offload_ratio, 0, 1)
+        return self._objective(size, ratio, checks.alphas(alpha), model)
 
     def of_run(self, run: Replayed, network_times: ArrayLike | None = None) -> RunTimes:
         """Exact times of a replayed run on this device, which waits for the answers of every batch.
@@ -233,9 +214,9 @@ class TimingModel:
         if alpha is not None:
             free = mean._optimal(ratio, alpha, model)
             relaxed, size = min(free.relaxed, most), min(free.integer, most)
-            return _optimum(relaxed, size, float(mean._objective(_finite(size), ratio, _alpha(alpha), model)))
+            return optimum(relaxed, size, float(mean._objective(finite(size), ratio, checks.alphas(alpha), model)))
         size = most if ratio * mean.tau_nw > 0 else 1  # else t_s does not depend on M
-        return _optimum(size, size, float(mean._system_time(_finite(size), ratio, "exact")))
+        return optimum(size, size, float(mean._system_time(finite(size), ratio, "exact")))
 
     def largest_batch_size(
         self,
@@ -329,7 +310,7 @@ class TimingModel:
 
     def _optimal(self, offload_ratio: ArrayLike, alpha: ArrayLike, model: str) -> OptimalBatch:
         checks.choice("model", model, RESPONSE_MODELS)
-        ratio, weight = checks.reals("offload_ratio", offload_ratio, 0, 1), _alpha(alpha)
+        ratio, weight = checks.reals("offload_ratio", offload_ratio, 0, 1), checks.alphas(alpha)
         if model == "paper":
             return self._optimal_on_paper(ratio, weight)
         if ratio.ndim or weight.ndim:
@@ -338,15 +319,13 @@ class TimingModel:
 
     def _optimal_on_paper(self, ratio: Floats, alpha: Floats) -> OptimalBatch:
         relaxed = self._stationary(ratio, alpha, "paper")
-        integer = np.maximum(1, np.floor((1 + np.sqrt(1 + 4 * relaxed**2)) / 2))
-        objective = self._objective(_finite(integer), ratio, alpha, "paper")
+        integer = closest_integer(relaxed)
+        objective = self._objective(finite(integer), ratio, alpha, "paper")
         if relaxed.ndim:
             return OptimalBatch(relaxed, integer, objective)
-        return _optimum(float(relaxed), float(integer), float(objective))
+        return optimum(float(relaxed), float(integer), float(objective))
 
     def _optimal_exactly(self, ratio: Floats, alpha: Floats, model: str) -> OptimalBatch:
-        from scipy.optimize import minimize_scalar
-
         price = (1 - alpha) * self._response_slope(ratio, model)
 
         def varying(size: float) -> float:
@@ -355,44 +334,11 @@ class TimingModel:
 
         # Sending only when there is something to send makes batching gain less than on paper: M† is an upper end.
         upper = 0.0 if ratio == 0 else float(self._stationary(ratio, alpha, model))
-        relaxed = upper
-        if _NEGLIGIBLE < upper < np.inf:
-            ends = np.log([_NEGLIGIBLE, upper])
-            found = minimize_scalar(lambda u: varying(np.exp(u)), bounds=ends, options={"xatol": 1e-9})
-            relaxed = float(np.exp(found.x))
-        if relaxed < 2 * _NEGLIGIBLE:
-            relaxed = 0.0  # f only rises
-        low, high = max(1, np.floor(relaxed)), max(1, np.ceil(relaxed))
-        integer = high if high == low or varying(high) <= varying(low) else low
-        return _optimum(relaxed, integer, float(self._objective(_finite(integer), ratio, alpha, model)))
+        relaxed, integer = minimiser(varying, upper)
+        return optimum(relaxed, integer, float(self._objective(finite(integer), ratio, alpha, model)))
 
 
 def _sent(size: Floats, ratio: Floats) -> Floats:
     """Probability that a batch sends anything, 1 − (1 − ρ)^M, without cancellation for small ρ."""
     with np.errstate(divide="ignore"):  # log(1 − ρ) is −inf at ρ = 1: such a batch sends for certain
         return -np.expm1(size * np.log1p(-ratio))
-
-
-def _finite(size: ArrayLike) -> Floats:
-    """The largest double in place of inf: where M* is inf, f has a limit there, since its slope is zero."""
-    return np.minimum(size, np.finfo(float).max)
-
-
-def _optimum(relaxed: float, integer: float, objective: float) -> OptimalBatch:
-    return OptimalBatch(float(relaxed), int(integer) if np.isfinite(integer) else integer, objective)
-
-
-def _batch_size(values: ArrayLike, model: str) -> Floats:
-    size = checks.reals("batch_size", values, 0, np.inf)
-    allowed = size > 0 if model == "paper" else (size >= 1) & (size == np.floor(size))
-    if not allowed.all():
-        rule = "a real > 0" if model == "paper" else "an integer >= 1"
-        raise ValueError(f"batch_size must be {rule} for model {model!r}, got {size[~allowed].flat[0]:g}")
-    return size
-
-
-def _alpha(values: ArrayLike) -> Floats:
-    alpha = checks.reals("alpha", values, 0, 1)
-    if ((alpha == 0) | (alpha == 1)).any():
-        raise ValueError("alpha must be in (0, 1): at either end one of the two times does not count at all")
-    return alpha

@@ -10,11 +10,12 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 import hi_lib as hi
-from hi_lib import checks, sweeps, traces
+from hi_lib import checks, traces
 from hi_lib.commands import live, making
 from hi_lib.commands import main as cli
 from hi_lib.live import device, server
 from hi_lib.press import book, mine, notebooks, places
+from hi_lib.studies import sweeps
 
 
 def commands(command, path=()):

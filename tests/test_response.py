@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import hi_lib as hi
 from hi_lib.figures.latency_targets import pareto_front
-from hi_lib.timing import DeadlineError
+from hi_lib.optima import DeadlineError
 
 TIMING = hi.IMAGENETTE.timing
 # Whole milliseconds: sums of them are exact, and different times are really different.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hi_lib.files import writable, write_atomically
-from hi_lib.sweeps import MEASURED, REAL, sweep
+from hi_lib.studies.sweeps import MEASURED, REAL, sweep
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,9 +19,9 @@ import numpy as np
 import typer
 
 from hi_lib import checks, regret
-from hi_lib.adaptive import AdaptiveBatchSize
 from hi_lib.commands.line import complain, needs, one_line_errors, path_option, say
 from hi_lib.commands.outputs import checked_output
+from hi_lib.device.adaptive import AdaptiveBatchSize
 from hi_lib.files import write_atomically
 from hi_lib.learners import replay
 from hi_lib.paper import CIFAR10, IMAGENETTE, Setting
@@ -487,8 +487,8 @@ def _mind(session: Session, plan: Plan, beta: float) -> tuple[Any, int]:
 
 def _learner(name: str, n: int, size: int, beta: float, seed: int) -> Any:
     """A streaming learner with the tuned rate of its kind."""
-    from hi_lib.exploring import HILN, Apple
-    from hi_lib.streaming import HILF
+    from hi_lib.device.exploring import HILN, Apple
+    from hi_lib.device.streaming import HILF
 
     shortest = 1 / LEVELS
     if checks.choice("--learner", name, ("hil-f", "hil-n", "apple")) == "hil-f":

@@ -161,7 +161,7 @@ def _measure_own(onnx: Path, images: Path | None, out: Path | None, asked: Asked
         checked_output("--out", out, inputs=filter(None, (onnx, images)))
     _needs_onnx()
     from hi_lib.makers import timings
-    from hi_lib.measured import fit
+    from hi_lib.studies.measured import fit
 
     table, notes = timings.run_own(onnx, images, asked, repeats)
     tell(notes)

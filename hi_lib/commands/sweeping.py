@@ -76,7 +76,7 @@ def _numbers(text: str, where: str, kind: type = float) -> list[Any]:
             example = "0.3,0.5" if kind is float else "1,2,8 or 0:100"
             got = f"{checks.shown(part)} in {checks.shown(text)}"
             raise ValueError(f"{where} must be a list such as {example}, got {got}") from None
-    from hi_lib.sweeps import MOST_RUNS
+    from hi_lib.studies.sweeps import MOST_RUNS
 
     if any(part and not 0 <= part[-1] - part[0] < MOST_RUNS for part in parts) or len(parts) > MOST_RUNS:
         raise ValueError(f"{where} must name {MOST_RUNS:,} values at most, got {checks.shown(text)}")

@@ -13,14 +13,14 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks
-from hi_lib.adaptive import AdaptiveBatchSize, AdditiveIncrease
+from hi_lib.device.adaptive import AdaptiveBatchSize, AdditiveIncrease
+from hi_lib.device.streaming import HILF
+from hi_lib.events.queueing import lognormal_times
+from hi_lib.events.simulation import BatchSizes
 from hi_lib.figures.style import band, legend_below, logarithmic, table
 from hi_lib.learners import replay_batches
 from hi_lib.paper import in_mathtext
-from hi_lib.queueing import lognormal_times
 from hi_lib.regret import fixed_sizes, tuned_learning_rate, varying_regret_bound
-from hi_lib.simulation import BatchSizes
-from hi_lib.streaming import HILF
 from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace
 from hi_lib.typing import Floats
@@ -540,7 +540,6 @@ def deadline_numbers(deadlines: Mapping[str, InTime], miss_probability: float) -
         "adaptive_late_first": 100 * adaptive[:, slow : slow + _WINDOW].mean(),
         "adaptive_late_settled": 100 * adaptive[:, slow + _WINDOW : end].mean(),
         "adaptive_late": 100 * adaptive.mean(),
-        "average_late": 100 * late["average network"].mean(),
         "steady_late": 100 * deadlines["steady"].late["adaptive"].mean(),
         "bursts_late": 100 * deadlines["bursts"].late["adaptive"].mean(),
         "late_most": 100 * max(found.late["adaptive"].mean() for found in deadlines.values()),

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hi_lib import sweeps
 from hi_lib.figures.style import (
     PLAIN,
     TIME_COLOURS,
@@ -24,6 +23,7 @@ from hi_lib.figures.style import (
 )
 from hi_lib.paper import CIFAR10, IMAGENETTE
 from hi_lib.regret import lambda_min
+from hi_lib.studies import sweeps
 from hi_lib.traces import Trace
 from hi_lib.typing import Floats
 

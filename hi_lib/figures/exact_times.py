@@ -14,8 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
-from hi_lib import checks, sweeps
-from hi_lib.adaptive import BestBatch, best_batch_size
+from hi_lib import checks
 from hi_lib.figures.style import (
     PLAIN,
     SYMBOLS,
@@ -26,6 +25,8 @@ from hi_lib.figures.style import (
     plain_ticks,
 )
 from hi_lib.paper import in_mathtext
+from hi_lib.studies import sweeps
+from hi_lib.studies.best_batch import BestBatch, best_batch_size
 from hi_lib.timing import EXACT_MODELS, MODEL_NAMES, TimingModel
 from hi_lib.traces import Trace
 from hi_lib.typing import Floats

@@ -15,8 +15,8 @@ from hi_lib.figures.style import PLAIN, STAGE_COLOURS, batch_size_axis, dataset_
 from hi_lib.paper import CIFAR10, IMAGENETTE
 
 if TYPE_CHECKING:
+    from hi_lib.events.simulation import Interval, Log
     from hi_lib.learners import Run
-    from hi_lib.simulation import Interval, Log
 
 
 def timing_diagram(

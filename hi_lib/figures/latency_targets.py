@@ -14,10 +14,11 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks
+from hi_lib.events.simulation import simulate
 from hi_lib.figures.style import legend_below, logarithmic, name_beside, plain_ticks
+from hi_lib.optima import DeadlineError, OptimalBatch
 from hi_lib.paper import in_mathtext
-from hi_lib.simulation import simulate
-from hi_lib.timing import EXACT_MODELS, DeadlineError, OptimalBatch
+from hi_lib.timing import EXACT_MODELS
 from hi_lib.typing import Floats
 
 if TYPE_CHECKING:

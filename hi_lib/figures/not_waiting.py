@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from hi_lib.events.queueing import Pipeline, pipeline, poisson_arrivals
 from hi_lib.figures.style import band, batch_size_axis, dataset_colour, legend_below, name_beside, plain_ticks
 from hi_lib.figures.style import table as table_of
-from hi_lib.learners import Run, drawn, replay
-from hi_lib.queueing import Pipeline, pipeline, poisson_arrivals
+from hi_lib.learners import Run, replay
 from hi_lib.regret import coin_regret, equivalent_batch_size, lambda_min, regret_bound, tuned_learning_rate
+from hi_lib.run_times import drawn
 from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace
 from hi_lib.typing import Flags, Floats

@@ -26,8 +26,8 @@ from hi_lib.figures.style import (
 )
 from hi_lib.figures.style import table as styled
 from hi_lib.learners import replay
-from hi_lib.lml import Outcome, best_threshold, curve, known, outcome
-from hi_lib.measured import BATCH_SIZES, PAIRS, SETTINGS, Line, timing_model
+from hi_lib.studies.lml import Outcome, best_threshold, curve, known, outcome
+from hi_lib.studies.measured import BATCH_SIZES, PAIRS, SETTINGS, Line, timing_model
 from hi_lib.traces import Trace
 
 if TYPE_CHECKING:
@@ -308,16 +308,13 @@ def accuracy_numbers(traces: Mapping[str, Trace], answers: pd.DataFrame) -> dict
     return lmls | {"clean_images": clean.size, "clean_lml": clean.mean()}
 
 
-def peak_numbers(
-    traces: Mapping[str, Trace], curves: Mapping[str, pd.DataFrame], best: pd.DataFrame
-) -> dict[str, float | str]:
+def peak_numbers(curves: Mapping[str, pd.DataFrame], best: pd.DataFrame) -> dict[str, float | str]:
     """By how much both models together are more often right than the L-ML alone, and where almost nothing is sent."""
     peaks = {title: table["accuracy"].max() - table["accuracy"].iloc[-1] for title, table in curves.items()}
     peak = max(peaks, key=lambda title: peaks[title])
     return {
         "peak_gain": peaks[peak],
         "peak_title": peak,
-        "other_peak_images": round(max(gain * len(traces[title]) for title, gain in peaks.items() if title != peak)),
         "few_count": int((best["offload_ratio"] < 0.01).sum()),
         "row_count": len(best),
     }

@@ -12,11 +12,11 @@ import numpy as np
 import zmq
 
 from hi_lib import checks
+from hi_lib.device.streaming import HILF, Ticket
+from hi_lib.events.queueing import open_window
 from hi_lib.live.link import Link
 from hi_lib.live.log import Log, Transmission
 from hi_lib.live.wire import Reply, Request, WireError, pack_request, read_reply, send
-from hi_lib.queueing import open_window
-from hi_lib.streaming import HILF, Ticket
 from hi_lib.typing import Flags, Floats, Samples
 
 LONGEST_TIMEOUT = 3.6e6  # ms

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from hi_lib.events.queueing import Pipeline, mean_error, pipeline
 from hi_lib.learners import Run
 from hi_lib.live.device import Plan
 from hi_lib.live.link import Delay
 from hi_lib.live.log import Log, Transmission
-from hi_lib.queueing import Pipeline, mean_error, pipeline
 from hi_lib.regret import best_threshold
 from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace

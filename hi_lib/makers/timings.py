@@ -24,7 +24,7 @@ from hi_lib import checks
 from hi_lib.makers import images
 from hi_lib.makers.images import Pixels
 from hi_lib.makers.registering import write_data
-from hi_lib.measured import BATCH_SIZES, MACHINE, MEASURED, PAIRS, fit
+from hi_lib.studies.measured import BATCH_SIZES, MACHINE, MEASURED, PAIRS, fit
 
 if TYPE_CHECKING:
     import pandas as pd

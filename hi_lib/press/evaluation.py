@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hi_lib import checks, regret
-from hi_lib.adaptive import BestBatch, best_batch_size
-from hi_lib.learners import Run, replay, weight_density
+from hi_lib.forecaster import weight_density
+from hi_lib.learners import Run, replay
+from hi_lib.optima import OptimalBatch
 from hi_lib.paper import IMAGENETTE
 from hi_lib.press.paying import Comparison, compare
 from hi_lib.press.planning import Conditions, Plan, plan, with_means
 from hi_lib.regret import BestThreshold
-from hi_lib.timing import MODEL_NAMES, OptimalBatch, TimingModel
+from hi_lib.studies.best_batch import BestBatch, best_batch_size
+from hi_lib.timing import MODEL_NAMES, TimingModel
 from hi_lib.traces import Trace, checked
 from hi_lib.typing import Floats
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from hi_lib.measured import Line
+    from hi_lib.studies.measured import Line
 
 BATCH_SIZES = (1, 4, 16, 64)
 
@@ -252,7 +254,7 @@ def device_timing(
 
 
 def _fitted(path: str | Path) -> Line:
-    from hi_lib.measured import fit, read_times
+    from hi_lib.studies.measured import fit, read_times
 
     table = read_times(path)
     try:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from hi_lib import lml
 from hi_lib.learners import Run, replay
+from hi_lib.studies import lml
 from hi_lib.traces import Trace
 from hi_lib.typing import Floats
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from hi_lib import checks, queueing, simulation
-from hi_lib.learners import Run, drawn, replay
+from hi_lib import checks
+from hi_lib.events import queueing, simulation
+from hi_lib.learners import Run, replay
+from hi_lib.run_times import drawn
 from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace
 from hi_lib.typing import Floats

@@ -18,7 +18,7 @@ from typing import Any
 # A fork that already uses the system's graphics or maths libraries is not safe everywhere; there, kernels import.
 _MODULES = [
     *("ipykernel.kernelapp", "pandas.io.formats.style", "matplotlib.pyplot"),
-    *("hi_lib.press.claims", "hi_lib.press.results", "hi_lib.rivals", "hi_lib.sweeps", "hi_lib.figures.style"),
+    *("hi_lib.press.claims", "hi_lib.press.results", "hi_lib.rivals", "hi_lib.studies.sweeps", "hi_lib.figures.style"),
 ]
 
 

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import hi_lib as hi
-from hi_lib import measured, sweeps, traces
+from hi_lib import traces
 from hi_lib.commands import main as cli
 from hi_lib.commands.journal import Journal
 from hi_lib.press import claims, notebooks, places, plain_yaml, results
+from hi_lib.studies import measured, sweeps
 
 # A fixture's folder is shared by the examples of one test: each writes its own file anew.
 shared_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

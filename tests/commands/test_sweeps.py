@@ -10,10 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 import hi_lib as hi
-from hi_lib import sweeps
 from hi_lib.commands import main as cli
 from hi_lib.commands import sweeping
 from hi_lib.commands.journal import Journal, sweep_to
+from hi_lib.studies import sweeps
 
 NAME = "imagenette-mobilenet_v1_0.25_128"
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 import hi_lib as hi
-from hi_lib import simulation
+from hi_lib.events import simulation
 from hi_lib.figures import (
     adaptive_batch_size,
     batch_size_trade_off,

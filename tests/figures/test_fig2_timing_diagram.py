@@ -3,7 +3,7 @@
 import pytest
 
 import hi_lib as hi
-from hi_lib import simulation
+from hi_lib.events import simulation
 from hi_lib.figures import fig2_timing_diagram as page
 
 ROUND = hi.TimingModel(tau_ed=1, tau_es=2, tau_tx=3, tau_nw=10)

@@ -7,7 +7,7 @@ import pytest
 
 import hi_lib as hi
 from hi_lib.figures import latency_targets as page
-from hi_lib.timing import DeadlineError
+from hi_lib.optima import DeadlineError
 
 CASE = page.Case(hi.TimingModel(tau_ed=1, tau_es=4, tau_tx=5, tau_nw=20), offload_ratio=0.25, samples=400, seed=0)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import hi_lib as hi
-from hi_lib import lml
 from hi_lib.press import paying
+from hi_lib.studies import lml
 
 
 def test_costs_by_hand():

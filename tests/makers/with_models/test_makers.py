@@ -18,9 +18,9 @@ from PIL import Image
 
 import hi_lib as hi
 from hi_lib import files, traces
-from hi_lib import measured as measured_times
 from hi_lib.makers import images, models, registering, timings
 from hi_lib.makers.training import Recipe
+from hi_lib.studies import measured as measured_times
 
 REAL = os.environ.get("HI_DATA")
 needs_sources = pytest.mark.skipif(not REAL, reason="HI_DATA names no folder of images and models")

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hi_lib as hi
-from hi_lib.queueing import mean_error, pipeline, poisson_arrivals
-from hi_lib.simulation import LateLearning, Learning, simulate
+from hi_lib.events.queueing import mean_error, pipeline, poisson_arrivals
+from hi_lib.events.simulation import LateLearning, Learning, simulate
 
 TIMING = hi.IMAGENETTE.timing
 SIMPLE = hi.TimingModel(tau_ed=1, tau_es=4, tau_tx=5, tau_nw=20)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks
-from hi_lib.streaming import HILF, Decided, Ticket, as_decided
+from hi_lib.device.streaming import HILF, Decided, Ticket, as_decided
 from hi_lib.typing import Floats
 
 

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 import hi_lib as hi
 from hi_lib import regret
-from hi_lib.adaptive import AdaptiveBatchSize, AdditiveIncrease
+from hi_lib.device.adaptive import AdaptiveBatchSize, AdditiveIncrease
+from hi_lib.events.queueing import lognormal_times
+from hi_lib.events.simulation import Learning, simulate
 from hi_lib.figures import adaptive_batch_size as page
 from hi_lib.figures.adaptive_batch_size import account, follow
 from hi_lib.learners import replay_batches
-from hi_lib.queueing import lognormal_times
 from hi_lib.regret import fixed_sizes
-from hi_lib.simulation import Learning, simulate
 
 TIMING, RATIO = hi.IMAGENETTE.timing, 0.421
 

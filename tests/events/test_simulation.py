@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hi_lib as hi
-from hi_lib import simulation
-from hi_lib.queueing import lognormal_times, mean_error, pipeline, poisson_arrivals
-from hi_lib.simulation import Interval, Learning, simulate
+from hi_lib.events import simulation
+from hi_lib.events.queueing import lognormal_times, mean_error, pipeline, poisson_arrivals
+from hi_lib.events.simulation import Interval, Learning, simulate
 
 TIMING = hi.TimingModel(tau_ed=1, tau_es=4, tau_tx=5, tau_nw=20)
 

@@ -1,117 +1,16 @@
-"""Batch size that is chosen: the best one for a trace, or online, as offload ratio and network time change."""
+"""A batch size that is chosen online, as offload ratio and network time change."""
 
 from __future__ import annotations
 
-import functools
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from hi_lib import checks, regret
-from hi_lib.learners import Run, replay
-from hi_lib.timing import DeadlineError, TimingModel
-from hi_lib.traces import Trace, checked
+from hi_lib import checks
+from hi_lib.optima import DeadlineError
+from hi_lib.timing import TimingModel
 from hi_lib.typing import Floats
-
-_RATIO = 1.2  # of neighbouring batch sizes in the first pass of the search
-
-
-class BestBatch(NamedTuple):
-    """The best batch size of a trace and what it brings: f, t_s and t_r in ms, means over the shuffles."""
-
-    batch_size: int
-    objective: float
-    system_time: float
-    response_time: float
-
-
-def best_batch_size(
-    trace: Trace,
-    timing: TimingModel,
-    beta: float,
-    alpha: float,
-    *,
-    learner: str = "hil-f",
-    learning_rate: str | float = "tuned",
-    seeds: Iterable[int] | None = None,
-    network_times: ArrayLike | None = None,
-) -> BestBatch:
-    """Find the M with the least f = α t_s + (1 − α) t_r for this trace, learner and device, by `TimingModel.of_run`.
-
-    The search tries batch sizes in steps of a fifth until f has doubled, or the trace ends, and then all between the
-    neighbours of the best. What it returns is not worse than any size it tried; f is jagged, since samples fall into
-    other batches with every M.
-
-    Parameters
-    ----------
-    trace : Trace
-    timing : TimingModel
-    beta : float
-        Cost of an offload, in [0, 1].
-    alpha : float
-        Weight of the system time, in (0, 1).
-    learner, learning_rate
-        As for `replay`; the learning rate "vanilla" is the one tuned for M = 1, whatever M.
-    seeds : iterable of int, optional
-        Shuffles over which times are averaged, each seed deciding the learner's chances, too; by default the trace as
-        it is.
-    network_times : array-like of shape (k,), optional
-        As for `TimingModel.of_run`.
-
-    Raises
-    ------
-    ValueError
-        An argument outside its range.
-
-    Examples
-    --------
-    >>> import hi_lib as hi
-    >>> trace = hi.load_trace("cifar10-alexnet")
-    >>> best_batch_size(trace, hi.CIFAR10.timing, beta=0.5, alpha=0.5).batch_size
-    6
-    """
-    alpha = checks.real("alpha", alpha, 0, 1, open_ends="()")
-    if seeds is None:
-        orders: list[tuple[Trace, int | None]] = [(checked(trace), None)]
-    else:
-        orders = [(checked(trace).shuffled(seed), seed) for seed in seeds]
-    if not orders:
-        raise ValueError("seeds must hold at least one seed, or be left out")
-
-    def replayed(order: Trace, seed: int | None, size: int) -> Run:
-        rate = learning_rate
-        if rate == "vanilla":
-            rate = regret.tuned_learning_rate(len(order), 1, regret.lambda_min(order))
-        return replay(order, beta, size, learner, rate, seed=seed)
-
-    @functools.cache
-    def tried(size: int) -> BestBatch:
-        runs = [timing.of_run(replayed(order, seed, size), network_times) for order, seed in orders]
-        times = np.mean([(run.system_time, run.response_time) for run in runs], axis=0)
-        return BestBatch(size, float(alpha * times[0] + (1 - alpha) * times[1]), float(times[0]), float(times[1]))
-
-    best = tried(1)
-    for size in _spaced(len(trace)):
-        found = tried(size)
-        if found.objective < best.objective:
-            best = found
-        elif found.objective > 2 * best.objective:
-            break
-    around = range(max(1, int(best.batch_size / _RATIO)), min(len(trace), int(best.batch_size * _RATIO) + 1) + 1)
-    return min((tried(size) for size in around), key=lambda found: found.objective)
-
-
-def _spaced(most: int) -> list[int]:
-    """Whole numbers from 2 to `most`, each at most a fifth above the one before, or one more."""
-    sizes, size = [], 1
-    while size < most:
-        size = min(max(size + 1, int(size * _RATIO)), most)
-        sizes.append(size)
-    return sizes
 
 
 class AdaptiveBatchSize:

@@ -19,7 +19,7 @@ import simpy
 from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks
-from hi_lib.queueing import in_order, n_times, open_window
+from hi_lib.events.queueing import in_order, n_times, open_window
 from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace
 from hi_lib.typing import Floats
@@ -195,7 +195,7 @@ def simulate(
     offloaded : array-like of bool, shape (n,), or Policy
         Which samples are offloaded, or who decides, e.g. `Learning(hi.HILF(...), trace)`.
     batch_size : int or BatchSizes
-        M >= 1, or who decides, e.g. `hi_lib.adaptive.AdaptiveBatchSize`. The last batch may be shorter.
+        M >= 1, or who decides, e.g. `hi_lib.device.adaptive.AdaptiveBatchSize`. The last batch may be shorter.
     samples : int, optional
         n, only and always where a policy decides.
     arrivals : array-like of shape (n,), optional

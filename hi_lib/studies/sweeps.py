@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from hi_lib import checks, lml, regret
+from hi_lib import checks, regret
 from hi_lib.files import sha256
 from hi_lib.learners import Run, replay
+from hi_lib.studies import lml
 from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace, load_trace
 

@@ -1,0 +1,1 @@
+"""The clock, event by event: what a formula says is checked here."""

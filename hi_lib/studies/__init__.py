@@ -1,0 +1,1 @@
+"""What many runs say together, or the measurements of others."""
