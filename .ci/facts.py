@@ -71,7 +71,7 @@ ENTRY = """\
 # Sphinx would print all that these hold.
 SETTING = """
 
-   The paper's constants for {name}, a `Setting`: its `sources` says where in the paper each stands."""
+   The paper's constants for {name}, a ``Setting``: its ``sources`` says where in the paper each stands."""
 
 
 def main() -> None:
@@ -222,7 +222,7 @@ def _directive(item: Any) -> dict[str, str]:
     if not isinstance(item, type):
         if callable(item):
             return {"kind": "autofunction", "options": ""}
-        return {"kind": "py:data", "options": SETTING.format(name=item.name)}
+        return {"kind": "py:data", "options": SETTING.format(name=item.name)}  # of the Settings, there is nothing else
     return {"kind": "autoclass", "options": "\n   :members:\n   :inherited-members: tuple"}
 
 

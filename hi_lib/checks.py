@@ -11,8 +11,6 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hi_lib.typing import Floats
-
 _VALUE, _LIST = 80, 160  # characters of a message that a bad value, or the list of what is allowed, may take
 
 
@@ -167,24 +165,6 @@ def one_line(text: str, most: int = 240) -> str:
     line = printable(" ".join(text.split()))
     tail = most // 3
     return line if len(line) <= most else f"{line[: most - tail - 3]} … {line[-tail:]}"
-
-
-def batch_sizes(values: ArrayLike, model: str) -> Floats:
-    """Batch sizes: any real > 0 for the paper's formulas, integers >= 1 for all others."""
-    size = reals("batch_size", values, 0, np.inf)
-    allowed = size > 0 if model == "paper" else (size >= 1) & (size == np.floor(size))
-    if not allowed.all():
-        rule = "a real > 0" if model == "paper" else "an integer >= 1"
-        raise ValueError(f"batch_size must be {rule} for model {model!r}, got {size[~allowed].flat[0]:g}")
-    return size
-
-
-def alphas(values: ArrayLike) -> Floats:
-    """Weights α of the system time, in (0, 1)."""
-    alpha = reals("alpha", values, 0, 1)
-    if ((alpha == 0) | (alpha == 1)).any():
-        raise ValueError("alpha must be in (0, 1): at either end one of the two times does not count at all")
-    return alpha
 
 
 def _float(where: str, value: Any) -> float:

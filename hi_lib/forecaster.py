@@ -14,13 +14,11 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hi_lib import checks
-from hi_lib.traces import Trace, cell_edges, checked
+from hi_lib.traces import cell_edges
 from hi_lib.typing import Floats
 
 # Nats that two weights may drift apart before all are computed afresh. A double reaches down to e^-708: what was
@@ -141,21 +139,3 @@ class Grid(Forecaster):
 def inside_cell(low: float, high: float, share: float) -> float:
     """The place at a share in (0, 1] of a cell that is open below; a cell a few ulps wide is not left by rounding."""
     return min(max(low + (high - low) * share, math.nextafter(low, 1.0)), high)
-
-
-def weight_density(
-    trace: Trace, beta: float, batch_size: int, learning_rate: float, after: Sequence[int]
-) -> tuple[Floats, Floats]:
-    """Edges of the cells of θ, and the density of HIL-F's threshold after so many batches, shape (times, cells)."""
-    beta, size = checks.real("beta", beta, 0, 1), checks.whole("batch_size", batch_size)
-    eta = checks.positive("learning_rate", learning_rate)
-    forecaster, step = Forecaster(checked(trace).confidence), beta - ~trace.correct
-    edges = cell_edges(trace.confidence)
-    density, learned = [], 0
-    for batches in sorted(checks.whole("after", batches, low=0) for batches in after):
-        new = slice(learned * size, batches * size)
-        forecaster.update(trace.confidence[new], step[new])
-        weight = forecaster.weights(eta)
-        density.append(weight / weight.sum() / np.diff(edges))
-        learned = batches
-    return edges, np.array(density)

@@ -1,4 +1,4 @@
-"""What a search for the best batch size finds, and how it finds it."""
+"""Optima of the timing formulas: what they take and give, and how they are found."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from hi_lib import checks
 from hi_lib.typing import Floats
 
 _NEGLIGIBLE = 1e-3  # batch sizes below it are not told from zero
@@ -32,12 +33,30 @@ class OptimalBatch(NamedTuple):
     """f(M*), ms; t_s(M*) where no α was given."""
 
 
+def batch_sizes(values: ArrayLike, model: str) -> Floats:
+    """Batch sizes: any real > 0 for the paper's formulas, integers >= 1 for all others."""
+    size = checks.reals("batch_size", values, 0, np.inf)
+    allowed = size > 0 if model == "paper" else (size >= 1) & (size == np.floor(size))
+    if not allowed.all():
+        rule = "a real > 0" if model == "paper" else "an integer >= 1"
+        raise ValueError(f"batch_size must be {rule} for model {model!r}, got {size[~allowed].flat[0]:g}")
+    return size
+
+
+def alphas(values: ArrayLike) -> Floats:
+    """Weights α of the system time, in (0, 1)."""
+    alpha = checks.reals("alpha", values, 0, 1)
+    if ((alpha == 0) | (alpha == 1)).any():
+        raise ValueError("alpha must be in (0, 1): at either end one of the two times does not count at all")
+    return alpha
+
+
 def optimum(relaxed: float, integer: float, objective: float) -> OptimalBatch:
     """An optimum of plain numbers; a batch size is an integer unless it is inf."""
     return OptimalBatch(float(relaxed), int(integer) if np.isfinite(integer) else integer, objective)
 
 
-def finite(size: ArrayLike) -> Floats:
+def finite_size(size: ArrayLike) -> Floats:
     """The largest double in place of inf: where M* is inf, f has a limit there, since its slope is zero."""
     return np.minimum(size, np.finfo(float).max)
 

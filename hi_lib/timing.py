@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hi_lib import checks
-from hi_lib.optima import DeadlineError, OptimalBatch, closest_integer, finite, minimiser, optimum
+from hi_lib import checks, optima
+from hi_lib.optima import DeadlineError, OptimalBatch
 from hi_lib.typing import Floats
 
 if TYPE_CHECKING:
@@ -88,13 +88,13 @@ class TimingModel:
         `batch_size` is any real > 0 for "paper", an integer >= 1 for "independent"; `offload_ratio` lies in [0, 1].
         """
         checks.choice("model", model, SYSTEM_MODELS)
-        size, ratio = checks.batch_sizes(batch_size, model), checks.reals("offload_ratio", offload_ratio, 0, 1)
+        size, ratio = optima.batch_sizes(batch_size, model), checks.reals("offload_ratio", offload_ratio, 0, 1)
         return self._system_time(size, ratio, model)
 
     def response_time(self, batch_size: ArrayLike, offload_ratio: ArrayLike, model: str = "paper") -> Floats:
         """t_r, ms, mean over all samples: (7), or the independent "worst" or "average"; arguments as `system_time`."""
         checks.choice("model", model, RESPONSE_MODELS)
-        size, ratio = checks.batch_sizes(batch_size, model), checks.reals("offload_ratio", offload_ratio, 0, 1)
+        size, ratio = optima.batch_sizes(batch_size, model), checks.reals("offload_ratio", offload_ratio, 0, 1)
         return self._response_time(size, ratio, model)
 
     def objective(
@@ -102,8 +102,8 @@ class TimingModel:
     ) -> Floats:
         """f = α t_s + (1 − α) t_r, ms (8); "worst" and "average" take the independent t_s. α lies in (0, 1)."""
         checks.choice("model", model, RESPONSE_MODELS)
-        size, ratio = checks.batch_sizes(batch_size, model), checks.reals("offload_ratio", offload_ratio, 0, 1)
-        return self._objective(size, ratio, checks.alphas(alpha), model)
+        size, ratio = optima.batch_sizes(batch_size, model), checks.reals("offload_ratio", offload_ratio, 0, 1)
+        return self._objective(size, ratio, optima.alphas(alpha), model)
 
     def of_run(self, run: Replayed, network_times: ArrayLike | None = None) -> RunTimes:
         """Exact times of a replayed run on this device, which waits for the answers of every batch.
@@ -214,9 +214,11 @@ class TimingModel:
         if alpha is not None:
             free = mean._optimal(ratio, alpha, model)
             relaxed, size = min(free.relaxed, most), min(free.integer, most)
-            return optimum(relaxed, size, float(mean._objective(finite(size), ratio, checks.alphas(alpha), model)))
+            return optima.optimum(
+                relaxed, size, float(mean._objective(optima.finite_size(size), ratio, optima.alphas(alpha), model))
+            )
         size = most if ratio * mean.tau_nw > 0 else 1  # else t_s does not depend on M
-        return optimum(size, size, float(mean._system_time(finite(size), ratio, "exact")))
+        return optima.optimum(size, size, float(mean._system_time(optima.finite_size(size), ratio, "exact")))
 
     def largest_batch_size(
         self,
@@ -299,7 +301,7 @@ class TimingModel:
         return ratio * clustered * self.tau_ed + ratio**2 * (self.tau_es + self.tau_tx)
 
     def _objective(self, size: Floats, ratio: Floats, alpha: Floats, model: str) -> Floats:
-        system = self._system_time(size, ratio, "paper" if model == "paper" else "exact")
+        system = self._system_time(size, ratio, "paper" if model == "paper" else "independent")
         return alpha * system + (1 - alpha) * self._response_time(size, ratio, model)
 
     def _stationary(self, ratio: Floats, alpha: Floats, model: str) -> Floats:
@@ -310,7 +312,7 @@ class TimingModel:
 
     def _optimal(self, offload_ratio: ArrayLike, alpha: ArrayLike, model: str) -> OptimalBatch:
         checks.choice("model", model, RESPONSE_MODELS)
-        ratio, weight = checks.reals("offload_ratio", offload_ratio, 0, 1), checks.alphas(alpha)
+        ratio, weight = checks.reals("offload_ratio", offload_ratio, 0, 1), optima.alphas(alpha)
         if model == "paper":
             return self._optimal_on_paper(ratio, weight)
         if ratio.ndim or weight.ndim:
@@ -319,11 +321,11 @@ class TimingModel:
 
     def _optimal_on_paper(self, ratio: Floats, alpha: Floats) -> OptimalBatch:
         relaxed = self._stationary(ratio, alpha, "paper")
-        integer = closest_integer(relaxed)
-        objective = self._objective(finite(integer), ratio, alpha, "paper")
+        integer = optima.closest_integer(relaxed)
+        objective = self._objective(optima.finite_size(integer), ratio, alpha, "paper")
         if relaxed.ndim:
             return OptimalBatch(relaxed, integer, objective)
-        return optimum(float(relaxed), float(integer), float(objective))
+        return optima.optimum(float(relaxed), float(integer), float(objective))
 
     def _optimal_exactly(self, ratio: Floats, alpha: Floats, model: str) -> OptimalBatch:
         price = (1 - alpha) * self._response_slope(ratio, model)
@@ -334,8 +336,10 @@ class TimingModel:
 
         # Sending only when there is something to send makes batching gain less than on paper: M† is an upper end.
         upper = 0.0 if ratio == 0 else float(self._stationary(ratio, alpha, model))
-        relaxed, integer = minimiser(varying, upper)
-        return optimum(relaxed, integer, float(self._objective(finite(integer), ratio, alpha, model)))
+        relaxed, integer = optima.minimiser(varying, upper)
+        return optima.optimum(
+            relaxed, integer, float(self._objective(optima.finite_size(integer), ratio, alpha, model))
+        )
 
 
 def _sent(size: Floats, ratio: Floats) -> Floats:

@@ -272,6 +272,20 @@ def test_every_figure_is_pointed_to():
                 assert f"{{numref}}`{entry['figure']['name']}`" in text
 
 
+def test_the_core_stays_small():
+    core = list((ROOT / "hi_lib").glob("*.py"))
+    assert len(core) <= 22
+    assert max(len(path.read_text().splitlines()) for path in core) <= 350
+
+
+def test_all_rooms_are_installed():
+    from setuptools import find_packages
+
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]["include"]
+    rooms = {f"hi_lib.{path.parent.name}" for path in (ROOT / "hi_lib").glob("*/__init__.py")}
+    assert {"hi_lib", *rooms} == set(find_packages(ROOT, include=wanted))
+
+
 def test_every_folded_table_says_what_it_holds():
     folded = 0
     for name in notebooks.notebook_names():

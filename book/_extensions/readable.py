@@ -1,7 +1,7 @@
 """A Sphinx extension: pages that can be read with JavaScript off, by keyboard and by a screen reader.
 
 Formulas get MathML beside what MathJax sets, and whatever may scroll sideways can be reached by keyboard. Proofs are
-folded, but for those that a page is about, and so is all of a public name's entry but its first sentence.
+folded, but for those that a page is about, and so is all of a public name's entry but its first paragraph.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
 
 class Folded(nodes.General, nodes.Element):
-    """What a reader unfolds below the first sentence of an entry."""
+    """What a reader unfolds below the first paragraph of an entry (only HTML is made)."""
 
 
 def _fold_entries(app: Sphinx, document: nodes.document) -> None:

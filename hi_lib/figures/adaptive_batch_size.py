@@ -17,7 +17,7 @@ from hi_lib.device.adaptive import AdaptiveBatchSize, AdditiveIncrease
 from hi_lib.device.streaming import HILF
 from hi_lib.events.queueing import lognormal_times
 from hi_lib.events.simulation import BatchSizes
-from hi_lib.figures.style import band, legend_below, logarithmic, table
+from hi_lib.figures.style import band, logarithmic, shared_legend, table
 from hi_lib.learners import replay_batches
 from hi_lib.paper import in_mathtext
 from hi_lib.regret import fixed_sizes, tuned_learning_rate, varying_regret_bound
@@ -310,7 +310,7 @@ def price_over_time(paths: Mapping[str, Paths], every: int) -> Figure:
         axes[1, column].set(xlabel="samples")
     axes[0, 0].set_ylabel(in_mathtext("mean τ_nw (ms)"))
     axes[1, 0].set_ylabel("f above best fixed M,\nsummed up (s)")
-    legend_below(figure, 4)
+    shared_legend(figure, 4)
     return figure
 
 
@@ -328,7 +328,7 @@ def burst_gain(table: pd.DataFrame) -> Figure:
     axis.axhline(0, color="#333333", lw=0.9)
     axis.set(xlabel="mean length of a burst (samples)", ylabel="gain over the best fixed M (% of f)")
     logarithmic(axis, sorted(table["length"].unique()))
-    legend_below(figure, 2)
+    shared_legend(figure, 2)
     return figure
 
 
@@ -345,7 +345,7 @@ def deadline_over_time(found: InTime, target: float, window: int) -> Figure:
         band(axes[1], (np.arange(error.size) + 0.5) * window, shares.mean(axis=0), error, **line)
     axes[1].axhline(100 * target, color="#333333", lw=0.9, ls="--")
     axes[1].set(xlabel="samples", ylabel="late answers (%)", ylim=(0, None))
-    legend_below(figure, 4)
+    shared_legend(figure, 4)
     return figure
 
 

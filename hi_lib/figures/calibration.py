@@ -14,11 +14,12 @@ from hi_lib import checks
 from hi_lib.figures.style import (
     BETA_COLOURS,
     by_data_set,
-    legend_below,
+    in_two_lines,
     name_beside,
     outer_labels,
     panels,
     scientific,
+    shared_legend,
 )
 from hi_lib.learners import replay
 from hi_lib.paper import IMAGENETTE
@@ -85,9 +86,9 @@ def reliability_diagrams(tables: Mapping[str, Mapping[str, pd.DataFrame]]) -> Fi
         for (way, table), colour in zip(tables[title].items(), ("#D55E00", "#0072B2"), strict=False):
             filled = table[table["samples"] >= _FEWEST]
             axis.plot(filled["confidence"], filled["accuracy"], "o-", ms=2.5, lw=1.2, color=colour, label=way)
-        axis.set(title=title.replace(", ", "\n"), xlabel="confidence p", xlim=(0, 1), ylim=(0, 1))
+        axis.set(title=in_two_lines(title), xlabel="confidence p", xlim=(0, 1), ylim=(0, 1))
     outer_labels(axes, "accuracy")
-    legend_below(figure, 2)
+    shared_legend(figure, 2)
     return figure
 
 
@@ -102,7 +103,7 @@ def offload_curves(traces: Mapping[str, Trace], paper: Mapping[float, float]) ->
         colour = BETA_COLOURS[beta]
         axis.plot(1 - beta, ratio, "D", ms=8, color=colour, mec="white", zorder=4, label=f"paper, β = {beta:g}")
     axis.set(xlabel="threshold θ", ylabel="offload ratio ρ(θ)", xlim=(0, 1), ylim=(0, 1))
-    legend_below(figure, 2)
+    shared_legend(figure, 2)
     return figure
 
 

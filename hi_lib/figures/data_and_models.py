@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from hi_lib.figures.style import legend_below, outer_labels, panels, plain_ticks
+from hi_lib.figures.style import in_two_lines, outer_labels, panels, plain_ticks, shared_legend
 from hi_lib.regret import best_threshold, lambda_min
 from hi_lib.traces import Trace
 
@@ -23,13 +23,13 @@ def confidence_histograms(traces: Mapping[str, Trace]) -> Figure:
         parts = [trace.confidence[trace.correct], trace.confidence[~trace.correct]]
         weights = [np.full(part.size, 100 / len(trace)) for part in parts]
         axis.hist(parts, bins=bins.tolist(), weights=weights, stacked=True, color=["#56B4E9", "#D55E00"])
-        axis.set(title=title.replace(", ", "\n"), xlabel="confidence p", ylim=(0, 95))
+        axis.set(title=in_two_lines(title), xlabel="confidence p", ylim=(0, 95))
         # Most of a ResNet's answers share the last bin; linear to 5 %, logarithmic above, shows the rest as well.
         axis.set_yscale("symlog", linthresh=5)
         plain_ticks(axis.yaxis, [0, 1, 2, 5, 10, 20, 50, 90])
     outer_labels(axes, "samples (%)")
     handles = [Patch(color="#56B4E9", label="S-ML right"), Patch(color="#D55E00", label="S-ML wrong")]
-    legend_below(figure, 2, handles)
+    shared_legend(figure, 2, handles)
     return figure
 
 

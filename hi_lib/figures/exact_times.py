@@ -20,9 +20,9 @@ from hi_lib.figures.style import (
     SYMBOLS,
     alpha_colours,
     batch_size_axis,
-    legend_below,
     name_beside,
     plain_ticks,
+    shared_legend,
 )
 from hi_lib.paper import in_mathtext
 from hi_lib.studies import sweeps
@@ -61,7 +61,7 @@ def exact_against_paper(timing: TimingModel, offload_ratio: float, alphas: Seque
         axis.set(title=in_mathtext(title), ylabel="ms", ylim=(0, None))
         batch_size_axis(axis, [2**k for k in range(int(np.log2(largest)) + 1)])
     handles = [Line2D([], [], color="#333333", label=MODEL_NAMES[model], **line) for model, line in MODEL_LINES.items()]
-    legend_below(figure, 3, handles)
+    shared_legend(figure, 3, handles)
     return figure
 
 
@@ -181,7 +181,7 @@ def draw_at_work(found: Mapping[str, AtWork]) -> Figure:
             axis.axvline(work.advised[model], color="#777777", lw=1.1, label=MODEL_NAMES[model], **line)
         axis.set(title=title, ylabel="f (ms)")
         batch_size_axis(axis, [2**k for k in range(9)])
-    legend_below(figure, 3)
+    shared_legend(figure, 3)
     return figure
 
 

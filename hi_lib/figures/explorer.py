@@ -18,9 +18,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hi_lib.figures import style
-from hi_lib.forecaster import weight_density
 from hi_lib.learners import replay
 from hi_lib.paper import Setting
+from hi_lib.studies.density import weight_density
 from hi_lib.timing import MODEL_NAMES, TimingModel
 from hi_lib.traces import Trace
 

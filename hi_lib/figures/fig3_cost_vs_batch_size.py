@@ -15,7 +15,7 @@ from hi_lib.figures.style import (
     beta_colour,
     draw_quantity,
     label_ends,
-    legend_below,
+    shared_legend,
     trace_title,
 )
 from hi_lib.paper import IMAGENETTE
@@ -62,7 +62,7 @@ def relative_cost(costs: pd.DataFrame, rates: Mapping[str, str]) -> Figure:
         batch_size_axis(axis, sorted(costs["batch_size"].unique()))
     axes[0][0].set_ylabel("average cost, relative to M = 1")
     handles = [Line2D([], [], color=beta_colour(beta), label=f"β = {beta:g}") for beta in costs["beta"].unique()]
-    legend_below(figure, len(handles), handles)
+    shared_legend(figure, len(handles), handles)
     return figure
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hi_lib.figures.style import SYMBOLS, alpha_colours, batch_size_axis, legend_below, name_beside, plain_ticks
+from hi_lib.figures.style import SYMBOLS, alpha_colours, batch_size_axis, name_beside, plain_ticks, shared_legend
 from hi_lib.paper import CIFAR10, IMAGENETTE
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def objective(panels: Panels, alphas: Sequence[float], largest: float) -> Figure
     keys = []
     for label, (mark, size, fill) in marks.items():
         keys += axes[0, 0].plot([], [], mark, ms=size, mfc=fill or "none", color="#333333", label=label)
-    legend_below(figure, 3, keys)
+    shared_legend(figure, 3, keys)
     return figure
 
 

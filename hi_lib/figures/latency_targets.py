@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks
 from hi_lib.events.simulation import simulate
-from hi_lib.figures.style import legend_below, logarithmic, name_beside, plain_ticks
+from hi_lib.figures.style import logarithmic, name_beside, plain_ticks, shared_legend
 from hi_lib.optima import DeadlineError, OptimalBatch
 from hi_lib.paper import in_mathtext
 from hi_lib.timing import EXACT_MODELS
@@ -45,7 +45,7 @@ def response_laws(laws: Mapping[int, ResponseLaw], found: Mapping[int, Any], tai
     axis.set(yscale="log", xlabel="deadline (ms)", ylabel="P(response > deadline)", ylim=(1e-3, 0.7))
     plain_ticks(axis.yaxis, [0.001, 0.01, 0.1, 0.5])
     logarithmic(axis, [20, 30, 50, 100, 200])
-    legend_below(figure, len(laws))
+    shared_legend(figure, len(laws))
     return figure
 
 
@@ -63,7 +63,7 @@ def deadline_optimum(table: pd.DataFrame, limits: Mapping[float, float]) -> Figu
             axis.axvline(limits[miss], color=colour, lw=0.8, ls=":")
     for axis, label in zip(axes, ("largest batch in time", in_mathtext("system time t_s (ms)")), strict=True):
         axis.set(xlabel="deadline (ms)", ylabel=label, ylim=(0, None))
-    legend_below(figure, 3)
+    shared_legend(figure, 3)
     return figure
 
 
@@ -84,7 +84,7 @@ def pareto(table: pd.DataFrame, columns: Mapping[str, str], labelled: Sequence[i
             name_beside(axis, f"{row['batch_size']:.0f}", (row[column], row["system_time"]), colour, **(place or {}))
     axis.set(xlabel="response time (ms)", ylabel=in_mathtext("system time t_s (ms)"))
     logarithmic(axis, [15, 20, 30, 50, 100, 200, 300])
-    legend_below(figure, 3)
+    shared_legend(figure, 3)
     return figure
 
 

@@ -15,10 +15,10 @@ from hi_lib.figures.style import (
     band,
     by_data_set,
     dataset_colour,
-    legend_below,
     logarithmic,
     outer_labels,
     panels,
+    shared_legend,
     trace_title,
 )
 from hi_lib.learners import Run, fixed_share, replay, sliding_window
@@ -42,13 +42,16 @@ class Setting:
 
 
 def learners(table: pd.DataFrame) -> Figure:
-    """Regret of each learner, a row each, on each trace, mean and two deviations; a panel for each batch size."""
+    """Regret of each learner, mean and two deviations; a panel for each batch size, a row for each learner.
+
+    In each row the traces stand from top to bottom as `by_data_set` has them, in the colour of their data set.
+    """
     titles, names = by_data_set(table["title"].unique()), list(table["learner"].unique())
-    sizes = sorted(table["batch_size"].unique())
+    sizes, shifts = sorted(table["batch_size"].unique()), 0.7 * ((np.arange(len(titles)) + 0.5) / len(titles) - 0.5)
     figure, axes = plt.subplots(1, len(sizes), figsize=(7.6, 0.5 * len(names) + 1), sharex=True, sharey=True)
     for axis, size in zip(np.atleast_1d(axes), sizes, strict=True):
         found = table[table["batch_size"] == size].groupby(["title", "learner"])["regret"].agg(["mean", "std"])
-        for shift, title in zip(np.linspace(-0.3, 0.3, len(titles)), titles, strict=True):
+        for shift, title in zip(shifts, titles, strict=True):
             rows = found.loc[title].reindex(names)
             line = {"color": dataset_colour(title), "label": title.split(",")[0]}
             axis.errorbar(
@@ -57,7 +60,7 @@ def learners(table: pd.DataFrame) -> Figure:
         axis.set(title=f"M = {size}", xlabel="regret", yticks=range(len(names)), ylim=(len(names) - 0.5, -0.5))
         axis.set_yticklabels(names)
         logarithmic(axis, [10, 20, 50, 100, 200, 500, 1000])
-    legend_below(figure, 2)
+    shared_legend(figure, 2)
     return figure
 
 
@@ -78,16 +81,17 @@ def weight_density(edges: Any, density: Any, batches: Sequence[int], best: float
 def drift(cases: Mapping[str, Mapping[str, Any]], change: int) -> Figure:
     """Accumulated regret over time of several learners, (shuffles, samples) each, around a change; a panel a case."""
     figure, axes = plt.subplots(1, len(cases), figsize=(7.4, 3.0), sharey=True)
-    colours = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#CC79A7")
+    colours = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#CC79A7", "#333333")
     for axis, (title, paths) in zip(axes, cases.items(), strict=True):
-        for (name, path), colour in zip(paths.items(), colours, strict=True):
+        for (name, path), colour in zip(paths.items(), colours, strict=False):
             some = path[:, 7::8]
             error = some.std(axis=0, ddof=1) / np.sqrt(len(path))
-            band(axis, np.arange(8, path.shape[1] + 1, 8), some.mean(axis=0), error, color=colour, label=name)
+            line = {"color": colour, "label": name, "ls": "--" if name == CALIBRATED else "-"}
+            band(axis, np.arange(8, path.shape[1] + 1, 8), some.mean(axis=0), error, **line)
         axis.axvline(change, color="#555555", lw=0.8, ls="--")
         axis.set(title=title, xlabel="samples")
     axes[0].set_ylabel("regret so far")
-    legend_below(figure, 4)
+    shared_legend(figure, 4)
     return figure
 
 
@@ -126,7 +130,7 @@ def _cell(cost: float, ratio: float, regret: float) -> str:
 
 
 def regret_paths(halves: Sequence[Trace], setting: Setting, shuffles: int) -> dict[str, Floats]:
-    """Regret so far against the best threshold of each half, (shuffles, samples), for five learners.
+    """Regret so far against the best threshold of each half, (shuffles, samples), for five learners and the rule.
 
     They meet the halves, each shuffled, one after the other.
     """
@@ -150,6 +154,7 @@ def _runs(moving: Trace, setting: Setting, rates: Sequence[float], seed: int) ->
         "sliding window": sliding_window(moving, beta, size, quick, setting.window),
         "fixed share": fixed_share(moving, beta, size, quick, setting.share),
         "naive": replay(moving, beta, size, "naive", steady, seed=seed),
+        CALIBRATED: replay(moving, beta, size, learner="fixed", threshold=1 - beta),
     }
 
 
@@ -220,6 +225,8 @@ def drift_numbers(
         "calm_naive": calm["naive"],
         "calm_window": calm["sliding window"],
         "calm_share": calm["fixed share"],
+        "calm_rule": calm[CALIBRATED],
+        "over_rule": over[CALIBRATED],
     }
 
 

@@ -10,9 +10,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from hi_lib import regret
-from hi_lib.figures.style import LEARNER_COLOURS, batch_size_axis, legend_below, plain_ticks
+from hi_lib.figures.style import batch_size_axis, plain_ticks, shared_legend
 from hi_lib.learners import replay
 from hi_lib.traces import Trace
+
+_COLOURS = {"hil-f": "#0072B2", "hil-n": "#009E73", "apple": "#D55E00"}
 
 
 def partial_feedback(table: pd.DataFrame) -> Figure:
@@ -21,7 +23,7 @@ def partial_feedback(table: pd.DataFrame) -> Figure:
     views = {"samples": table["batch_size"] == 1, "batch_size": table["samples"] == table["samples"].max()}
     for axis, (x, chosen) in zip(axes, views.items(), strict=True):
         for learner, rows in table[chosen].groupby("learner", sort=False):
-            rows, colour = rows.sort_values(x), LEARNER_COLOURS[learner]
+            rows, colour = rows.sort_values(x), _COLOURS[learner]
             axis.errorbar(rows[x], rows["regret"], 2 * rows["error"], fmt="o-", ms=3, color=colour, label=learner)
             axis.plot(rows[x], rows["bound"], ":", color=colour)
         axis.plot(rows[x], rows["most"], color="#999999", lw=0.9)
@@ -29,7 +31,7 @@ def partial_feedback(table: pd.DataFrame) -> Figure:
     batch_size_axis(axes[1], sorted(table["batch_size"].unique()))
     plain_ticks(axes[0].xaxis, sorted(table["samples"].unique()))
     axes[0].set_ylabel("regret")
-    legend_below(figure, 3)
+    shared_legend(figure, 3)
     return figure
 
 

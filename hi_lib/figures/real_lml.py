@@ -19,9 +19,10 @@ from hi_lib.figures.style import (
     BETA_COLOURS,
     PLAIN,
     batch_size_axis,
-    legend_below,
+    in_two_lines,
     outer_labels,
     panels,
+    shared_legend,
     trace_title,
 )
 from hi_lib.figures.style import table as styled
@@ -78,7 +79,7 @@ def accuracy_offload(curves: Mapping[str, pd.DataFrame], best: pd.DataFrame) -> 
         for size, row in enumerate(best[best["title"] == title].itertuples()):
             point = (100 * row.offload_ratio, 100 * row.accuracy)
             axis.plot(*point, "o", ms=9 - 2.5 * size, mfc="none", mew=1.5, color=BETA_COLOURS[row.beta], zorder=4)
-        axis.set(title=title, xlabel="offloaded (%)")
+        axis.set(title=in_two_lines(title), xlabel="offloaded (%)")
     outer_labels(axes, "accuracy (%)")
     lines = [
         Line2D([], [], color="#7B3294", label="the L-ML's own answers"),
@@ -89,7 +90,7 @@ def accuracy_offload(curves: Mapping[str, pd.DataFrame], best: pd.DataFrame) -> 
         Line2D([], [], marker="o", ls="", mfc="none", mew=1.5, color=colour, label=f"best θ, β = {beta:g}")
         for beta, colour in BETA_COLOURS.items()
     ]
-    legend_below(figure, 3, [*lines, *rings])
+    shared_legend(figure, 3, [*lines, *rings])
     return figure
 
 
@@ -107,7 +108,7 @@ def real_cost(table: pd.DataFrame) -> Figure:
         axes[0, column].set(title=title)
     axes[0, 0].set_ylabel("average cost")
     axes[1, 0].set_ylabel("accuracy of the answers")
-    legend_below(figure, 3)
+    shared_legend(figure, 3)
     return figure
 
 
@@ -131,7 +132,7 @@ def batch_times(measured: pd.DataFrame, lines: Mapping[str, Line]) -> Figure:
         Line2D([], [], color="#0072B2", label="a + b·m"),
         Line2D([], [], color="#999999", linestyle=_DASHED, label="m·τ, τ the time of one"),
     ]
-    legend_below(figure, 3, handles)
+    shared_legend(figure, 3, handles)
     return figure
 
 

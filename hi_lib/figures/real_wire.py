@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from hi_lib.figures.style import STAGE_COLOURS, batch_size_axis, legend_below, plain_ticks, trace_title
+from hi_lib.figures.style import STAGE_COLOURS, batch_size_axis, plain_ticks, shared_legend, trace_title
 from hi_lib.figures.style import table as table_of
 from hi_lib.timing import TimingModel
 from hi_lib.typing import Floats
@@ -88,7 +88,7 @@ def draw_times(runs: pd.DataFrame) -> Figure:
     shown = [Line2D([], [], color=colours[time], label=f"network {time:g} ms") for time in networks]
     marks = [Line2D([], [], color="#333333", label="predicted"), Line2D([], [], color="#333333", marker="o", ls="")]
     marks[1].set_label("measured")
-    legend_below(figure, 6, [*shown, *marks])
+    shared_legend(figure, 6, [*shown, *marks])
     return figure
 
 
@@ -130,7 +130,7 @@ def draw_parts(runs: pd.DataFrame, network_time: float) -> Figure:
         axis.set(title=trace_title(trace), xlabel="batch size M")
         axis.grid(visible=False, axis="x")
     axes[0, 0].set_ylabel("ms a sample")
-    legend_below(figure, 4)
+    shared_legend(figure, 4)
     return figure
 
 
@@ -150,7 +150,7 @@ def draw_responses(runs: pd.DataFrame) -> Figure:
         plain_ticks(axis.xaxis, [5, 10, 20, 50, 100, 200, 500, 1000])
         plain_ticks(axis.yaxis, [0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2])
     axes[0, 0].set_ylabel("measured / predicted")
-    legend_below(figure, len(LEVELS))
+    shared_legend(figure, len(LEVELS))
     return figure
 
 
@@ -221,6 +221,24 @@ def cost_shift(runs: pd.DataFrame) -> float:
     return float(max(shifts))
 
 
+def quantile_errors(runs: pd.DataFrame) -> dict[str, float]:
+    """How far measured quantiles of offloaded samples are from the predicted ones: half, nine in ten, and the worst."""
+    levels = (f"{level}_offloaded" for level in LEVELS)
+    errors = np.concatenate([runs[f"measured_{level}"] / runs[f"predicted_{level}"] - 1 for level in levels])
+    half, most, worst = np.quantile(np.abs(errors), [0.5, 0.9, 1])
+    return {"quantiles_half": float(half), "quantiles_most": float(most), "quantiles_worst": float(worst)}
+
+
+def offload_ratios(runs: pd.DataFrame, trace: str, network_time: float) -> dict[str, float]:
+    """The offload ratio of a waiting device with the smallest and with the largest batches."""
+    rows = waiting(emulated(runs))
+    rows = rows[(rows["trace"] == trace) & (rows["network_time"] == network_time)].sort_values("M")
+    return {
+        "ratio_one": rows["measured_offload_ratio"].iloc[0],
+        "ratio_most": rows["measured_offload_ratio"].iloc[-1],
+    }
+
+
 def numbers(runs: pd.DataFrame, framework: pd.DataFrame, network_time: float) -> dict[str, float]:
     """What the page and its claims say."""
     slow = emulated(runs)
@@ -241,6 +259,9 @@ def numbers(runs: pd.DataFrame, framework: pd.DataFrame, network_time: float) ->
         "response_worst": float(response.abs().max()),
         "expected_worst": float(expected.abs().max()),
         "expected_median": float(expected.abs().median()),
+        "expected_above": float((expected < 0).mean()),
+        **quantile_errors(slow),
+        **offload_ratios(runs, traces["cifar"], network_time),
         "paper_times": 1 + float(paper.max()),
         "independent_most": float(independent.max()),
         **{f"beaten_{short}": beaten_from(runs, name, network_time) for short, name in traces.items()},

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hi_lib import checks
-from hi_lib.figures.style import batch_size_axis, legend_below, name_beside, plain_ticks, trace_title
+from hi_lib.figures.style import batch_size_axis, name_beside, plain_ticks, shared_legend, trace_title
 from hi_lib.forecaster import Forecaster
 from hi_lib.learners import replay
 from hi_lib.regret import best_threshold, lambda_min, regret_bound, tuned_learning_rate
@@ -272,7 +272,7 @@ def draw_bound_slack(table: pd.DataFrame) -> Figure:
         axis.set_title(title)
         axis.grid(visible=False, axis="x")
     axes[0].set_ylabel("share of the bound (%)")
-    legend_below(figure, 5)
+    shared_legend(figure, 5)
     return figure
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hi_lib.figures.style import PLAIN, legend_below
+from hi_lib.figures.style import PLAIN, shared_legend
 from hi_lib.regret import best_threshold
 from hi_lib.traces import Trace
 
@@ -33,7 +33,7 @@ def speed(table: pd.DataFrame) -> Figure:
             rows = table[table["method"] == method]
             axis.plot(rows["samples"], rows[column] * unit, "o-", ms=3, color=colour, label=method)
         axis.yaxis.set_major_formatter(PLAIN)
-    legend_below(figure, 6)
+    shared_legend(figure, 6)
     return figure
 
 
@@ -47,6 +47,7 @@ def numbers(table: pd.DataFrame) -> dict[str, float]:
         "plain_us": seconds["plain", 10**4] * 1e6,
         "plain_ratio": seconds["plain", 10**4] / seconds["engine", 10**4],
         "engine_ns": seconds["engine", 10**6] * 1e9,
+        "replay_ns": seconds["replay", 10**6] * 1e9,
         "engine_sorts": measured["sorts"]["engine", 10**6],
         "log_growth": max(scaled) / min(scaled),
         "replay_s": seconds["replay", 10**7] * 10**7,

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hi_lib.figures.style import batch_size_axis, legend_below, plain_ticks
+from hi_lib.figures.style import batch_size_axis, plain_ticks, shared_legend
 from hi_lib.learners import replay
 from hi_lib.regret import lambda_min, tuned_learning_rate
 from hi_lib.traces import Trace
@@ -34,7 +34,7 @@ def coins(table: pd.DataFrame) -> Figure:
         axis.set(title=title, yscale="log")
         batch_size_axis(axis, exact["batch_size"])
     axes[0].set_ylabel("regret")
-    legend_below(figure, 4)
+    shared_legend(figure, 4)
     return figure
 
 
@@ -54,7 +54,7 @@ def sample_orders(table: pd.DataFrame) -> Figure:
         plain_ticks(axis.yaxis, [20, 50, 100, 200])
         batch_size_axis(axis, sizes)
     axes[0].set_ylabel("regret")
-    legend_below(figure, 4)
+    shared_legend(figure, 4)
     return figure
 
 

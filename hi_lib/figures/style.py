@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -30,15 +31,6 @@ BETA_COLOURS = {0.3: "#0072B2", 0.5: "#D55E00", 0.7: "#009E73"}
 DATASET_COLOURS = {"Imagenette": "#7B3294", "CIFAR-10": "#8C6D00"}
 TIME_COLOURS = {"system_time": "#444444", "response_time": "#CC79A7"}
 STAGE_COLOURS = {"device": "#009E73", "uplink": "#E69F00", "network": "#BBBBBB", "server": "#56B4E9"}
-LEARNER_COLOURS = {
-    "hil-f": "#0072B2",
-    "hil-n": "#009E73",
-    "apple": "#D55E00",
-    "naive": "#CC79A7",
-    "hi-lcb": "#8C6D00",
-    "hi-lcb-lite": "#E69F00",
-    "quantised": "#56B4E9",
-}
 # What one may get wrong about the times, and its symbol.
 SYMBOLS = {"tau_nw": "τ_nw", "offload_ratio": "ρ", "tau_ed": "τ_ed", "tau_es": "τ_es", "tau_tx": "τ_tx"}
 FONT = "DejaVu Sans"
@@ -170,10 +162,13 @@ def draw_quantity(axis: Axes, table: pd.DataFrame, quantity: str, colour: str) -
 
 
 def panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
-    """`count` panels, three a row; or four, where three would leave one alone, and the legend takes what is empty."""
-    columns = 4 if count > 4 and count % 3 == 1 else min(count, 3)
+    """`count` panels, three a row, or as many more as it takes for none to stand alone in the last one.
+
+    What is left empty is for the legend.
+    """
+    columns = next(some for some in itertools.count(min(count, 3)) if count <= some or count % some != 1)
     rows = -(-count // columns)
-    size = (2.35 * columns if columns > 1 else 4, height * rows)
+    size = (max(7.6, 2.35 * columns) if columns > 1 else 4, height * rows)
     figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False)
     for axis in grid.flat[count:]:
         axis.set_axis_off()
@@ -187,6 +182,11 @@ def outer_labels(axes: Sequence[Axes], label: str) -> None:
         place = axis.get_subplotspec()
         if place is not None and place.is_first_col():
             axis.set_ylabel(label)
+
+
+def in_two_lines(title: str) -> str:
+    """A trace's title, data set above S-ML, for a narrow panel."""
+    return title.replace(", ", "\n", 1)
 
 
 def by_data_set(titles: Iterable[str]) -> list[str]:
@@ -204,10 +204,10 @@ def label_ends(axis: Axes, x: float, ends: Mapping[str, tuple[float, Any]]) -> N
         name_beside(axis, text, (x, height), colour)
 
 
-def legend_below(figure: Figure, columns: int, handles: Sequence[Any] | None = None) -> None:
+def shared_legend(figure: Figure, columns: int, handles: Sequence[Any] | None = None) -> None:
     """One legend for the whole figure: of these handles, or of all that is labelled, each label once.
 
-    It stands in the panel that `panels` left empty, or else below the figure.
+    It stands in the panel that `panels` left empty, or else below the figure, in so many columns.
     """
     labelled = (pair for axis in figure.axes for pair in zip(*axis.get_legend_handles_labels(), strict=True))
     shown = {label: handle for handle, label in labelled}
@@ -266,7 +266,7 @@ def optimal_batch_size(
         plain_ticks(axis.yaxis, [1, 2, 3, 5, 10, 20, 50])
     axes[0][0].set_ylabel("batch size")
     widths = {"M*, best integer": 1.6, "M†, real minimiser": 0.7}
-    legend_below(figure, 2, [Line2D([], [], color="#333333", lw=lw, label=label) for label, lw in widths.items()])
+    shared_legend(figure, 2, [Line2D([], [], color="#333333", lw=lw, label=label) for label, lw in widths.items()])
     return figure
 
 

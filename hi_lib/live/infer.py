@@ -29,7 +29,7 @@ from tritonclient.utils import InferenceServerException, triton_to_np_dtype
 
 from hi_lib import checks
 from hi_lib.live.server import LOCAL
-from hi_lib.live.wire import MOST_BYTES, Frame, Reply, Request, WireError, pack_reply, read_request
+from hi_lib.live.wire import MOST_BYTES, Frame, Reply, WireError, pack_reply, read_request, receive
 from hi_lib.makers import images
 from hi_lib.makers.classifiers import IMAGENET_MEAN, IMAGENET_STD
 from hi_lib.makers.images import CIFAR10_MEAN, CIFAR10_STD
@@ -209,8 +209,10 @@ class Model:
 class _Asked(NamedTuple):
     """A request that is out."""
 
-    device: bytes
-    request: Request
+    device: Frame
+    run: str
+    number: int
+    pictures: int
     came: float
     sent: float
 
@@ -264,19 +266,19 @@ class Gateway(threading.Thread):
         while not self._closing.is_set():
             ready = dict(poller.poll(_PATIENCE))
             if self._socket in ready:
-                self._ask(self._socket.recv_multipart())
+                self._ask(receive(self._socket))
             if self._ear.fileno() in ready:
                 self._ear.recv(4096)
             while self._answers:
                 self._answer(*self._answers.popleft())
         self._socket.close()
 
-    def _ask(self, frames: list[bytes]) -> None:
+    def _ask(self, frames: list[Frame]) -> None:
         came = time.perf_counter()
         try:
             request = read_request(frames[1:])
             tensor = self._model.decoded(request.images)
-            asked = _Asked(frames[0], request, came, time.perf_counter())
+            asked = _Asked(frames[0], request.run, request.number, len(request.images), came, time.perf_counter())
             self._model.ask(tensor, functools.partial(self._hear, asked))
         except (WireError, ValueError, InferenceServerException) as error:
             self._fail(error)
@@ -292,13 +294,13 @@ class Gateway(threading.Thread):
         try:
             if error is not None:
                 raise error
-            answers = self._model.classes(result.get_response(), len(asked.request.images))
+            answers = self._model.classes(result.get_response(), asked.pictures)
         except (ValueError, InferenceServerException) as failure:
             self._fail(failure)
             return
         computing = max(0.0, 1000 * (done - asked.sent) - self._model.empty_call)
         resident = max(computing, 1000 * (done - asked.came) - self._model.empty_call)
-        reply = Reply(asked.request.run, asked.request.number, answers, resident, computing)
+        reply = Reply(asked.run, asked.number, answers, resident, computing)
         self._socket.send_multipart([asked.device, *pack_reply(reply)])
 
     def _fail(self, error: Exception) -> None:

@@ -47,17 +47,28 @@ class WireError(ValueError):
 
 def receive(socket: zmq.Socket[Any]) -> list[Frame]:
     """A message's frames, as views of what arrived: to copy sixteen pictures takes as long as to carry them."""
-    return [frame.buffer for frame in socket.recv_multipart(copy=False)]
+    return [frame.buffer.toreadonly() for frame in socket.recv_multipart(copy=False)]
 
 
 def send(socket: zmq.Socket[Any], frames: Sequence[Frame], flags: int = 0) -> None:
-    """Send a message; its frames are not copied, and must not change."""
+    """Send a message; large frames (64 KiB, says pyzmq) are not copied, and must not change."""
     socket.send_multipart(frames, flags, copy=False)
 
 
 def pack_request(request: Request) -> list[Frame]:
-    """Frames of a request: header, then the images, one after the other; as frames of their own they travel slower."""
+    """Frames of a request: header, then the images, one after the other; as frames of their own they travel slower.
+
+    Raises
+    ------
+    WireError
+        More images, or more bytes, than a message may hold.
+    """
     sizes = [len(image) for image in request.images]
+    if len(sizes) > MOST_IMAGES or sum(sizes) > MOST_BYTES - _HEADER_BYTES:
+        raise WireError(
+            f"a batch of {len(sizes)} images with {sum(sizes):,} bytes is too large for one transmission: "
+            f"at most {MOST_IMAGES} images and {MOST_BYTES - _HEADER_BYTES:,} bytes, so choose smaller batches"
+        )
     header = {"v": VERSION, "run": request.run, "number": request.number, "samples": list(request.samples)}
     return [msgpack.packb(header | {"sizes": sizes}), b"".join(request.images)]
 
@@ -113,7 +124,11 @@ def _header(frames: Sequence[Frame], kinds: dict[str, type]) -> dict[str, Any]:
     try:
         # Limits on what msgpack builds, and no extension types: only plain values come out.
         header = msgpack.unpackb(
-            frames[0], strict_map_key=True, max_ext_len=0, max_map_len=16, max_array_len=MOST_IMAGES
+            frames[0],
+            strict_map_key=True,
+            max_ext_len=0,
+            max_map_len=16,
+            max_array_len=min(MOST_IMAGES, len(frames[0])),
         )
     except Exception:
         raise WireError("a header must be MessagePack") from None

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hi_lib import checks, regret
-from hi_lib.forecaster import weight_density
 from hi_lib.learners import Run, replay
 from hi_lib.optima import OptimalBatch
 from hi_lib.paper import IMAGENETTE
@@ -18,6 +17,7 @@ from hi_lib.press.paying import Comparison, compare
 from hi_lib.press.planning import Conditions, Plan, plan, with_means
 from hi_lib.regret import BestThreshold
 from hi_lib.studies.best_batch import BestBatch, best_batch_size
+from hi_lib.studies.density import weight_density
 from hi_lib.timing import MODEL_NAMES, TimingModel
 from hi_lib.traces import Trace, checked
 from hi_lib.typing import Floats

@@ -1,1 +1,1 @@
-"""What many runs say together, or the measurements of others."""
+"""Studies on top of replays: grids of runs, the best batch, an L-ML that errs, measured times."""

@@ -1,4 +1,5 @@
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import hi_lib as hi
 from hi_lib.commands import main as cli
 from hi_lib.commands import sweeping
 from hi_lib.commands.journal import Journal, sweep_to
+from hi_lib.files import ROOT
+from hi_lib.press import uses
 from hi_lib.studies import sweeps
 
 NAME = "imagenette-mobilenet_v1_0.25_128"
@@ -144,6 +147,13 @@ def test_rows_of_other_code_and_rows_that_do_not_fit_are_made_anew(changed, tmp_
     sweep_to(out, *ARGUMENTS, advance=told.append)
     assert told[0] == 0
     assert out.read_text() == grid(keep_errors=True).to_csv(index=False)
+
+
+def test_all_that_a_sweep_uses_is_its_code():
+    used = {path.relative_to(ROOT).as_posix() for path in uses.modules("from hi_lib.studies import sweeps", ROOT)}
+    assert "hi_lib/_engine.py" in used
+    counted = set(re.findall(r"hi_lib/[\w/]+\.py", sweeps._code()))
+    assert {name for name in used if name.startswith("hi_lib/")} <= counted
 
 
 def test_a_journal_that_is_a_link_is_not_followed(tmp_path):

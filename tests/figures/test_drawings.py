@@ -301,14 +301,35 @@ def test_the_front_leaves_out_what_is_beaten():
 
 
 def test_learners_are_means_of_their_shuffles():
-    rows = [("t", size, name, 10.0 * size + seed) for size in (1, 4) for name in ("hil-f", "apple") for seed in (-1, 1)]
+    traces, names = {"CIFAR-10, x": 1.0, "Imagenette, y": 2.0}, ("hil-f", "apple")
+    rows = [
+        (title, size, name, 10 * size * factor + seed)
+        for title, factor in traces.items()
+        for size in (1, 4)
+        for name in names
+        for seed in (-1, 1)
+    ]
     figure = learners_compared.learners(pd.DataFrame(rows, columns=["title", "batch_size", "learner", "regret"]))
     one, four = ([points(each[0]) for each in axis.containers] for axis in figure.axes)
-    assert one == [[(10, -0.3), (10, 0.7)]]
-    assert four == [[(40, -0.3), (40, 0.7)]]
+    assert one == [[(20, -0.175), (20, 0.825)], [(10, 0.175), (10, 1.175)]]  # Imagenette above CIFAR-10
+    assert four == [[(80, -0.175), (80, 0.825)], [(40, 0.175), (40, 1.175)]]
     assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["hil-f", "apple"]
     assert [axis.get_title() for axis in figure.axes] == ["M = 1", "M = 4"]
-    assert legend(figure) == ["t"]
+    assert legend(figure) == ["Imagenette", "CIFAR-10"]
+
+
+@pytest.mark.parametrize("count", range(1, 14))
+def test_no_panel_stands_alone(count):
+    figure, axes = style.panels(count, height=1)
+    columns = axes[0].get_subplotspec().get_gridspec().ncols
+    assert len(axes) == count
+    assert count <= columns or count % columns != 1
+    assert columns <= 5
+    axes[0].plot([0, 1], label="a line")
+    style.shared_legend(figure, 1)
+    empty = [axis for axis in figure.axes if axis not in axes]
+    legends = [axis.get_legend() for axis in empty[:1]] or figure.legends
+    assert [text.get_text() for text in legends[0].get_texts()] == ["a line"]
 
 
 def test_the_density_keeps_one_scale():

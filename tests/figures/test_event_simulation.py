@@ -51,7 +51,7 @@ def test_streams_are_cut_and_ordered():
 def test_numbers_of_real_learners_by_hand():
     orders = ["Imagenette, x, shuffled", "CIFAR-10, y, shuffled", "Imagenette, archive order"]
     real = pd.DataFrame({"order": orders, "batch_size": [4, 64, 4], "rho": [0.5, 0.25, 0.5], "dispersion": [1.0, 2, 3]})
-    real = real.assign(response_ratio=[1.25, 1.5, 2.0], response_paper=[3.0, 0.75, 3], system_ratio=[1, 0.75, 1])
+    real = real.assign(response_ratio=[1.25, 1.5, 2.0], system_ratio=[1, 0.75, 1])
     tables = {
         "plain": page.plain(HALF, [2]),
         "varied": page.varied(HALF, 2, 0.5, 6),

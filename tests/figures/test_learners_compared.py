@@ -36,6 +36,8 @@ def test_regret_is_counted_against_the_best_threshold_of_each_half():
     """All right, then all wrong at β = ½: the best thresholds pay nothing, then ½ a sample."""
     halves = hi.Trace([0.5] * 4, [1] * 4), hi.Trace([0.5] * 4, [0] * 4)
     paths = page.regret_paths(halves, page.Setting(0.5, 4, window=4, share=0.1), shuffles=2)
+    # The rule offloads nothing: in the second half each sample costs it 1, and the best threshold ½.
+    assert paths.pop(page.CALIBRATED).tolist() == [[0, 0, 0, 0, 0.5, 1, 1.5, 2]] * 2
     for path in paths.values():
         assert path.shape == (2, 8)
         # In the first batch half of all thresholds lie above ½ and pay β.
@@ -58,7 +60,7 @@ def test_numbers_by_hand():
 
 def test_drift_numbers_by_hand():
     """Two samples, then two: every learner has a regret of 1 by the change; of 3 and 5 at the end."""
-    names = ["HIL-F", "HIL-F, quick", "sliding window", "fixed share", "naive"]
+    names = ["HIL-F", "HIL-F, quick", "sliding window", "fixed share", "naive", page.CALIBRATED]
     drift = {case: dict.fromkeys(names, np.array([[0, 1, 2, last]] * 2)) for case, last in (("new", 3), ("surer", 5))}
     surer = hi.Trace([0.5, 0.875], [0, 1])
     cases = {"new": (TRACE, TRACE), "surer": (TRACE, surer)}

@@ -16,6 +16,7 @@ def test_numbers_by_hand():
         ("plain", 10**4, 8e-5, 9, 1),
         *(("device", 10**k, us * 1e-6, 9, 1) for k, us in ((4, 20), (5, 30), (6, 50))),
         ("256 levels", 10**4, 1e-5, 9, 1),
+        ("replay", 10**6, 9e-9, 9, 150),
         ("replay", 10**7, 2e-7, 9, 1500),
     ]
     found = page.numbers(pd.DataFrame([*engine, *others], columns=COLUMNS))
@@ -24,6 +25,7 @@ def test_numbers_by_hand():
             "plain_us": 80,
             "plain_ratio": 20_000,
             "engine_ns": 6,
+            "replay_ns": 9,
             "engine_sorts": 18,
             "log_growth": 2,
             "replay_s": 2,

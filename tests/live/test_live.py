@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import hashlib
 import json
 import shutil
 import signal
@@ -131,6 +132,45 @@ def test_every_sample_gets_one_answer(make, batch_size, window):
     sent = sorted(one.number for one in log.transmissions)
     assert len(set(sent)) == len(sent) == len(delays) == ended[0].requests
     assert sum(one.offloads for one in log.transmissions) == log.offloaded.sum()
+
+
+def test_pictures_arrive_as_they_were_sent():
+    """Large frames are not copied: whoever touched one while it is on its way would change what arrives."""
+    rng, sent, arrived = np.random.default_rng(0), {}, {}
+
+    class Hashing:
+        def answers(self, samples, images):
+            arrived.update(zip(samples, (hashlib.sha256(image).hexdigest() for image in images), strict=True))
+            assert all(memoryview(image).readonly for image in images)
+            return [0] * len(images)
+
+    context = zmq.Context()
+    with serving(Hashing()) as (address, _):
+        link = Link(context, address, network_time=lambda: 5.0)
+        link.start()
+        device = context.socket(zmq.PAIR)
+        device.connect(link.device_end)
+        for number in range(40):
+            samples = tuple(range(4 * number, 4 * number + 4))
+            images = [rng.bytes(size) for size in rng.integers(100, 200_000, size=4)]
+            sent.update(zip(samples, (hashlib.sha256(image).hexdigest() for image in images), strict=True))
+            wire.send(device, [str(number).encode(), *wire.pack_request(Request("run", number, samples, images))])
+        replies = [wire.read_reply(wire.receive(device)) for _ in range(40)]
+        device.close()
+        link.close()
+    context.term()
+    assert {reply.number for reply in replies} == set(range(40))
+    assert arrived == sent
+
+
+def test_a_batch_too_large_for_a_message_is_refused_where_it_is_made():
+    largest = wire.MOST_BYTES - 64 * 2**10
+    assert len(wire.pack_request(Request("run", 0, (0,), [bytes(largest)]))[1]) == largest
+    with pytest.raises(WireError, match="choose smaller batches"):
+        wire.pack_request(Request("run", 0, (0, 1), [bytes(largest), b"x"]))
+    many = tuple(range(wire.MOST_IMAGES + 1))
+    with pytest.raises(WireError, match="at most 4096 images"):
+        wire.pack_request(Request("run", 0, many, [b""] * len(many)))
 
 
 def test_an_exchange_before_the_run_counts_for_nothing():
