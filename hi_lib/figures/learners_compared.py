@@ -90,7 +90,11 @@ def drift(cases: Mapping[str, Mapping[str, Any]], change: int) -> Figure:
             band(axis, np.arange(8, path.shape[1] + 1, 8), some.mean(axis=0), error, **line)
         axis.axvline(change, color="#555555", lw=0.8, ls="--")
         axis.set(title=title, xlabel="samples")
-    axes[0].set_ylabel("regret so far")
+    # The rule may lose many times as much as any learner: its line leaves the panel.
+    learned = (
+        path.mean(axis=0).max() for paths in cases.values() for name, path in paths.items() if name != CALIBRATED
+    )
+    axes[0].set(ylabel="regret so far", ylim=(0, 1.15 * max(learned)))
     shared_legend(figure, 4)
     return figure
 
