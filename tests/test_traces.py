@@ -1,3 +1,4 @@
+import gzip
 import re
 
 import numpy as np
@@ -244,3 +245,10 @@ def test_a_folder_with_the_name_of_a_trace_is_none(tmp_path, monkeypatch):
     assert "d" not in hi.list_traces()
     with pytest.raises(ValueError, match="trace must be one of"):
         hi.load_trace("d")
+
+
+def test_the_first_line_of_a_packed_table_has_an_end_too(tmp_path):
+    path = tmp_path / "log.csv.gz"
+    path.write_bytes(gzip.compress(b"a" * 1_000_001 + b"\n1\n"))
+    with pytest.raises(ValueError, match="its first line has more than 1,000,000 characters"):
+        hi.Trace.from_csv(path)
