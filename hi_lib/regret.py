@@ -290,16 +290,12 @@ def coin_regret(batches: int, beta: float) -> float:
     return k * math.exp(choose + k * math.log(beta) + (count - k + 1) * math.log(1 - beta))
 
 
-def repeated_coins(batches: int, batch_size: int, beta: float, seed: int | None) -> Trace:
-    """Trace on which every learner pays √M: one confidence, and a coin of bias β repeated through each batch."""
-    return halving_coins(1, batches, batch_size, beta, seed)
-
-
 def halving_coins(depth: int, batches: int, batch_size: int, beta: float, seed: int | None) -> Trace:
     """Trace on which every learner pays √(n M ln(1/λ)): coins at the middle of ever smaller intervals of θ.
 
     Each of `depth` stages holds `batches` batches at one confidence, the middle of the interval so far, wrong with
-    probability β batch by batch; the half in which thresholds were cheaper is kept. λ_min = 2^−depth.
+    probability β batch by batch; the half in which thresholds were cheaper is kept. λ_min = 2^−depth. With a depth of 1
+    every learner pays √M (T1): one confidence, and a coin that is repeated through each batch.
     """
     depth, batches = checks.whole("depth", depth), checks.whole("batches", batches)
     size, beta = checks.whole("batch_size", batch_size), checks.real("beta", beta, 0, 1)

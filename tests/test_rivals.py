@@ -117,7 +117,7 @@ def test_partial_feedback_depends_on_the_seed_alone(learner):
 
 def test_apple_tasting_stays_below_its_bound_on_hostile_traces():
     for batch_size in (1, 10):
-        trace = hi.repeated_coins(4000 // batch_size, batch_size, 0.5, seed=3)
+        trace = hi.halving_coins(1, 4000 // batch_size, batch_size, 0.5, seed=3)
         runs = [hi.replay(trace, 0.5, batch_size, "apple", seed=seed) for seed in range(20)]
         regret = np.array([run.regret for run in runs])
         assert regret.mean() + 4 * regret.std(ddof=1) / np.sqrt(20) < runs[0].regret_bound

@@ -95,7 +95,7 @@ def test_coins_in_blocks_show_that_late_feedback_costs_what_a_batch_does(delay):
     """Coins repeated d + 1 times: who hears d samples later knows nothing of the block at hand, whatever he does."""
     blocks, beta, found = 60, 0.5, []
     for seed in range(150):
-        trace = hi.repeated_coins(blocks, delay + 1, beta, seed)
+        trace = hi.halving_coins(1, blocks, delay + 1, beta, seed)
         found.append(hi.replay(trace, beta, delay=delay).regret)
     error = np.std(found, ddof=1) / np.sqrt(len(found))
     assert np.mean(found) == pytest.approx((delay + 1) * hi.coin_regret(blocks, beta), abs=4.5 * error)
@@ -104,7 +104,7 @@ def test_coins_in_blocks_show_that_late_feedback_costs_what_a_batch_does(delay):
 @pytest.mark.parametrize("learner", ["hil-n", "apple"])
 def test_partial_feedback_late_stays_below_its_bound(learner):
     """T4 with outstanding samples in place of the batch's; for T5, the batch's bound, which is not proved here."""
-    trace = hi.repeated_coins(100, 11, 0.5, seed=3)
+    trace = hi.halving_coins(1, 100, 11, 0.5, seed=3)
     runs = [hi.replay(trace, 0.5, 1, learner, seed=seed, delay=10) for seed in range(30)]
     found = np.array([run.regret for run in runs])
     bound = runs[0].regret_bound or hi.apple_bound(len(trace), 21, 0.5, 0.5, runs[0].learning_rate)
