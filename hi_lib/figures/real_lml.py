@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 LABELS = {
     "truth": "learning from the truth",
     "answer": "from the L-ML's answers",
-    "dear truth": "truth, β plus the L-ML's error",
-    "dear answer": "answers, β plus the L-ML's error",
+    "truth, error added": "truth, β plus the L-ML's error",
+    "answer, error added": "answers, β plus the L-ML's error",
     "paper": "every offload right (paper)",
     "never": "never offloading",
     "best": "best fixed θ",
@@ -54,8 +54,8 @@ MODELS = {
 _WAYS: dict[str, dict[str, Any]] = {
     "truth": {"color": "#D55E00", "marker": "o", "ms": 3},
     "answer": {"color": "#0072B2", "marker": "o", "ms": 3},
-    "dear truth": {"color": "#E69F00", "marker": "s", "ms": 3},
-    "dear answer": {"color": "#56B4E9", "marker": "s", "ms": 3},
+    "truth, error added": {"color": "#E69F00", "marker": "s", "ms": 3},
+    "answer, error added": {"color": "#56B4E9", "marker": "s", "ms": 3},
     "paper": {"color": "#999999", "ls": (0, (4, 2)), "lw": 1.2},
     "never": {"color": "#333333", "ls": (0, (6, 2, 1, 2)), "lw": 1.2},
     "best": {"color": "#333333", "ls": (0, (1, 1.5)), "lw": 1.2},
@@ -190,13 +190,13 @@ def shuffled_costs(
 def outcomes(trace: Trace, agreement: Trace, beta: float, batch_size: int) -> dict[str, Outcome]:
     """What each way of LABELS comes to; `agreement` holds whether the S-ML answers what the L-ML does."""
     rate = regret.tuned_learning_rate(len(trace), 1, regret.lambda_min(trace))
-    dear = min(1, beta + 1 - known(trace).mean())
+    higher = min(1, beta + 1 - known(trace).mean())
     truth = replay(trace, beta, batch_size, learning_rate=rate)
     runs = {
         "truth": truth,
         "answer": replay(agreement, beta, batch_size, learning_rate=rate),
-        "dear truth": replay(trace, dear, batch_size, learning_rate=rate),
-        "dear answer": replay(agreement, dear, batch_size, learning_rate=rate),
+        "truth, error added": replay(trace, higher, batch_size, learning_rate=rate),
+        "answer, error added": replay(agreement, higher, batch_size, learning_rate=rate),
         "never": replay(trace, beta, batch_size, "never"),
         "best": replay(trace, beta, 1, "fixed", threshold=best_threshold(trace, beta).threshold),
     }
@@ -294,7 +294,7 @@ def _costs(drawn: pd.DataFrame) -> dict[str, float]:
         "best": mean["best"],
         "truth": mean["truth"],
         "truth_accuracy": accuracy["truth"],
-        "dear_gain": mean["truth"] - mean["dear truth"],
+        "added_gain": mean["truth"] - mean["truth, error added"],
         "answer": change.mean(),
         "answer_error": change.sem(),
     }
@@ -328,8 +328,8 @@ def growth_numbers(drawn: pd.DataFrame) -> dict[str, float]:
     growth = mean.xs(largest, level="batch_size") / mean.xs(1, level="batch_size")
     return {
         "largest_size": largest,
-        "real_growth_max": growth[["truth", "answer", "dear truth", "dear answer"]].max(axis=None),
-        "answer_growth_max": growth[["answer", "dear answer"]].max(axis=None),
+        "real_growth_max": growth[["truth", "answer", "truth, error added", "answer, error added"]].max(axis=None),
+        "answer_growth_max": growth[["answer", "answer, error added"]].max(axis=None),
     }
 
 

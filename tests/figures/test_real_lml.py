@@ -98,18 +98,33 @@ def test_both_best_thresholds_by_hand():
 def test_costs_of_the_ways_by_hand():
     """One batch, nothing learned yet: an image is offloaded with probability 1 − p, whatever is learned from."""
     drawn = lml.shuffled_costs({"a": TRACE}, {"a": FILE}, 0.25, [4], shuffles=1)
-    assert drawn["way"].tolist() == ["truth", "answer", "dear truth", "dear answer", "never", "best", "paper"]
+    assert drawn["way"].tolist() == [
+        "truth",
+        "answer",
+        "truth, error added",
+        "answer, error added",
+        "never",
+        "best",
+        "paper",
+    ]
     cost = drawn.set_index("way")["average_cost"]
     q = 1 - FILE["confidence"]
     real = (q * (0.25 + 1 - FILE["lml_correct"]) + (1 - q) * (1 - FILE["correct"])).mean()
-    assert cost[["truth", "answer", "dear truth", "dear answer"]].tolist() == pytest.approx([real] * 4)
+    assert cost[["truth", "answer", "truth, error added", "answer, error added"]].tolist() == pytest.approx([real] * 4)
     assert cost["paper"] == pytest.approx((q * 0.25 + (1 - q) * (1 - FILE["correct"])).mean())
     assert cost[["never", "best"]].tolist() == pytest.approx([0.5, 0.375])
 
 
 def test_numbers_by_hand():
     best = lml.best_thresholds({"a": TRACE}, [0.25])
-    ways = {"truth": 0.5, "answer": 0.75, "dear truth": 0.375, "dear answer": 0.5, "never": 1, "best": 0.25}
+    ways = {
+        "truth": 0.5,
+        "answer": 0.75,
+        "truth, error added": 0.375,
+        "answer, error added": 0.5,
+        "never": 1,
+        "best": 0.25,
+    }
     rows = [
         ("a", size, seed, way, cost * size + (0.125 * seed if way == "answer" else 0), 0.75)
         for size in (1, 2)
@@ -121,7 +136,7 @@ def test_numbers_by_hand():
     best_of_both, both = (pd.concat([table, table.assign(title="b")]) for table in (best, drawn))
     found = lml.example_numbers(dict.fromkeys(files, TRACE), files, best_of_both, both, 0.25)
     assert (found["second_title"], found["first_error"], found["first_hard"]) == ("b", 0.5, 0.5)
-    assert (found["first_dear_gain"], found["first_answer"], found["first_answer_error"]) == (0.125, 0.25, 0.125)
+    assert (found["first_added_gain"], found["first_answer"], found["first_answer_error"]) == (0.125, 0.25, 0.125)
     assert lml.growth_numbers(drawn) == {"largest_size": 2, "real_growth_max": 2, "answer_growth_max": 2}
     curves = {"a": lml.curve(TRACE), "b": pd.DataFrame({"accuracy": [0.5, 0.5]})}
     peak = lml.peak_numbers(curves, best)
