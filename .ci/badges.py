@@ -280,7 +280,7 @@ def _close(text: str, value: Any) -> bool:
 
 def _plain(page: str) -> str:
     """MyST to Markdown: roles become links, lists of definitions become lists."""
-    text = re.sub(r"^<!-- .*? -->\n", "", page, flags=re.MULTILINE)
+    text = re.sub(r"^(<!-- .*? -->|:::.*)\n", "", page, flags=re.MULTILINE)  # what is folded there is open here
     text = re.sub(r"\{doc\}`([^`]*)`", lambda found: _link(found[1]), text)
     text = re.sub(r"\{numref\}`fig-([^`]*)`", lambda found: f"[Figure {found[1]}]({_home_of('fig-' + found[1])})", text)
     text = re.sub(r"\{cite\}`([^`]*)`", lambda found: _reference(_paper(found[1])), text)

@@ -21,11 +21,24 @@ _FORMULA = re.compile(
 )
 _ABOUT_A_PROOF = "notebooks/regret_bound"
 _PUBLIC_NAMES = "book/api"
-_WITHOUT_SCRIPT = "<noscript><style>.hi-tex { display: none; }</style></noscript>"
+# Formulas lie in scripts, so that no TeX stands in a page's text; MathJax is told to look there, too.
+_FIND = """\
+if (window.MathJax) window.MathJax.options.renderActions = {
+  findInScripts: [11, (page) => {
+    for (const script of document.querySelectorAll('script[type^="math/tex"]')) {
+      const place = document.createTextNode(""), at = {node: place, delim: "", n: 0};
+      const formula = new page.options.MathItem(script.textContent, page.inputJax[0], script.type.endsWith("display"));
+      script.replaceWith(place);
+      Object.assign(formula, {start: at, end: {...at}});
+      page.math.push(formula);
+    }
+  }, ""],
+};"""
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Tell Sphinx what to do with every page, once its body is there."""
+    app.add_js_file(None, body=_FIND, priority=900)  # after Sphinx's own words to MathJax, which starts later
     app.connect("doctree-read", _fold_entries)
     app.connect("html-page-context", _improve)
     app.add_node(Folded, html=(_open_folded, _close_details))
@@ -66,12 +79,10 @@ def _improve(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], 
         body = re.sub(r"<(table|pre)(?![^>]*tabindex)\b", r'<\1 tabindex="0"', body)
         # Its entries link back, which the role of a list does not allow.
         context["body"] = body.replace('role="list" class="citation-list"', 'class="citation-list"')
-        context["metatags"] = context.get("metatags", "") + _WITHOUT_SCRIPT
 
 
 def _both(found: re.Match[str]) -> str:
-    before, bracket, tex = found.groups()
-    display = "block" if bracket == "[" else "inline"
-    closing = {"(": ")", "[": "]"}[bracket]
-    shown = f'<span class="hi-tex">\\{bracket}{tex}\\{closing}</span>'
-    return f"{before}{shown}<noscript>{convert(html.unescape(tex), display=display)}</noscript>"
+    before, bracket, escaped = found.groups()
+    tex, block = html.unescape(escaped), bracket == "["
+    script = f'<script type="math/tex{"; mode=display" if block else ""}">{tex}</script>'
+    return f"{before}{script}<noscript>{convert(tex, display='block' if block else 'inline')}</noscript>"
