@@ -23,6 +23,7 @@ from hi_lib.live import wire
 from hi_lib.live.server import serve
 from hi_lib.makers.registering import write_data
 from hi_lib.makers.timings import machine
+from hi_lib.typing import Bytes
 
 RUNS, FRAMEWORK, MACHINE = "live/runs.csv", "live/framework.csv", "live/machine.json"  # below data/
 TRACES = {"cifar10-alexnet": 1000, "imagenette-mobilenet_v1_0.5_160": 400}  # samples a run
@@ -70,7 +71,7 @@ def run(options: dict[str, Any]) -> dict[str, Any]:
 class Mirror:
     """An L-ML that does nothing."""
 
-    def answers(self, samples: Sequence[int], images: Sequence[wire.Frame]) -> list[int]:
+    def answers(self, samples: Sequence[int], images: Sequence[Bytes]) -> list[int]:
         """A zero for each picture."""
         del images
         return [0] * len(samples)

@@ -222,7 +222,7 @@ def _directive(item: Any) -> dict[str, str]:
     if not isinstance(item, type):
         if callable(item):
             return {"kind": "autofunction", "options": ""}
-        return {"kind": "py:data", "options": SETTING.format(name=item.name)}  # of the Settings, there is nothing else
+        return {"kind": "py:data", "options": SETTING.format(name=item.name)}  # a Setting: there is no other constant
     return {"kind": "autoclass", "options": "\n   :members:\n   :inherited-members: tuple"}
 
 

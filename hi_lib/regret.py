@@ -88,6 +88,11 @@ def tuned_learning_rate(n: int, batch_size: float, lambda_min: float) -> float:
     return float(np.sqrt(8 * log_cells / (checks.whole("n", n) * _batch_size(batch_size))))
 
 
+def vanilla_learning_rate(trace: Trace) -> float:
+    """η*(1) of a trace: the one rate that is kept for every batch size, where rate and batch are to be told apart."""
+    return tuned_learning_rate(len(trace), 1, lambda_min(trace))
+
+
 def anytime_learning_rates(n: int, batch_size: int, lambda_min: float) -> NDArray[np.float64]:
     """η_k = 2 √(L / k) / M for k = 1 … ⌈n/M⌉: no horizon needed, each applied to the whole past loss."""
     size = checks.whole("batch_size", batch_size)

@@ -10,3 +10,4 @@ Floats = NDArray[np.floating[Any]]
 Flags = NDArray[np.bool_]
 Samples = NDArray[np.intp]  # their numbers
 Progress = Callable[[int], None]
+Bytes = bytes | memoryview

@@ -17,7 +17,7 @@ from hi_lib.events.queueing import lognormal_times, mean_error, pipeline, poisso
 from hi_lib.events.simulation import Learning, simulate
 from hi_lib.figures.style import DATASET_COLOURS, PLAIN, band, batch_size_axis, plain_ticks, shared_legend, trace_title
 from hi_lib.paper import CIFAR10, IMAGENETTE, Setting
-from hi_lib.regret import lambda_min, tuned_learning_rate
+from hi_lib.regret import vanilla_learning_rate
 from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace
 from hi_lib.typing import Flags, Floats
@@ -225,8 +225,7 @@ def real(found: Mapping[str, Stream], shuffles: int) -> pd.DataFrame:
 def learning(stream: Stream, size: int, number: int) -> tuple[float, ...]:
     """HIL-F inside the simulation: ρ; variance of m and both times over the exact model's, t_s over the paper's."""
     trace, timing = stream.samples(number), stream.setting.timing
-    rate = tuned_learning_rate(len(trace), 1, lambda_min(trace))
-    policy = Learning(HILF(stream.beta, rate, seed=number), trace)
+    policy = Learning(HILF(stream.beta, vanilla_learning_rate(trace), seed=number), trace)
     log = simulate(timing, policy, size, samples=len(trace))
     rho, m = log.offloaded.mean(), log.offloads[log.sizes == size]
     dispersion = m.var() / (size * rho * (1 - rho))
@@ -239,9 +238,12 @@ def numbers(case: Case, tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     """What the claims and the text rest on; `tables` holds those of this page: plain, varied, queue, backlog, real."""
     single = tables["queue"][tables["queue"]["batch_size"] == 1]
     distance = (single["mean"] - case.single_mean(single["rate"])) / single["error"]
-    found = _plain_numbers(tables["plain"]) | _varied_numbers(tables["varied"])
-    found |= {"queue_deviation": float(distance.abs().max())}
-    found |= {"backlog_deviation": tables["backlog"]["off by s.e."].abs().max()}
+    found = {
+        **_plain_numbers(tables["plain"]),
+        **_varied_numbers(tables["varied"]),
+        "queue_deviation": float(distance.abs().max()),
+        "backlog_deviation": tables["backlog"]["off by s.e."].abs().max(),
+    }
     return {
         **found,
         "deviation_most": max(value for name, value in found.items() if name.endswith("_deviation")),

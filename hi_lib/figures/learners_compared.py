@@ -83,7 +83,7 @@ def drift(cases: Mapping[str, Mapping[str, Any]], change: int) -> Figure:
     figure, axes = plt.subplots(1, len(cases), figsize=(7.4, 3.0), sharey=True)
     colours = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#CC79A7", "#333333")
     for axis, (title, paths) in zip(axes, cases.items(), strict=True):
-        for (name, path), colour in zip(paths.items(), colours, strict=False):
+        for (name, path), colour in zip(paths.items(), colours, strict=True):
             some = path[:, 7::8]
             error = some.std(axis=0, ddof=1) / np.sqrt(len(path))
             line = {"color": colour, "label": name, "ls": "--" if name == CALIBRATED else "-"}

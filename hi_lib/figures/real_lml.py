@@ -189,7 +189,7 @@ def shuffled_costs(
 
 def outcomes(trace: Trace, agreement: Trace, beta: float, batch_size: int) -> dict[str, Outcome]:
     """What each way of LABELS comes to; `agreement` holds whether the S-ML answers what the L-ML does."""
-    rate = regret.tuned_learning_rate(len(trace), 1, regret.lambda_min(trace))
+    rate = regret.vanilla_learning_rate(trace)
     higher = min(1, beta + 1 - known(trace).mean())
     truth = replay(trace, beta, batch_size, learning_rate=rate)
     runs = {

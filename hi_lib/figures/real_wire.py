@@ -134,6 +134,11 @@ def draw_parts(runs: pd.DataFrame, network_time: float) -> Figure:
     return figure
 
 
+def quantile_ratio(runs: pd.DataFrame, level: str) -> pd.Series:
+    """A quantile of the response of offloaded samples, measured over predicted."""
+    return runs[f"measured_{level}_offloaded"] / runs[f"predicted_{level}_offloaded"]
+
+
 def draw_responses(runs: pd.DataFrame) -> Figure:
     """Quantiles of the response of offloaded samples, measured over predicted: emulated runs, a panel a trace."""
     table = emulated(runs)
@@ -142,8 +147,7 @@ def draw_responses(runs: pd.DataFrame) -> Figure:
     for axis, trace in zip(axes[0], titles, strict=True):
         rows = table[table["trace"] == trace]
         for (level, marker), colour in zip(LEVELS.items(), LEVEL_COLOURS, strict=True):
-            predicted = rows[f"predicted_{level}_offloaded"]
-            ratio = rows[f"measured_{level}_offloaded"] / predicted
+            predicted, ratio = rows[f"predicted_{level}_offloaded"], quantile_ratio(rows, level)
             axis.plot(predicted, ratio, marker, ms=3.5, mfc="none", color=colour, label=level)
         axis.axhline(1, color="#777777", lw=0.8)
         axis.set(xscale="log", yscale="log", title=trace_title(trace), xlabel="predicted (ms)")
@@ -196,10 +200,15 @@ def formula_errors(runs: pd.DataFrame, model: str) -> Floats:
     return np.array(found)
 
 
+def _at(runs: pd.DataFrame, trace: str, network_time: float) -> pd.DataFrame:
+    """Runs with this replayed trace on this emulated network."""
+    rows = emulated(runs)
+    return rows[(rows["trace"] == trace) & (rows["network_time"] == network_time)]
+
+
 def beaten_from(runs: pd.DataFrame, trace: str, network_time: float, window: str = "4") -> int:
     """The smallest M of a waiting device from which on a window is clearly faster in both times; 0 if from none on."""
-    rows = emulated(runs)
-    rows = rows[(rows["trace"] == trace) & (rows["network_time"] == network_time)]
+    rows = _at(runs, trace, network_time)
     rival = rows[rows["window"] == window].iloc[0]
     smallest = 0
     for row in waiting(rows).sort_values("M", ascending=False).to_dict("records"):
@@ -223,20 +232,15 @@ def cost_shift(runs: pd.DataFrame) -> float:
 
 def quantile_errors(runs: pd.DataFrame) -> dict[str, float]:
     """How far measured quantiles of offloaded samples are from the predicted ones: half, nine in ten, and the worst."""
-    levels = (f"{level}_offloaded" for level in LEVELS)
-    errors = np.concatenate([runs[f"measured_{level}"] / runs[f"predicted_{level}"] - 1 for level in levels])
+    errors = np.concatenate([quantile_ratio(runs, level) - 1 for level in LEVELS])
     half, most, worst = np.quantile(np.abs(errors), [0.5, 0.9, 1])
     return {"quantiles_half": float(half), "quantiles_most": float(most), "quantiles_worst": float(worst)}
 
 
 def offload_ratios(runs: pd.DataFrame, trace: str, network_time: float) -> dict[str, float]:
     """The offload ratio of a waiting device with the smallest and with the largest batches."""
-    rows = waiting(emulated(runs))
-    rows = rows[(rows["trace"] == trace) & (rows["network_time"] == network_time)].sort_values("M")
-    return {
-        "ratio_one": rows["measured_offload_ratio"].iloc[0],
-        "ratio_most": rows["measured_offload_ratio"].iloc[-1],
-    }
+    ratios = waiting(_at(runs, trace, network_time)).sort_values("M")["measured_offload_ratio"]
+    return {"ratio_one": ratios.iloc[0], "ratio_most": ratios.iloc[-1]}
 
 
 def numbers(runs: pd.DataFrame, framework: pd.DataFrame, network_time: float) -> dict[str, float]:

@@ -34,7 +34,7 @@ STAGE_COLOURS = {"device": "#009E73", "uplink": "#E69F00", "network": "#BBBBBB",
 # What one may get wrong about the times, and its symbol.
 SYMBOLS = {"tau_nw": "τ_nw", "offload_ratio": "ρ", "tau_ed": "τ_ed", "tau_es": "τ_es", "tau_tx": "τ_tx"}
 FONT = "DejaVu Sans"
-_EMPTY = "no panel"
+_EMPTY = "no panel"  # by this label the place for a legend is found again
 PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
 
 TRACE_TITLES = {

@@ -16,7 +16,7 @@ from hi_lib.device.streaming import HILF, Ticket
 from hi_lib.events.queueing import open_window
 from hi_lib.live.link import Link
 from hi_lib.live.log import Log, Transmission
-from hi_lib.live.wire import Reply, Request, WireError, pack_request, read_reply, send
+from hi_lib.live.wire import Reply, Request, WireError, pack_request, read_reply, receive, send
 from hi_lib.typing import Flags, Floats, Samples
 
 LONGEST_TIMEOUT = 3.6e6  # ms
@@ -146,7 +146,7 @@ class Device:
         request = Request(self.run_name, _WARM_UP, (0,), [self.small.image(0)])
         send(self._socket, [str(_WARM_UP).encode(), *pack_request(request)])
         if self._socket.poll(int(self.plan.timeout)):
-            self._socket.recv_multipart()
+            receive(self._socket)
 
     def run(self, samples: int, first: int = 0, after_batch: Callable[[int], None] = lambda _: None) -> Log:
         """Work through so many samples of the data; every one gets exactly one final answer, whatever the server does.
@@ -243,7 +243,7 @@ class Device:
         while self._socket.poll(int(patience)):
             patience = 0
             try:
-                reply = read_reply(self._socket.recv_multipart())
+                reply = read_reply(receive(self._socket))
             except WireError:
                 self.log.stray += 1
                 continue

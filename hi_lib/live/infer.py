@@ -29,10 +29,11 @@ from tritonclient.utils import InferenceServerException, triton_to_np_dtype
 
 from hi_lib import checks
 from hi_lib.live.server import LOCAL
-from hi_lib.live.wire import MOST_BYTES, Frame, Reply, WireError, pack_reply, read_request, receive
+from hi_lib.live.wire import MOST_BYTES, Reply, WireError, pack_reply, read_request, receive, send
 from hi_lib.makers import images
 from hi_lib.makers.classifiers import IMAGENET_MEAN, IMAGENET_STD
 from hi_lib.makers.images import CIFAR10_MEAN, CIFAR10_STD
+from hi_lib.typing import Bytes
 
 SCHEME = "grpc://"
 _PATIENCE = 50  # ms between two looks at whether to stop
@@ -136,7 +137,7 @@ class Model:
             self._client.close()
             raise
 
-    def decoded(self, files: Sequence[Frame]) -> InferInput:
+    def decoded(self, files: Sequence[Bytes]) -> InferInput:
         """What is sent for these pictures."""
         return self._tensor([images.preprocess("picture", file, self._input.side) for file in files])
 
@@ -209,7 +210,7 @@ class Model:
 class _Asked(NamedTuple):
     """A request that is out."""
 
-    device: Frame
+    device: Bytes
     run: str
     number: int
     pictures: int
@@ -273,7 +274,7 @@ class Gateway(threading.Thread):
                 self._answer(*self._answers.popleft())
         self._socket.close()
 
-    def _ask(self, frames: list[Frame]) -> None:
+    def _ask(self, frames: list[Bytes]) -> None:
         came = time.perf_counter()
         try:
             request = read_request(frames[1:])
@@ -301,7 +302,7 @@ class Gateway(threading.Thread):
         computing = max(0.0, 1000 * (done - asked.sent) - self._model.empty_call)
         resident = max(computing, 1000 * (done - asked.came) - self._model.empty_call)
         reply = Reply(asked.run, asked.number, answers, resident, computing)
-        self._socket.send_multipart([asked.device, *pack_reply(reply)])
+        send(self._socket, [asked.device, *pack_reply(reply)])
 
     def _fail(self, error: Exception) -> None:
         self.failed += 1

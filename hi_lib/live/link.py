@@ -17,7 +17,8 @@ from typing import NamedTuple
 import zmq
 
 from hi_lib.live import keys
-from hi_lib.live.wire import Frame, WireError, read_reply, receive, send
+from hi_lib.live.wire import WireError, read_reply, receive, send
+from hi_lib.typing import Bytes
 
 _PATIENCE = 50.0  # ms between two looks at whether to stop
 _SHORT = 1.5  # ms: what is due sooner is slept for, since a poll counts whole milliseconds
@@ -42,7 +43,7 @@ class _Parcel(NamedTuple):
     number: int
     came: float
     out: bool  # to the server
-    frames: list[Frame]
+    frames: list[Bytes]
 
 
 class Link(threading.Thread):
@@ -118,7 +119,7 @@ class Link(threading.Thread):
         self._front.close()
         self._back.close()
 
-    def _send(self, frames: list[Frame]) -> None:
+    def _send(self, frames: list[Bytes]) -> None:
         """Put a request on the uplink; its first frame is its number, which stays here."""
         came, (name, *message) = time.perf_counter(), frames
         number = int(name)
@@ -129,7 +130,7 @@ class Link(threading.Thread):
         self._free = begun + seconds
         self._later(self._free + self._network[number] / 2000, _Parcel(number, came, True, message))
 
-    def _bring(self, frames: list[Frame]) -> None:
+    def _bring(self, frames: list[Bytes]) -> None:
         came = time.perf_counter()
         try:
             number = read_reply(frames).number

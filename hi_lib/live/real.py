@@ -13,12 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hi_lib import checks
-from hi_lib.live.wire import Frame
 from hi_lib.makers import folders, images, models, networks, outputs
 from hi_lib.makers.classifiers import Classifier, Outputs
 from hi_lib.makers.models import LMLS, MAKERS
 from hi_lib.makers.networks import Asked
-from hi_lib.typing import Flags, Samples
+from hi_lib.typing import Bytes, Flags, Samples
 
 
 class Classes:
@@ -38,7 +37,7 @@ class Classes:
         # What a runtime does only once is not a sample's time.
         self.count = self._classifier([np.zeros((side, side, 3), np.uint8)]).probabilities.shape[1]
 
-    def __call__(self, files: Sequence[Frame]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def __call__(self, files: Sequence[Bytes]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Classes and confidences, each of shape (m,)."""
         pictures = [images.preprocess("picture", file, self._side) for file in files]
         probabilities = np.asarray(self._classifier(pictures).probabilities)
@@ -154,7 +153,7 @@ class RealLarge:
     def __init__(self, classify: Classes) -> None:
         self._classify = classify
 
-    def answers(self, samples: Sequence[int], images: Sequence[Frame]) -> list[int]:
+    def answers(self, samples: Sequence[int], images: Sequence[Bytes]) -> list[int]:
         """Classes of these pictures."""
         del samples
         try:
@@ -162,7 +161,7 @@ class RealLarge:
         except ValueError:
             return [self._answer(image) for image in images]
 
-    def _answer(self, image: Frame) -> int:
+    def _answer(self, image: Bytes) -> int:
         try:
             return int(self._classify([image])[0][0])
         except ValueError:

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from hi_lib import checks
-from hi_lib.live.wire import Frame
 from hi_lib.traces import Trace
-from hi_lib.typing import Flags, Samples
+from hi_lib.typing import Bytes, Flags, Samples
 
 
 class ReplayedSmall:
@@ -74,7 +73,7 @@ class ReplayedLarge:
         self._right = np.ones(len(trace), int) if trace.lml_correct is None else (trace.lml_correct != 0).astype(int)
         self._seconds, self._busy = checks.nonnegative("tau_es", tau_es) / 1000, busy
 
-    def answers(self, samples: Sequence[int], images: Sequence[Frame]) -> list[int]:
+    def answers(self, samples: Sequence[int], images: Sequence[Bytes]) -> list[int]:
         """1 where the L-ML is right; a sample that the trace does not hold is answered 0."""
         _spend(self._seconds * len(images), self._busy)
         return [int(self._right[sample]) if sample < self._right.size else 0 for sample in samples]

@@ -14,7 +14,8 @@ from zmq.auth.thread import ThreadAuthenticator
 
 from hi_lib import checks
 from hi_lib.live import keys
-from hi_lib.live.wire import MOST_BYTES, Frame, Reply, WireError, pack_reply, read_request, receive, send
+from hi_lib.live.wire import MOST_BYTES, Reply, WireError, pack_reply, read_request, receive, send
+from hi_lib.typing import Bytes
 
 LOCAL = ("127.0.0.1", "localhost", "::1")  # names of this machine
 _PATIENCE = 50  # ms between two looks at whether to stop
@@ -23,7 +24,7 @@ _PATIENCE = 50  # ms between two looks at whether to stop
 class Large(Protocol):
     """An L-ML."""
 
-    def answers(self, samples: Sequence[int], images: Sequence[Frame]) -> list[int]:
+    def answers(self, samples: Sequence[int], images: Sequence[Bytes]) -> list[int]:
         """Its answer to each image; `samples` are their numbers in the device's data."""
 
 

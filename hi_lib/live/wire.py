@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 import msgpack
 import zmq
 
+from hi_lib.typing import Bytes
+
 VERSION = 2
 MOST_IMAGES = 4096  # a batch
 MOST_BYTES = 64 * 2**20  # a message
 _HEADER_BYTES = 64 * 2**10
-
-
-Frame = bytes | memoryview
+_MOST_OF_IMAGES = MOST_BYTES - _HEADER_BYTES
 
 
 class Request(NamedTuple):
@@ -28,7 +28,7 @@ class Request(NamedTuple):
     run: str
     number: int
     samples: tuple[int, ...]
-    images: Sequence[Frame]
+    images: Sequence[Bytes]
 
 
 class Reply(NamedTuple):
@@ -45,17 +45,17 @@ class WireError(ValueError):
     """A message that is none of ours."""
 
 
-def receive(socket: zmq.Socket[Any]) -> list[Frame]:
+def receive(socket: zmq.Socket[Any]) -> list[Bytes]:
     """A message's frames, as views of what arrived: to copy sixteen pictures takes as long as to carry them."""
     return [frame.buffer.toreadonly() for frame in socket.recv_multipart(copy=False)]
 
 
-def send(socket: zmq.Socket[Any], frames: Sequence[Frame], flags: int = 0) -> None:
+def send(socket: zmq.Socket[Any], frames: Sequence[Bytes], flags: int = 0) -> None:
     """Send a message; large frames (64 KiB, says pyzmq) are not copied, and must not change."""
     socket.send_multipart(frames, flags, copy=False)
 
 
-def pack_request(request: Request) -> list[Frame]:
+def pack_request(request: Request) -> list[Bytes]:
     """Frames of a request: header, then the images, one after the other; as frames of their own they travel slower.
 
     Raises
@@ -64,16 +64,16 @@ def pack_request(request: Request) -> list[Frame]:
         More images, or more bytes, than a message may hold.
     """
     sizes = [len(image) for image in request.images]
-    if len(sizes) > MOST_IMAGES or sum(sizes) > MOST_BYTES - _HEADER_BYTES:
+    if len(sizes) > MOST_IMAGES or sum(sizes) > _MOST_OF_IMAGES:
         raise WireError(
             f"a batch of {len(sizes)} images with {sum(sizes):,} bytes is too large for one transmission: "
-            f"at most {MOST_IMAGES} images and {MOST_BYTES - _HEADER_BYTES:,} bytes, so choose smaller batches"
+            f"at most {MOST_IMAGES} images and {_MOST_OF_IMAGES:,} bytes, so choose smaller batches"
         )
     header = {"v": VERSION, "run": request.run, "number": request.number, "samples": list(request.samples)}
     return [msgpack.packb(header | {"sizes": sizes}), b"".join(request.images)]
 
 
-def read_request(frames: Sequence[Frame]) -> Request:
+def read_request(frames: Sequence[Bytes]) -> Request:
     """The request that these frames hold.
 
     Raises
@@ -98,14 +98,14 @@ def read_request(frames: Sequence[Frame]) -> Request:
     )
 
 
-def pack_reply(reply: Reply) -> list[Frame]:
+def pack_reply(reply: Reply) -> list[Bytes]:
     """The only frame of a reply."""
     times = {"resident": reply.resident, "computing": reply.computing}
     header = {"v": VERSION, "run": reply.run, "number": reply.number, "answers": list(reply.answers), **times}
     return [msgpack.packb(header)]
 
 
-def read_reply(frames: Sequence[Frame]) -> Reply:
+def read_reply(frames: Sequence[Bytes]) -> Reply:
     """The reply that these frames hold; errors as for `read_request`."""
     kinds = {"run": str, "number": int, "answers": list, "resident": float, "computing": float}
     header = _header(frames, kinds)
@@ -118,7 +118,7 @@ def read_reply(frames: Sequence[Frame]) -> Reply:
     return Reply(header["run"], header["number"], tuple(answers), header["resident"], header["computing"])
 
 
-def _header(frames: Sequence[Frame], kinds: dict[str, type]) -> dict[str, Any]:
+def _header(frames: Sequence[Bytes], kinds: dict[str, type]) -> dict[str, Any]:
     if not frames or len(frames[0]) > _HEADER_BYTES or sum(map(len, frames)) > MOST_BYTES:
         raise WireError(f"a message has a header of at most {_HEADER_BYTES} bytes, and at most {MOST_BYTES} in all")
     try:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hi_lib import checks, traces
+from hi_lib.typing import Bytes
 
 Pixels = NDArray[np.uint8]
 PREPROCESSINGS = ("bilinear", "bicubic", "nearest", "centre crop")
@@ -85,7 +86,7 @@ def _read_zip(path: Path) -> Iterator[tuple[str, str, bytes]]:
         raise ValueError(f"{path} is neither a folder nor a readable zip of images: {error}") from None
 
 
-def preprocess(name: str, data: bytes | memoryview, side: int, how: str = "bilinear") -> Pixels:
+def preprocess(name: str, data: Bytes, side: int, how: str = "bilinear") -> Pixels:
     """Decode one picture and bring it to (side, side, 3) uint8; `how` is one of PREPROCESSINGS.
 
     Raises
@@ -105,7 +106,7 @@ def preprocess(name: str, data: bytes | memoryview, side: int, how: str = "bilin
     return np.asarray(picture.resize((side, side), Image.Resampling[resize.upper()]))
 
 
-def resized(name: str, data: bytes | memoryview, height: int, width: int, grey: bool = False) -> Pixels:
+def resized(name: str, data: Bytes, height: int, width: int, grey: bool = False) -> Pixels:
     """Decode one picture and bring it to (height, width, 3) uint8, or (height, width, 1) without its colours."""
     from PIL import Image
 
@@ -113,7 +114,7 @@ def resized(name: str, data: bytes | memoryview, height: int, width: int, grey: 
     return np.asarray(picture).reshape(height, width, -1)
 
 
-def _decoded(name: str, data: bytes | memoryview, mode: str) -> Any:
+def _decoded(name: str, data: Bytes, mode: str) -> Any:
     from PIL import Image
 
     try:

@@ -80,9 +80,7 @@ def best_batch_size(
         raise ValueError("seeds must hold at least one seed, or be left out")
 
     def replayed(order: Trace, seed: int | None, size: int) -> Run:
-        rate = learning_rate
-        if rate == "vanilla":
-            rate = regret.tuned_learning_rate(len(order), 1, regret.lambda_min(order))
+        rate = regret.vanilla_learning_rate(order) if learning_rate == "vanilla" else learning_rate
         return replay(order, beta, size, learner, rate, seed=seed)
 
     @functools.cache

@@ -229,7 +229,7 @@ def _measure(trace: Trace, seed: int, point: Point, wanted: Wanted) -> list[Any]
     """The columns MEASURED, those that are wanted beside them, and the reason why there are none."""
     beta, batch_size, learning_rate, learner = point
     if learning_rate == "vanilla":
-        learning_rate = regret.tuned_learning_rate(len(trace), 1, regret.lambda_min(trace))
+        learning_rate = regret.vanilla_learning_rate(trace)
     try:
         run = replay(trace, beta, batch_size, learner, learning_rate, seed=seed)
     except ValueError as error:

@@ -341,7 +341,7 @@ def test_the_density_keeps_one_scale():
 
 def test_drift_is_drawn_every_eighth_sample():
     path = np.array([np.arange(1, 17), np.arange(1, 17) + 2.0])
-    paths = {name: path + place for place, name in enumerate(("a", "b", "c", "d", "e"))}
+    paths = {name: path + place for place, name in enumerate(("a", "b", "c", "d", "e", "f"))}
     figure = learners_compared.drift({"x": paths, "y": paths}, change=8)
     assert line(figure.axes[0], "a") == [(8, 9), (16, 17)]
     assert line(figure.axes[1], "e") == [(8, 13), (16, 21)]

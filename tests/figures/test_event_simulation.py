@@ -66,5 +66,6 @@ def test_numbers_of_real_learners_by_hand():
     assert (found["cifar_ratio"], found["paper_system_off"]) == (25, 50)
     assert (found["system_off"], found["dispersion_max"], found["backlog_deviation"]) == (25, 3, 2)
     assert found["queue_deviation"] == pytest.approx(2)
+    assert found["deviation_most"] == max(2, *(found[f"{name}_deviation"] for name in ("plain", "varied", "queue")))
     assert found["plain_means"] == 3
     assert max(found["plain_deviation"], found["varied_deviation"]) < 5

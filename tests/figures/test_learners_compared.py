@@ -68,3 +68,4 @@ def test_drift_numbers_by_hand():
     assert (found["drift_first"], found["drift_window"]) == ("a", 500)
     assert (found["threshold_before"], found["threshold_overconfident"]) == (0.5, (0.5 + 0.875) / 2)
     assert (found["replaced_share"], found["over_naive"], found["calm_quick"]) == (2, 4, 1)
+    assert (found["calm_rule"], found["over_rule"]) == (1, 4)

@@ -65,3 +65,17 @@ def test_formulas_take_the_measured_stages():
 
 def test_costs_are_told_apart_by_standard_errors():
     assert page.cost_shift(TABLE) == pytest.approx(0.05 * 2 * 20)
+
+
+def test_quantiles_are_judged_at_all_levels():
+    table = pd.DataFrame({f"predicted_{level}_offloaded": [10.0, 20.0] for level in page.LEVELS})
+    off = zip(page.LEVELS, (0.9, 1.0, 1.1, 1.5), strict=True)
+    table = table.assign(**{f"measured_{level}_offloaded": [10 * ratio, 20.0] for level, ratio in off})
+    # Of eight errors five are nothing; the others are a tenth, twice, and a half.
+    found = page.quantile_errors(table)
+    assert found == pytest.approx({"quantiles_half": 0, "quantiles_most": 0.1 + 0.3 * 0.4, "quantiles_worst": 0.5})
+
+
+def test_offload_ratios_are_those_of_the_smallest_and_the_largest_batch():
+    table = TABLE.assign(measured_offload_ratio=[0.1, 0.2, 0.3, 0.9, 0.9, 0.9, 0.9]).iloc[[2, 0, 1, 3, 4, 5, 6]]
+    assert page.offload_ratios(table, "imagenette-a", 20.0) == {"ratio_one": 0.1, "ratio_most": 0.3}

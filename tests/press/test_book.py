@@ -4,19 +4,22 @@ It is also read without JavaScript, from a file, below another path, by a screen
 """
 
 import functools
+import inspect
 import json
 import re
 import subprocess
 import sys
 import urllib.parse
 from pathlib import Path
+from types import FunctionType
 
 import axe_playwright_python
 import pytest
 from bs4 import BeautifulSoup
 
+import hi_lib as hi
 from hi_lib import files, traces
-from hi_lib.press import places
+from hi_lib.press import book, places
 
 PAGES = sorted(
     str(path.relative_to(places.HTML)) for path in places.HTML.glob("*/*.html") if "_" not in path.parts[-2][:1]
@@ -165,6 +168,13 @@ def test_a_link_to_a_folded_public_name_unfolds_it(site, browser):
     tab.close()
 
 
+def test_the_book_knows_where_the_docstrings_that_it_prints_are(monkeypatch):
+    monkeypatch.setattr(book.places, "digest", lambda files, *_: set(files))
+    printed = {Path(inspect.getfile(item)) for item in vars(hi).values() if isinstance(item, type | FunctionType)}
+    assert len(printed) > 8
+    assert printed <= book._sources()
+
+
 HOMES = ("book/intro.html", "notebooks/fig4_objective.html", "notebooks/explorer.html")
 
 
@@ -177,11 +187,12 @@ def test_the_book_works_from_anywhere(where, page, browser, site_below):
     tab.on("response", lambda response: failed.append(response.url) if response.status >= 400 else None)
     tab.on("pageerror", lambda error: errors.append(str(error)))
     home = f"{places.HTML.resolve().as_uri()}/" if where == "file" else site_below
-    tab.goto(home + page)
+    tab.goto(home + page, wait_until="networkidle", timeout=120_000)
     tab.wait_for_function("document.querySelector('mjx-container')")
     blank = tab.evaluate("[...document.querySelectorAll('article img')].filter(i => !i.naturalWidth).length")
     tab.locator("nav.bd-links a").last.click()
     tab.wait_for_url("**/book/glossary.html")
+    tab.wait_for_load_state("networkidle", timeout=120_000)
     tab.close()
     assert (failed, errors, blank) == ([], [], 0)
 
