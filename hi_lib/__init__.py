@@ -7,9 +7,11 @@
 True
 """
 
+from hi_lib import tables as _tables
 from hi_lib.device.exploring import HILN, Apple
 from hi_lib.device.streaming import HILF, Ticket
 from hi_lib.learners import Run, replay
+from hi_lib.logs import formats as _formats
 from hi_lib.optima import OptimalBatch
 from hi_lib.paper import CIFAR10, IMAGENETTE, Setting
 from hi_lib.regret import (
@@ -18,9 +20,7 @@ from hi_lib.regret import (
     anytime_regret_bound,
     apple_bound,
     best_threshold,
-    coin_regret,
     equivalent_batch_size,
-    halving_coins,
     lambda_min,
     partial_feedback_bound,
     regret_bound,
@@ -30,8 +30,11 @@ from hi_lib.regret import (
     tuned_partial_feedback_rate,
 )
 from hi_lib.studies.best_batch import BestBatch, best_batch_size
+from hi_lib.studies.worst import coin_regret, halving_coins
 from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace, list_traces, load_trace, synthetic_trace
+
+_tables.also_read(_formats.frame)
 
 __all__ = [
     "CIFAR10",

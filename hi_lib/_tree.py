@@ -1,4 +1,4 @@
-"""The forecaster for a device, compiled: a balanced tree over the confidences met so far, O(log n) a sample.
+"""The forecaster that knows no confidence in advance, compiled: a balanced tree over those met, O(log n) a sample.
 
 Each node is a confidence p: it adds its `step` to the loss of all thresholds above p, and owns the cell from p to the
 next confidence. A subtree needs three numbers: the sum S of its steps, the least loss ℓ of its cells and their mass m
@@ -20,12 +20,11 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from hi_lib.forecaster import inside_cell
 from hi_lib.typing import Floats
 
 # Columns of a node, which fill one line of a cache: its confidence, its own step, the length of its cell; then S, ℓ and
 # m of its subtree; then, as integers in the place of the floats, its left and its right child.
-_KEY, _STEP, _LENGTH, _SUM, _LEAST, _MASS, _LEFT, _RIGHT = range(8)
+KEY, STEP, _LENGTH, _SUM, _LEAST, _MASS, _LEFT, _RIGHT = range(8)
 _HEAD = 0  # owns the cell from 0 to the least confidence; the treap is its right child
 _NONE = -1
 # Lengths are kept in this unit: even the shortest, 2^-1074, has all its digits after some learning.
@@ -49,64 +48,6 @@ class Seen(NamedTuple):
     """With which probability."""
     counts: int
     """WEIGHTED or NAIVE."""
-
-
-class Tree:
-    """The weights of `Forecaster`, without knowing the confidences in advance; arguments and results as there.
-
-    Parameters
-    ----------
-    learning_rate : float
-        η > 0 of the updates to come; asking with another one weighs all cells afresh.
-    """
-
-    def __init__(self, learning_rate: float) -> None:
-        self._eta = learning_rate
-        self._count = 1
-        self._cells = _empty(64)
-
-    def update(self, confidence: Floats, step: Floats) -> None:
-        """Add a batch to the past: `step` (m,) is the loss for θ > p minus the loss for θ <= p of each sample."""
-        while self._count + confidence.size > len(self._cells):
-            self._grow()
-        self._count = _learn_all(self._cells, self._count, confidence, step, self._eta)
-
-    def add(self, confidence: float, step: float) -> None:
-        """Add one sample to the past: as `update`, without arrays."""
-        if step != 0.0 and 0.0 < confidence < 1.0:
-            if self._count == len(self._cells):
-                self._grow()
-            self._count = _learn(self._cells, self._count, confidence, step, self._eta)
-
-    def offload_probability(self, confidence: Floats, learning_rate: float) -> Floats:
-        """Probability that θ > p, for each p of shape (m,)."""
-        if learning_rate != self._eta:
-            self._weigh(learning_rate)
-        return _shares_above(self._cells, confidence, self._eta)
-
-    def draw(self, rng: np.random.Generator, learning_rate: float) -> float:
-        """Draw one threshold from the current density."""
-        if learning_rate != self._eta:
-            self._weigh(learning_rate)
-        low, high = _cell(self._cells, rng.random(), self._eta)
-        return inside_cell(low, high, 1.0 - rng.random())
-
-    def state(self) -> dict[str, list[float]]:
-        """The confidences met, in order, and the sum of the steps of each."""
-        met = self._cells[1 : self._count]
-        met = met[met[:, _KEY].argsort()]
-        return {"confidence": met[:, _KEY].tolist(), "step": met[:, _STEP].tolist()}
-
-    def restore(self, state: dict[str, list[float]]) -> None:
-        """Go on from a state; this tree must be new."""
-        self.update(np.array(state["confidence"]), np.array(state["step"]))
-
-    def _grow(self) -> None:
-        self._cells = np.concatenate((self._cells, _empty(len(self._cells))))
-
-    def _weigh(self, learning_rate: float) -> None:
-        self._eta = learning_rate
-        _weigh_afresh(self._cells, self._count, learning_rate)
 
 
 def replay(
@@ -149,7 +90,7 @@ def replay(
 @_compiled
 def _priority(cells, node):  # type: ignore[no-untyped-def]
     """A hash of the confidence's bits (the finaliser of splitmix64), so that equal ones need no random numbers."""
-    x = cells[node, _KEY : _KEY + 1].view(np.uint64)[0]
+    x = cells[node, KEY : KEY + 1].view(np.uint64)[0]
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
@@ -159,7 +100,7 @@ def _priority(cells, node):  # type: ignore[no-untyped-def]
 def _weigh(cells, links, node, eta):  # type: ignore[no-untyped-def]
     """Take S, ℓ and m of a node from its children and its own cell."""
     left, right = links[node, _LEFT], links[node, _RIGHT]
-    own = cells[node, _STEP]
+    own = cells[node, STEP]
     if left != _NONE:
         own += cells[left, _SUM]
     least, total = own, own
@@ -177,41 +118,41 @@ def _weigh(cells, links, node, eta):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _learn_all(cells, count, confidence, step, eta):  # type: ignore[no-untyped-def]
+def learn_all(cells, count, confidence, step, eta):  # type: ignore[no-untyped-def]
     """Add samples; return how many nodes there are then. A step of zero changes nothing, nor does one for all cells."""
     for t in range(confidence.size):
         if step[t] != 0.0 and 0.0 < confidence[t] < 1.0:
-            count = _learn(cells, count, confidence[t], step[t], eta)
+            count = learn(cells, count, confidence[t], step[t], eta)
     return count
 
 
 @_compiled
-def _learn(cells, count, p, step, eta):  # type: ignore[no-untyped-def]
+def learn(cells, count, p, step, eta):  # type: ignore[no-untyped-def]
     links = cells.view(np.int64)
     path = np.empty(_DEPTH, np.int32)
     depth, node, before, after = 0, links[_HEAD, _RIGHT], _HEAD, 1.0
-    while node != _NONE and cells[node, _KEY] != p:
+    while node != _NONE and cells[node, KEY] != p:
         if depth == path.size:
             path = np.concatenate((path, np.empty_like(path)))
         path[depth] = node
         depth += 1
-        if p < cells[node, _KEY]:
-            after, node = cells[node, _KEY], links[node, _LEFT]
+        if p < cells[node, KEY]:
+            after, node = cells[node, KEY], links[node, _LEFT]
         else:
             before, node = node, links[node, _RIGHT]
     new = node == _NONE
     if new:  # cut the cell that holds p
         node = count
         count += 1
-        cells[node, _KEY], cells[node, _LENGTH] = p, (after - p) * _UNIT
-        cells[before, _LENGTH] = (p - cells[before, _KEY]) * _UNIT
-    cells[node, _STEP] += step
+        cells[node, KEY], cells[node, _LENGTH] = p, (after - p) * _UNIT
+        cells[before, _LENGTH] = (p - cells[before, KEY]) * _UNIT
+    cells[node, STEP] += step
     _weigh(cells, links, node, eta)
     rises = new
     while depth > 0:
         depth -= 1
         parent = path[depth]
-        side = _LEFT if p < cells[parent, _KEY] else _RIGHT
+        side = _LEFT if p < cells[parent, KEY] else _RIGHT
         rises = rises and _priority(cells, node) > _priority(cells, parent)
         if rises:
             other = _LEFT + _RIGHT - side
@@ -229,7 +170,7 @@ def _learn(cells, count, p, step, eta):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _weigh_afresh(cells, count, eta):  # type: ignore[no-untyped-def]
+def weigh_afresh(cells, count, eta):  # type: ignore[no-untyped-def]
     """Weigh all nodes for another learning rate, children before their parents."""
     links = cells.view(np.int64)
     order = np.empty(count, np.int32)
@@ -246,7 +187,7 @@ def _weigh_afresh(cells, count, eta):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _shares_above(cells, confidence, eta):  # type: ignore[no-untyped-def]
+def shares_above(cells, confidence, eta):  # type: ignore[no-untyped-def]
     share = np.empty(confidence.size)
     for t in range(confidence.size):
         share[t] = _share_above(cells, confidence[t], eta)
@@ -263,11 +204,11 @@ def _share_above(cells, p, eta):  # type: ignore[no-untyped-def]
     high, at = 1.0, 0.0
     while node != _NONE:
         left, right = links[node, _LEFT], links[node, _RIGHT]
-        own = passed + cells[node, _STEP]
+        own = passed + cells[node, STEP]
         if left != _NONE:
             own += cells[left, _SUM]
-        if p < cells[node, _KEY]:
-            high = cells[node, _KEY]
+        if p < cells[node, KEY]:
+            high = cells[node, KEY]
             above += cells[node, _LENGTH] * np.exp(-eta * (own - least))
             if right != _NONE:
                 above += cells[right, _MASS] * np.exp(-eta * (own + cells[right, _LEAST] - least))
@@ -280,17 +221,17 @@ def _share_above(cells, p, eta):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _cell(cells, uniform, eta):  # type: ignore[no-untyped-def]
+def cell(cells, uniform, eta):  # type: ignore[no-untyped-def]
     """Both ends of the cell below which a share `uniform` of the mass ends."""
     links = cells.view(np.int64)
     node, high, target = _HEAD, 1.0, uniform * cells[_HEAD, _MASS]
     while True:
-        left, right, least, own = links[node, _LEFT], links[node, _RIGHT], cells[node, _LEAST], cells[node, _STEP]
+        left, right, least, own = links[node, _LEFT], links[node, _RIGHT], cells[node, _LEAST], cells[node, STEP]
         if left != _NONE:
             own += cells[left, _SUM]
             factor = np.exp(-eta * (cells[left, _LEAST] - least))
             if target < cells[left, _MASS] * factor:
-                high = cells[node, _KEY]
+                high = cells[node, KEY]
                 node, target = left, target / factor
                 continue
             target -= cells[left, _MASS] * factor
@@ -298,16 +239,16 @@ def _cell(cells, uniform, eta):  # type: ignore[no-untyped-def]
         factor = 0.0 if right == _NONE else np.exp(-eta * (own + cells[right, _LEAST] - least))
         # Rounding may leave a little more than all there is: never go where there is nothing.
         if target < mass or right == _NONE or cells[right, _MASS] * factor == 0.0:
-            low = cells[node, _KEY]
+            low = cells[node, KEY]
             while right != _NONE:
-                high = cells[right, _KEY]
+                high = cells[right, KEY]
                 right = links[right, _LEFT]
             return low, high
         node, target = right, (target - mass) / factor
 
 
 @_compiled
-def _empty(capacity):  # type: ignore[no-untyped-def]
+def empty(capacity):  # type: ignore[no-untyped-def]
     """A tree that has met no confidence yet: with room for more."""
     cells = np.zeros((capacity, 8))
     cells.view(np.int64)[:, _LEFT:] = _NONE
@@ -322,14 +263,14 @@ def _rounds(  # type: ignore[no-untyped-def]
     eta, right_step, wrong_step, exploration = settings
     n, known, heard = confidence.size, 1, 0
     late, release = times
-    cells = _empty(n + 1)
+    cells = empty(n + 1)
     offload, step = np.empty(n), np.empty(n)
     for start in range(0, n, batch_size):
         stop = min(start + batch_size, n)
         first = heard
         while heard < late.size and release[heard] <= start:
             heard += 1
-        known = _learn_all(cells, known, confidence[late[first:heard]], step[late[first:heard]], eta)
+        known = learn_all(cells, known, confidence[late[first:heard]], step[late[first:heard]], eta)
         for t in range(start, stop):
             q = _share_above(cells, confidence[t], eta)
             offload[t] = q + (1 - q) * exploration
@@ -341,8 +282,8 @@ def _rounds(  # type: ignore[no-untyped-def]
                 elif not sent:
                     step[t] = 0.0
         if late.size == 0:
-            known = _learn_all(cells, known, confidence[start:stop], step[start:stop], eta)
+            known = learn_all(cells, known, confidence[start:stop], step[start:stop], eta)
         if window > 0:
             out = slice(max(start - window, 0), max(stop - window, 0))
-            known = _learn_all(cells, known, confidence[out], -step[out], eta)
+            known = learn_all(cells, known, confidence[out], -step[out], eta)
     return offload

@@ -113,18 +113,6 @@ def known_flags(where: str, values: ArrayLike, length: int) -> NDArray[np.float6
     return array
 
 
-def partial_flags(where: str, values: ArrayLike, known: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return a bool array from values that are 0/1 where `known`; elsewhere nan and None are taken as 0."""
-    array = np.asarray(values, dtype=object)
-    if array.shape != known.shape:
-        raise ValueError(f"{where} must have shape {known.shape}, got {array.shape}")
-    missing = np.array([item is None or item != item for item in array], dtype=bool)
-    if (missing & known).any():
-        first = int(np.flatnonzero(missing & known)[0])
-        raise ValueError(f"{where}[{first}] must be 0 or 1: that sample was offloaded, got {shown(array[first])}")
-    return flags(where, np.where(missing, 0, array), array.size)
-
-
 def choice(where: str, value: Any, options: Iterable[str]) -> str:
     """Return `value` if it is one of `options`; otherwise name the closest ones."""
     known = list(options)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -145,47 +144,7 @@ def replay(
         raise ValueError(f"threshold must be {'given' if learner == 'fixed' else 'None'} for learner {learner!r}")
     schedule = _schedule(len(trace), size, delay, learner)
     decided = _decide(trace, beta, schedule, learner, learning_rate, exploration, threshold, seed)
-    return _as_run(trace, beta, size, decided)
-
-
-def replay_batches(
-    trace: Trace, beta: float, batch_sizes: Sequence[int], learning_rate: str | float = "anytime"
-) -> Run:
-    """HIL-F with batches of these sizes, which add up to the trace; the bound holds if none depends on its own batch.
-
-    `learning_rate` is that of `varying_regret_bound`: "anytime" needs no size in advance, "tuned" all of them.
-    """
-    checked(trace)
-    beta, shortest = checks.real("beta", beta, 0, 1), regret.lambda_min(trace)
-    bound = regret.varying_regret_bound(batch_sizes, shortest, learning_rate)
-    sizes = tuple(int(size) for size in batch_sizes)
-    if sum(sizes) != len(trace):
-        raise ValueError(f"batch_sizes must add up to the trace's {len(trace)} samples, got {sum(sizes)}")
-    if learning_rate == "anytime":
-        rates = regret.varying_learning_rates(sizes, shortest)
-    elif learning_rate == "tuned":
-        rates = np.full(len(sizes), np.sqrt(2) * regret.varying_learning_rates(sizes, shortest)[-1])
-    else:
-        rates = np.full(len(sizes), learning_rate)
-    return _as_run(trace, beta, sizes, Decided(_hil_f(trace, beta, sizes, rates), float(rates[-1]), bound))
-
-
-def sliding_window(trace: Trace, beta: float, batch_size: int, learning_rate: float, window: int) -> Run:
-    """HIL-F that forgets: only the last `window` >= 1 samples count."""
-    beta, size, eta = _arguments(trace, beta, batch_size, learning_rate)
-    from hi_lib import rivals
-
-    offload = rivals.sliding_window(trace, beta, size, eta, checks.whole("window", window))
-    return _as_run(trace, beta, size, Decided(offload, eta))
-
-
-def fixed_share(trace: Trace, beta: float, batch_size: int, learning_rate: float, share: float) -> Run:
-    """HIL-F that stays ready to move: after each batch a share of the weight, in (0, 1], is spread evenly again."""
-    beta, size, eta = _arguments(trace, beta, batch_size, learning_rate)
-    from hi_lib import rivals
-
-    offload = rivals.fixed_share(trace, beta, size, eta, checks.share("share", share))
-    return _as_run(trace, beta, size, Decided(offload, eta))
+    return as_run(trace, beta, size, decided)
 
 
 class Decided(NamedTuple):
@@ -250,7 +209,8 @@ def _decide(
     return Decided(rivals.lower_confidence_bound(trace, beta, batch_size, monotone=learner == "hi-lcb"))
 
 
-def _as_run(trace: Trace, beta: float, batch_size: int | tuple[int, ...], decided: Decided) -> Run:
+def as_run(trace: Trace, beta: float, batch_size: int | tuple[int, ...], decided: Decided) -> Run:
+    """What a learner did on a trace, with its costs and its regret."""
     offload, eta, bound, exploration = decided
     cost = np.where(trace.correct, 0.0, 1 - offload)
     cost += beta * offload
@@ -258,16 +218,9 @@ def _as_run(trace: Trace, beta: float, batch_size: int | tuple[int, ...], decide
     return Run(cost, offload, trace.correct, batch_size, eta, float(cost.sum() - floor), bound, exploration)
 
 
-def _arguments(trace: Trace, beta: float, batch_size: int, learning_rate: float) -> tuple[float, int, float]:
-    """β, M and one fixed η, each within its range."""
-    checked(trace)
-    eta = _one_rate(learning_rate, math.nan)
-    return checks.real("beta", beta, 0, 1), checks.whole("batch_size", batch_size), eta
-
-
 def _one_rate(learning_rate: str | float, tuned: float, most: float = np.inf) -> float:
     """Return `tuned` where that is asked for and exists, else the learner's own rate, in (0, most]."""
-    if isinstance(learning_rate, str) and not math.isnan(tuned):
+    if isinstance(learning_rate, str):
         checks.choice("learning_rate", learning_rate, ("tuned",))
         return tuned
     return checks.real("learning_rate", learning_rate, 0, most, open_ends="(")
@@ -278,10 +231,10 @@ def _replay_hil_f(trace: Trace, beta: float, schedule: Schedule, learning_rate: 
     eta = float(rates[-1])
     if rates[0] == eta:  # a constant η: the same at O(log n) a sample
         return Decided(_quickly(trace, ~trace.correct, (beta, beta - 1), eta, schedule), eta, bound)
-    return Decided(_hil_f(trace, beta, schedule.batch_size, rates), eta, bound)
+    return Decided(hil_f(trace, beta, schedule.batch_size, rates), eta, bound)
 
 
-def _hil_f(trace: Trace, beta: float, batch_size: int | tuple[int, ...], rates: Floats) -> Floats:
+def hil_f(trace: Trace, beta: float, batch_size: int | tuple[int, ...], rates: Floats) -> Floats:
     """Algorithm 1 over a trace: q_t of every sample, shape (n,)."""
     forecaster = Forecaster(trace.confidence)
     step = beta - ~trace.correct

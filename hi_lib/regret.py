@@ -12,7 +12,6 @@ References
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -84,7 +83,7 @@ def tuned_learning_rate(n: int, batch_size: float, lambda_min: float) -> float:
     >>> round(tuned_learning_rate(n=10_000, batch_size=4, lambda_min=1e-6), 5)
     0.05257
     """
-    log_cells = _log_inverse(lambda_min)
+    log_cells = log_inverse(lambda_min)
     return float(np.sqrt(8 * log_cells / (checks.whole("n", n) * _batch_size(batch_size))))
 
 
@@ -97,7 +96,7 @@ def anytime_learning_rates(n: int, batch_size: int, lambda_min: float) -> NDArra
     """η_k = 2 √(L / k) / M for k = 1 … ⌈n/M⌉: no horizon needed, each applied to the whole past loss."""
     size = checks.whole("batch_size", batch_size)
     batches = np.arange(1, -(-checks.whole("n", n) // size) + 1)
-    return 2 * np.sqrt(_log_inverse(lambda_min) / batches) / size
+    return 2 * np.sqrt(log_inverse(lambda_min) / batches) / size
 
 
 def regret_bound(n: int, batch_size: float, lambda_min: float, learning_rate: float | None = None) -> float:
@@ -110,7 +109,7 @@ def regret_bound(n: int, batch_size: float, lambda_min: float, learning_rate: fl
     >>> regret_bound(n=10_000, batch_size=4, lambda_min=1e-6).__round__(1)
     525.7
     """
-    log_cells, exposure = _log_inverse(lambda_min), checks.whole("n", n) * _batch_size(batch_size)
+    log_cells, exposure = log_inverse(lambda_min), checks.whole("n", n) * _batch_size(batch_size)
     if learning_rate is None:
         return float(np.sqrt(exposure * log_cells / 2))
     eta = checks.positive("learning_rate", learning_rate)
@@ -119,7 +118,7 @@ def regret_bound(n: int, batch_size: float, lambda_min: float, learning_rate: fl
 
 def anytime_regret_bound(n: int, batch_size: int, lambda_min: float) -> float:
     """L/η_K + Σ_k η_k M_k²/8 for the anytime rates, at most √(n M L) when M divides n."""
-    return _anytime_bound(anytime_learning_rates(n, batch_size, lambda_min), fixed_sizes(n, batch_size), lambda_min)
+    return anytime_bound(anytime_learning_rates(n, batch_size, lambda_min), fixed_sizes(n, batch_size), lambda_min)
 
 
 def fixed_sizes(n: int, batch_size: int) -> NDArray[np.int64]:
@@ -182,39 +181,6 @@ def equivalent_batch_size(n: int, batch_size: int = 1, delay: ArrayLike = 0) -> 
     return float((1 + 2 * outstanding(n, batch_size, delay)).mean())
 
 
-def varying_learning_rates(batch_sizes: ArrayLike, lambda_min: float) -> NDArray[np.float64]:
-    """η_k = 2 √(L / (M_1² + … + M_k²)): rates for batches of any sizes, each known when its batch begins."""
-    return 2 * np.sqrt(_log_inverse(lambda_min) / np.cumsum(_sizes(batch_sizes) ** 2))
-
-
-def varying_regret_bound(batch_sizes: ArrayLike, lambda_min: float, learning_rate: str | float = "tuned") -> float:
-    """Bound on the expected regret for batches of these sizes, each fixed before its batch begins.
-
-    Parameters
-    ----------
-    batch_sizes : array-like of shape (batches,)
-        M_k >= 1.
-    lambda_min : float
-        In (0, 1].
-    learning_rate : {"tuned", "anytime"} or float > 0
-        A fixed η: L/η + (η/8) Σ M_k²; "tuned": the least of these, √(L Σ M_k² / 2); "anytime": that of
-        `varying_learning_rates`, at most √(L Σ M_k²).
-
-    Examples
-    --------
-    >>> round(varying_regret_bound([1, 8, 2, 8], lambda_min=0.01), 3) == round(regret_bound(133, 1, 0.01), 3)
-    True
-    """
-    log_cells, squares = _log_inverse(lambda_min), _sizes(batch_sizes) ** 2
-    if isinstance(learning_rate, str):
-        checks.choice("learning_rate", learning_rate, ("tuned", "anytime"))
-        if learning_rate == "tuned":
-            return float(np.sqrt(log_cells * squares.sum() / 2))
-        return _anytime_bound(varying_learning_rates(batch_sizes, lambda_min), _sizes(batch_sizes), lambda_min)
-    eta = checks.positive("learning_rate", learning_rate)
-    return float(log_cells / eta + eta * squares.sum() / 8)
-
-
 def doubling_learning_rate(exposure: float, lambda_min: float) -> float:
     """Rate for a device that knows no horizon: η = √(8 L / ((1 + √2) 2^j)), where 2^j <= exposure < 2^(j + 1).
 
@@ -223,7 +189,7 @@ def doubling_learning_rate(exposure: float, lambda_min: float) -> float:
     a rate tuned for E.
     """
     reached = 2.0 ** np.floor(np.log2(checks.real("exposure", exposure, 1, 2**1000)))
-    return float(np.sqrt(8 * _log_inverse(lambda_min) / ((1 + np.sqrt(2)) * reached)))
+    return float(np.sqrt(8 * log_inverse(lambda_min) / ((1 + np.sqrt(2)) * reached)))
 
 
 def partial_feedback_bound(
@@ -236,7 +202,7 @@ def partial_feedback_bound(
     >>> round(partial_feedback_bound(10_000, 4, 1e-6, beta=0.5, learning_rate=0.02, exploration=0.1), 1)
     2490.8
     """
-    log_cells, cost = _log_inverse(lambda_min), checks.real("beta", beta, 0, 1)
+    log_cells, cost = log_inverse(lambda_min), checks.real("beta", beta, 0, 1)
     n, size = checks.whole("n", n), _batch_size(batch_size)
     eta, share = checks.positive("learning_rate", learning_rate), checks.share("exploration", exploration)
     return n * cost * share + log_cells / eta + eta / 2 * n * (1 / share + size - 1)
@@ -246,7 +212,7 @@ def tuned_exploration(
     n: int, batch_size: float, lambda_min: float, beta: float, learning_rate: float | None = None
 ) -> float:
     """ε in [1/n, 1] that minimises HIL-N's bound, for the given η or, without one, for the best η at each ε."""
-    log_cells, cost = _log_inverse(lambda_min), checks.real("beta", beta, 0, 1)
+    log_cells, cost = log_inverse(lambda_min), checks.real("beta", beta, 0, 1)
     n, size = checks.whole("n", n), _batch_size(batch_size)
     if cost == 0:
         return 1.0
@@ -266,68 +232,27 @@ def tuned_exploration(
 def tuned_partial_feedback_rate(n: int, batch_size: float, lambda_min: float, exploration: float) -> float:
     """η = √(2 L / (n (1/ε + M − 1))), which minimises HIL-N's bound for a given ε."""
     n, size = checks.whole("n", n), _batch_size(batch_size)
-    return float(
-        np.sqrt(2 * _log_inverse(lambda_min) / (n * (1 / checks.share("exploration", exploration) + size - 1)))
-    )
+    return float(np.sqrt(2 * log_inverse(lambda_min) / (n * (1 / checks.share("exploration", exploration) + size - 1))))
 
 
 def apple_bound(n: int, batch_size: float, lambda_min: float, beta: float, learning_rate: float) -> float:
     """Bound on the expected regret with importance weights on every offload, ε = η M <= 1: L/η + (1 + β) η n M."""
     n, size = checks.whole("n", n), _batch_size(batch_size)
     eta = checks.real("learning_rate", learning_rate, 0, 1 / size, open_ends="(")
-    return _log_inverse(lambda_min) / eta + (1 + checks.real("beta", beta, 0, 1)) * eta * n * size
+    return log_inverse(lambda_min) / eta + (1 + checks.real("beta", beta, 0, 1)) * eta * n * size
 
 
 def tuned_apple_rate(n: int, batch_size: float, lambda_min: float, beta: float) -> float:
     """η = √(L / ((1 + β) n M)), which minimises `apple_bound` where it is at most 1/M: 2 √((1 + β) n M L)."""
     exposure = checks.whole("n", n) * _batch_size(batch_size) * (1 + checks.real("beta", beta, 0, 1))
-    return float(np.sqrt(_log_inverse(lambda_min) / exposure))
+    return float(np.sqrt(log_inverse(lambda_min) / exposure))
 
 
-def coin_regret(batches: int, beta: float) -> float:
-    """E max(0, K β − S) with S ~ Bin(K, β): what K coins of bias β leave to hindsight, per sample of a batch."""
-    count, beta = checks.whole("batches", batches), checks.real("beta", beta, 0, 1)
-    if beta in (0, 1):
-        return 0.0
-    # De Moivre's formula for the mean deviation of a binomial variable: half of it lies below the mean.
-    k = math.floor(count * beta) + 1
-    choose = math.lgamma(count + 1) - math.lgamma(k + 1) - math.lgamma(count - k + 1) if k <= count else 0.0
-    return k * math.exp(choose + k * math.log(beta) + (count - k + 1) * math.log(1 - beta))
-
-
-def halving_coins(depth: int, batches: int, batch_size: int, beta: float, seed: int | None) -> Trace:
-    """Trace on which every learner pays √(n M ln(1/λ)): coins at the middle of ever smaller intervals of θ.
-
-    Each of `depth` stages holds `batches` batches at one confidence, the middle of the interval so far, wrong with
-    probability β batch by batch; the half in which thresholds were cheaper is kept. λ_min = 2^−depth. With a depth of 1
-    every learner pays √M (T1): one confidence, and a coin that is repeated through each batch.
-    """
-    depth, batches = checks.whole("depth", depth), checks.whole("batches", batches)
-    size, beta = checks.whole("batch_size", batch_size), checks.real("beta", beta, 0, 1)
-    if depth > 50:
-        raise ValueError(f"depth must be at most 50, where a double still halves exactly, got {depth}")
-    wrong = np.random.default_rng(checks.seed("seed", seed)).random((depth, batches)) < beta
-    low, high = 0.0, 1.0
-    confidence = np.empty(depth)
-    for stage in range(depth):
-        confidence[stage] = middle = (low + high) / 2
-        # Thresholds above the middle offload this stage.
-        low, high = (middle, high) if wrong[stage].sum() > batches * beta else (low, middle)
-    return Trace(np.repeat(confidence, batches * size), ~np.repeat(wrong.ravel(), size), name="coins")
-
-
-def _anytime_bound(rates: Floats, sizes: Floats | NDArray[np.int64], lambda_min: float) -> float:
+def anytime_bound(rates: Floats, sizes: Floats | NDArray[np.int64], lambda_min: float) -> float:
     """L/η_K + Σ η_k M_k²/8, for rates that fall; 0 where there is but one cell, and nothing to learn."""
     if lambda_min == 1:
         return 0.0
-    return float(_log_inverse(lambda_min) / rates[-1] + (rates * np.square(sizes, dtype=float)).sum() / 8)
-
-
-def _sizes(batch_sizes: ArrayLike) -> Floats:
-    sizes = checks.reals("batch_sizes", batch_sizes, 1, 2**53)
-    if sizes.ndim != 1 or sizes.size == 0 or (sizes != np.floor(sizes)).any():
-        raise ValueError("batch_sizes must be a list of integers >= 1, with at least one")
-    return sizes
+    return float(log_inverse(lambda_min) / rates[-1] + (rates * np.square(sizes, dtype=float)).sum() / 8)
 
 
 def _batch_size(value: float) -> float:
@@ -335,5 +260,6 @@ def _batch_size(value: float) -> float:
     return checks.real("batch_size", value, 1, 2**53)
 
 
-def _log_inverse(lambda_min: float) -> float:
+def log_inverse(lambda_min: float) -> float:
+    """L = ln(1/λ_min), for λ_min in (0, 1]."""
     return float(-np.log(checks.share("lambda_min", lambda_min))) + 0.0

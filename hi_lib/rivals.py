@@ -12,7 +12,7 @@ References
   Inference", arXiv 2508.08985 (HI-LCB and HI-LCB-lite; radius and levels here are our own).
 * `quantised`: G. Al-Atat et al., "Regret Bounds for Online Learning for Hierarchical Inference",
   MobiHoc 2024 (Hedge-HI).
-* `apple`, `sliding_window` and `fixed_share` are the book's: theorem T5, and the page on learners.
+* `apple` is the book's: theorem T5.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hi_lib import _tree
-from hi_lib.forecaster import Forecaster
 from hi_lib.traces import Trace
 from hi_lib.typing import Floats
 
@@ -63,24 +62,6 @@ def naive(
     seen = _seen(trace, batch_size, seed, 0.0, _tree.NAIVE)
     steps = beta, beta - 1
     return _tree.replay(trace.confidence, ~trace.correct, steps, learning_rate, batch_size, seen, release=release)
-
-
-def sliding_window(trace: Trace, beta: float, batch_size: int, learning_rate: float, window: int) -> Floats:
-    """Full feedback, of which only the last `window` samples count."""
-    steps = beta, beta - 1
-    return _tree.replay(trace.confidence, ~trace.correct, steps, learning_rate, batch_size, window=window)
-
-
-def fixed_share(trace: Trace, beta: float, batch_size: int, learning_rate: float, share: float) -> Floats:
-    """Full feedback; after each batch, this share of the weight is spread evenly over all thresholds again."""
-    forecaster, step = Forecaster(trace.confidence), beta - ~trace.correct
-    offload = np.empty(len(trace))
-    for start in range(0, len(trace), batch_size):
-        batch = slice(start, start + batch_size)
-        offload[batch] = forecaster.offload_probability(trace.confidence[batch], learning_rate)
-        forecaster.update(trace.confidence[batch], step[batch])
-        forecaster.share(share, learning_rate)
-    return offload
 
 
 def lower_confidence_bound(trace: Trace, beta: float, batch_size: int, monotone: bool) -> Floats:

@@ -1,16 +1,13 @@
-"""Tables that other programs wrote, whatever format they chose, and one clear error for what cannot be meant."""
+"""Tables that other programs wrote: CSV here, what else a room adds; and one clear error for what cannot be meant."""
 
 from __future__ import annotations
 
 import contextlib
 import csv
 import gzip
-import importlib.util
 import io
-import json
 import os
 import sys
-import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +24,9 @@ _MOST = 2**30  # bytes of a table, unpacked: what never ends is refused before t
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# Further formats: each returns a frame and what errors call its rows, or None where the content is not its own.
+_others: list[Callable[[bytes], tuple[pd.DataFrame, str] | None]] = []
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,9 +148,8 @@ def load(path: str | os.PathLike[str]) -> Table:
     """Read a table, whatever its format: that is told by its content, not by its name.
 
     CSV with commas, semicolons or tabs, with decimal commas beside the latter two; a byte order mark, blank lines, and
-    line ends of any system do not matter. JSON: a list of records, a record a line, or columns. Parquet, where pyarrow
-    is installed. NumPy's .npz and .npy: arrays by their names, those with two axes as columns NAME_0, NAME_1, … All of
-    them gzipped, too; from files, from pipes, and from standard input, whose name is "-".
+    line ends of any system do not matter. JSON, Parquet and NumPy's files as `logs.formats` has them. All of them
+    gzipped, too; from files, from pipes, and from standard input, whose name is "-".
 
     Raises
     ------
@@ -158,6 +157,11 @@ def load(path: str | os.PathLike[str]) -> Table:
         The file cannot be read; the message names it, and why.
     """
     return understood(name_of(path), content(path))
+
+
+def also_read(frame: Callable[[bytes], tuple[pd.DataFrame, str] | None]) -> None:
+    """Let every table be in a further format: `frame` returns its rows and what to call one, or None."""
+    _others.append(frame)
 
 
 def name_of(path: str | os.PathLike[str]) -> str:
@@ -173,13 +177,11 @@ def _refusing(name: str) -> Iterator[None]:
         return
     except UnicodeDecodeError:
         reason = "it is not text in UTF-8; unpack it, or save it as CSV UTF-8"
-    except ImportError:
-        reason = "Parquet needs pyarrow, which is not installed: pip install pyarrow, or save it as CSV"
     except RecursionError:
         reason = "its JSON is nested too deeply"
     except OSError as error:
         reason = error.strerror or str(error)
-    except (EOFError, TypeError, ValueError, KeyError, csv.Error, zlib.error, zipfile.BadZipFile) as error:
+    except (EOFError, TypeError, ValueError, KeyError, csv.Error, zlib.error) as error:
         reason = checks.one_line(str(error)).removeprefix("Error tokenizing data. C error: ")
     raise ValueError(f"{name} cannot be read: {reason}")
 
@@ -216,23 +218,13 @@ def _unpacked(file: Any) -> bytes:
 def understood(name: str, content: bytes) -> Table:
     """The table in the content of a file."""
     with _refusing(name):
-        if content.startswith(b"PAR1"):
-            return Table(name, _spread(_parquet(content)))
-        if content.startswith((b"PK", b"\x93NUMPY")):
-            return Table(name, _arrays(np.load(io.BytesIO(content), allow_pickle=False)))
-        text = content.decode("utf-8-sig")
-        return Table(name, _spread(_json(text)), "record") if text.lstrip()[:1] in ("[", "{") else _text(name, text)
+        for other in _others:
+            if found := other(content):
+                return Table(name, *found)
+        return _csv(name, content.decode("utf-8-sig"))
 
 
-def _parquet(content: bytes) -> pd.DataFrame:
-    import pandas as pd
-
-    if not importlib.util.find_spec("pyarrow"):
-        raise ImportError
-    return pd.read_parquet(io.BytesIO(content))
-
-
-def _text(name: str, text: str) -> Table:
+def _csv(name: str, text: str) -> Table:
     """A CSV: the separator is the likeliest one of its first line."""
     import pandas as pd
 
@@ -273,77 +265,6 @@ def _text(name: str, text: str) -> Table:
         return before + 1
 
     return Table(name, frame, "line", separator != ",", _line_of=line_of)
-
-
-def _json(text: str) -> pd.DataFrame:
-    """Records, a record a line, columns as lists or as pandas writes them, or one of these below a single name."""
-    import pandas as pd
-
-    try:
-        found = json.loads(text)
-    except json.JSONDecodeError as error:
-        if "Extra data" not in error.msg:
-            raise ValueError(f"it is no JSON: {error.msg} in line {error.lineno}") from None
-        found = [_line_of_json(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-    if isinstance(found, dict) and {"columns", "data"} <= set(found):
-        return pd.DataFrame(found["data"], columns=found["columns"])
-    if isinstance(found, dict) and len(found) == 1 and isinstance(next(iter(found.values())), list):
-        inner = next(iter(found.values()))
-        found = inner if all(isinstance(each, dict) for each in inner) else found
-    records = isinstance(found, list) and all(isinstance(each, dict) for each in found)
-    columns = isinstance(found, dict) and all(isinstance(each, list | dict) for each in found.values())
-    if not records and not columns:
-        raise ValueError("its JSON is neither a list of records, nor a record a line, nor columns")
-    return pd.DataFrame(found)
-
-
-def _line_of_json(number: int, line: str) -> Any:
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"line {number} is no JSON record: {error.msg}") from None
-
-
-def _arrays(found: Any) -> pd.DataFrame:
-    """Arrays of one length as columns."""
-    import pandas as pd
-
-    if isinstance(found, np.ndarray):
-        if found.dtype.names is None:
-            raise ValueError(f"it holds one array of shape {found.shape} without names: save a .npz with several")
-        found = {name: found[name] for name in found.dtype.names}
-    arrays = {name: found[name] for name in found if found[name].ndim in (1, 2)}
-    if not arrays:
-        raise ValueError("it holds no array with one or two axes")
-    if len({len(array) for array in arrays.values()}) > 1:
-        shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
-        raise ValueError(f"its arrays have different lengths: {shapes}")
-    return pd.concat(
-        [
-            pd.DataFrame(array, columns=[name] if array.ndim == 1 else [f"{name}_{k}" for k in range(array.shape[1])])
-            for name, array in arrays.items()
-        ],
-        axis=1,
-    )
-
-
-def _spread(frame: pd.DataFrame) -> pd.DataFrame:
-    """A frame whose cells are single values: lists of one length become columns NAME_0, NAME_1, …"""
-    import pandas as pd
-
-    frame = frame.reset_index(drop=True).set_axis([str(column) for column in frame.columns], axis=1)
-    parts = []
-    for column in frame:
-        lists = frame[column].map(lambda cell: isinstance(cell, list | np.ndarray))
-        if not lists.any():
-            parts.append(frame[[column]])
-            continue
-        sizes = frame[column].map(lambda cell: len(cell) if isinstance(cell, list | np.ndarray) else -1)
-        if sizes.nunique() > 1:
-            row = int((sizes != sizes.iloc[0]).to_numpy().argmax())
-            raise ValueError(f"its lists in {column} must have one length, record {row + 1} differs")
-        parts.append(pd.DataFrame(frame[column].tolist(), columns=[f"{column}_{k}" for k in range(int(sizes.iloc[0]))]))
-    return pd.concat(parts, axis=1) if parts else frame
 
 
 def _blank(value: Any) -> bool:

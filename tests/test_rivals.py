@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hi_lib as hi
-from hi_lib import learners, rivals
+from hi_lib import rivals
+from hi_lib.studies import variants
 
 rates = st.floats(0.01, 20)
 PARTIAL = ("apple", "naive")
@@ -45,7 +46,7 @@ def the_slow_way(trace, beta, batch_size, eta, seed=None, feedback="full", explo
 @pytest.mark.python_source
 @given(traces(), costs, batch_sizes, rates)
 def test_a_window_that_holds_everything_is_hil_f(trace, beta, batch_size, eta):
-    whole = learners.sliding_window(trace, beta, batch_size, eta, window=len(trace))
+    whole = variants.sliding_window(trace, beta, batch_size, eta, window=len(trace))
     run = hi.replay(trace, beta, batch_size, learning_rate=eta)
     assert whole.offload_probability == pytest.approx(run.offload_probability, abs=1e-10)
     assert whole.regret == pytest.approx(run.regret, abs=1e-9)
@@ -54,13 +55,13 @@ def test_a_window_that_holds_everything_is_hil_f(trace, beta, batch_size, eta):
 @pytest.mark.python_source
 @given(traces(30), costs, st.integers(1, 10), rates, st.integers(1, 20))
 def test_sliding_window(trace, beta, batch_size, eta, window):
-    run = learners.sliding_window(trace, beta, batch_size, eta, window)
+    run = variants.sliding_window(trace, beta, batch_size, eta, window)
     assert run.offload_probability == pytest.approx(the_slow_way(trace, beta, batch_size, eta, window=window), abs=1e-9)
 
 
 @given(traces(30), costs, st.integers(1, 10), rates, st.floats(1e-6, 1))
 def test_fixed_share(trace, beta, batch_size, eta, share):
-    run = learners.fixed_share(trace, beta, batch_size, eta, share)
+    run = variants.fixed_share(trace, beta, batch_size, eta, share)
     expected = the_slow_way(trace, beta, batch_size, eta, share=share)
     assert run.offload_probability == pytest.approx(expected, abs=1e-9)
 
@@ -131,10 +132,10 @@ def test_apple_tasting_stays_below_its_bound_on_hostile_traces():
         (lambda t: hi.replay(t, 0.5, 1, "apple", "anytime"), "learning_rate must be one of tuned"),
         (lambda t: hi.replay(t, 0.5, 1, "apple", exploration=0.1), "only hil-n explores"),
         (lambda t: hi.replay(t, 0.5, 1, "aple"), "did you mean apple"),
-        (lambda t: learners.sliding_window(t, 0.5, 1, 0.1, 0), "window must be an integer >= 1"),
-        (lambda t: learners.sliding_window(t, 0.5, 1, "tuned", 5), "learning_rate must be numeric"),
-        (lambda t: learners.fixed_share(t, 0.5, 1, 0.1, 0), r"share must be in \(0, 1\]"),
-        (lambda _: learners.fixed_share(None, 0.5, 1, 0.1, 0.1), r"trace must be a hi_lib\.Trace"),
+        (lambda t: variants.sliding_window(t, 0.5, 1, 0.1, 0), "window must be an integer >= 1"),
+        (lambda t: variants.sliding_window(t, 0.5, 1, "tuned", 5), "learning_rate must be numeric"),
+        (lambda t: variants.fixed_share(t, 0.5, 1, 0.1, 0), r"share must be in \(0, 1\]"),
+        (lambda _: variants.fixed_share(None, 0.5, 1, 0.1, 0.1), r"trace must be a hi_lib\.Trace"),
     ],
 )
 def test_bad_arguments_are_refused(call, says):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import hi_lib as hi
 from hi_lib import regret, run_times
 from hi_lib.events import simulation
-from hi_lib.learners import replay_batches
+from hi_lib.studies.variants import replay_batches
 
 TIMING = hi.TimingModel(tau_ed=1.5, tau_es=4.25, tau_tx=5.0, tau_nw=20.0)
 

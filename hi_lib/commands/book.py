@@ -18,8 +18,8 @@ from hi_lib import checks, traces
 from hi_lib.commands.line import Profile, complain, console, one_line_errors, path_option, say
 from hi_lib.commands.outputs import checked_output
 from hi_lib.commands.reading import log_options, tell
+from hi_lib.logs.columns import Columns
 from hi_lib.press import plain_yaml
-from hi_lib.press.columns import Columns
 
 app = typer.Typer()
 

@@ -14,9 +14,9 @@ from hi_lib import checks, files, traces
 from hi_lib.commands.line import complain, one_line_errors, path_argument, path_option
 from hi_lib.commands.outputs import checked_output
 from hi_lib.commands.reading import log_options, tell
+from hi_lib.logs import reading
+from hi_lib.logs.columns import Columns
 from hi_lib.paper import IMAGENETTE
-from hi_lib.press import logs
-from hi_lib.press.columns import Columns
 
 app = typer.Typer()
 
@@ -69,7 +69,8 @@ def evaluate(
     columns: Columns,
 ) -> None:
     """Your log on your device: does HI pay, the learned threshold, cost, regret, and the best batch size."""
-    from hi_lib.press import evaluation, network, planning
+    from hi_lib.logs import network
+    from hi_lib.press import evaluation, planning
     from hi_lib.timing import TimingModel
 
     _refuse_both({"tau-ed": (tau_ed, device_times), "tau-es": (tau_es, server_times)})
@@ -84,7 +85,7 @@ def evaluate(
     )
     timing = evaluation.device_timing(given, device_times, server_times)
     kept = None if log.exists() else traces.file_of(str(log))  # a trace may be called by its name, too
-    own = logs.read(kept or log, columns)
+    own = reading.read(kept or log, columns)
     trips = None if network_times is None else network.network_times(network_times)
     sizes = None if image_bytes is None else network.image_bytes(image_bytes)
     uplink = IMAGENETTE.rate if rate is None else rate

@@ -24,8 +24,8 @@ from hi_lib.commands.outputs import checked_output
 from hi_lib.device.adaptive import AdaptiveBatchSize
 from hi_lib.files import write_atomically
 from hi_lib.learners import replay
+from hi_lib.logs import network
 from hi_lib.paper import CIFAR10, IMAGENETTE, Setting
-from hi_lib.press import network
 from hi_lib.traces import Trace, load_trace
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import typer
 
 from hi_lib import checks, traces
 from hi_lib.commands.line import complain, together
-from hi_lib.press import logs
-from hi_lib.press.columns import Columns
+from hi_lib.logs import reading
+from hi_lib.logs.columns import Columns
 
 _SAYS = {
     "confidence": "How sure the S-ML was, from 0 to 1.",
@@ -43,11 +43,11 @@ def _option(name: str, says: str) -> inspect.Parameter:
 log_options = together("columns", [_option(name, says) for name, says in _SAYS.items()], Columns)
 
 
-def trace_or_log(text: str, columns: Columns) -> logs.Log:
+def trace_or_log(text: str, columns: Columns) -> reading.Log:
     """A trace by its name, or a log by its place."""
     if text in traces.list_traces() or not _is_place(text):
-        return logs.Log(traces.load_trace(text))
-    return logs.read(text, columns)
+        return reading.Log(traces.load_trace(text))
+    return reading.read(text, columns)
 
 
 def _is_place(text: str) -> bool:

@@ -14,7 +14,7 @@ from hi_lib import checks, traces
 from hi_lib.commands.line import one_line_errors, path_option, progress_bar, say
 from hi_lib.commands.outputs import checked_output
 from hi_lib.commands.reading import log_options, tell, trace_or_log
-from hi_lib.press.columns import Columns
+from hi_lib.logs.columns import Columns
 
 app = typer.Typer()
 

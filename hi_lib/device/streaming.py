@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks, regret
-from hi_lib.forecaster import Grid
+from hi_lib.device.grid import Grid
 from hi_lib.typing import Flags, Floats
 
 if TYPE_CHECKING:
-    from hi_lib._tree import Tree
+    from hi_lib.device.tree import Tree
 
 STATE_VERSION = 2
 DEFAULT_LAMBDA_MIN = 1e-6
@@ -274,7 +274,7 @@ class HILF:
     def _new_forecaster(self) -> Grid | Tree:
         if self._levels is not None:
             return Grid(self._levels, self._eta)
-        from hi_lib._tree import Tree  # brings numba, which a device with levels does without
+        from hi_lib.device.tree import Tree  # brings numba, which a device with levels does without
 
         return Tree(self._eta)
 
@@ -317,7 +317,7 @@ class HILF:
     def _answers(self, correct: ArrayLike, decided: Decided) -> Flags:
         if self._all_answer:
             return checks.flags("correct", correct, decided.confidence.size)
-        return checks.partial_flags("correct", correct, known=decided.offload)
+        return _partial_flags("correct", correct, known=decided.offload)
 
     def _outstanding_ticket(self, ticket: Ticket | int) -> tuple[int, Decided]:
         number = ticket.number if isinstance(ticket, Ticket) else checks.whole("ticket", ticket, low=0)
@@ -348,6 +348,20 @@ def as_decided(parts: list[list[Any]]) -> Decided:
     """Samples as a state holds them."""
     confidence, offload, weight = parts
     return Decided(np.array(confidence, float), np.array(offload, np.bool_), np.array(weight, float))
+
+
+def _partial_flags(where: str, values: ArrayLike, known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return a bool array from values that are 0/1 where `known`; elsewhere nan and None are taken as 0."""
+    array = np.asarray(values, dtype=object)
+    if array.shape != known.shape:
+        raise ValueError(f"{where} must have shape {known.shape}, got {array.shape}")
+    missing = np.array([item is None or item != item for item in array], dtype=bool)
+    if (missing & known).any():
+        first = int(np.flatnonzero(missing & known)[0])
+        raise ValueError(
+            f"{where}[{first}] must be 0 or 1: that sample was offloaded, got {checks.shown(array[first])}"
+        )
+    return checks.flags(where, np.where(missing, 0, array), array.size)
 
 
 def _digest(body: dict[str, Any]) -> str:

@@ -18,9 +18,9 @@ from hi_lib.device.streaming import HILF
 from hi_lib.events.queueing import lognormal_times
 from hi_lib.events.simulation import BatchSizes
 from hi_lib.figures.style import band, logarithmic, shared_legend, table
-from hi_lib.learners import replay_batches
-from hi_lib.paper import in_mathtext
-from hi_lib.regret import fixed_sizes, tuned_learning_rate, varying_regret_bound
+from hi_lib.figures.symbols import in_mathtext
+from hi_lib.regret import fixed_sizes, tuned_learning_rate
+from hi_lib.studies.variants import replay_batches, varying_regret_bound
 from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace
 from hi_lib.typing import Floats

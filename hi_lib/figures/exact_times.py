@@ -24,7 +24,7 @@ from hi_lib.figures.style import (
     plain_ticks,
     shared_legend,
 )
-from hi_lib.paper import in_mathtext
+from hi_lib.figures.symbols import in_mathtext
 from hi_lib.studies import sweeps
 from hi_lib.studies.best_batch import BestBatch, best_batch_size
 from hi_lib.timing import EXACT_MODELS, MODEL_NAMES, TimingModel

@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from hi_lib import checks
 from hi_lib.events.simulation import simulate
 from hi_lib.figures.style import logarithmic, name_beside, plain_ticks, shared_legend
+from hi_lib.figures.symbols import in_mathtext
 from hi_lib.optima import DeadlineError, OptimalBatch
-from hi_lib.paper import in_mathtext
 from hi_lib.timing import EXACT_MODELS
 from hi_lib.typing import Floats
 

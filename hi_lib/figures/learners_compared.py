@@ -21,8 +21,9 @@ from hi_lib.figures.style import (
     shared_legend,
     trace_title,
 )
-from hi_lib.learners import Run, fixed_share, replay, sliding_window
+from hi_lib.learners import Run, replay
 from hi_lib.regret import best_threshold, lambda_min, tuned_learning_rate
+from hi_lib.studies.variants import fixed_share, sliding_window
 from hi_lib.traces import Trace
 from hi_lib.typing import Floats
 

@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from hi_lib import checks
-from hi_lib.paper import in_html, in_mathtext
+from hi_lib.figures.symbols import in_html, in_mathtext
 
 if TYPE_CHECKING:
     import pandas as pd

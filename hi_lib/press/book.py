@@ -213,6 +213,6 @@ def _sources() -> str:
         *places.files_below(places.EXECUTED),
         *places.files_below(places.RESULTS),
         *sorted(library.glob("*.py")),
-        *(file for room in ("device", "studies", "press") for file in places.files_below(library / room)),
+        *(file for room in ("device", "studies", "logs", "press") for file in places.files_below(library / room)),
     ]
     return places.digest(pages, installed())

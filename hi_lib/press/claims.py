@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from hi_lib import checks
+from hi_lib.figures.symbols import in_html
 from hi_lib.files import ROOT
-from hi_lib.paper import in_html
 from hi_lib.press import plain_yaml, results
 
 CLAIMS = ROOT / "book" / "claims.yml"

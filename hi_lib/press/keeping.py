@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hi_lib import files, traces
-from hi_lib.press import logs, mine
-from hi_lib.press.columns import Columns
+from hi_lib.logs import reading
+from hi_lib.logs.columns import Columns
+from hi_lib.press import mine
 
 
 class Kept(NamedTuple):
@@ -29,7 +30,7 @@ def keep(log: Path, name: str, columns: Columns) -> Kept:
         A name that is no file name, that comes with the project, or that another trace has already.
     """
     path = traces.own_file(name)
-    read = logs.read(log, columns, name)
+    read = reading.read(log, columns, name)
     if path.exists() and path.read_text(encoding="utf-8") != mine.as_csv(read):
         raise ValueError(f"{path} is another trace already: remove it first, or choose another name")
     mine.write(read, path)

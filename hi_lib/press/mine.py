@@ -14,8 +14,9 @@ from xml.etree import ElementTree
 from hi_lib import checks
 from hi_lib.figures import style
 from hi_lib.files import write_atomically
-from hi_lib.press import evaluation, logs, notebooks, places
-from hi_lib.press.columns import GUESSED, Columns
+from hi_lib.logs import reading
+from hi_lib.logs.columns import GUESSED, Columns
+from hi_lib.press import evaluation, notebooks, places
 from hi_lib.traces import Trace, list_traces, shipped
 
 # Notebooks whose figures are about one trace, and the parameter that names it.
@@ -45,7 +46,7 @@ def build(
     ValueError
         No such trace, or one with the name of a shipped trace; an unknown notebook.
     """
-    log = logs.read(path, columns)
+    log = reading.read(path, columns)
     trace, name = log.trace, _free_name(log.trace, path)
     tell(log.notes)
     chosen = [checks.choice("notebook", notebook, TAKES) for notebook in notebooks]
@@ -65,12 +66,12 @@ figures that it changes are here. The captions are the book's: where they name a
     return write_atomically(folder / "index.html", page)
 
 
-def write(log: logs.Log, path: Path) -> Path:
+def write(log: reading.Log, path: Path) -> Path:
     """Write a log as a trace that notebooks and commands read."""
     return write_atomically(path, as_csv(log))
 
 
-def as_csv(log: logs.Log) -> str:
+def as_csv(log: reading.Log) -> str:
     """A log as a table whose columns have the names of a trace."""
     import pandas as pd
 
@@ -102,7 +103,7 @@ def with_own_traces(
         items = list(value) if isinstance(value, list) else [value]
         for place, item in enumerate(items):
             if isinstance(item, str) and item not in known and (item == "-" or Path(item).is_file()):
-                log = logs.read(item, columns)
+                log = reading.read(item, columns)
                 items[place] = _free_name(log.trace, item)
                 write(log, folder / "traces" / f"{items[place]}.csv")
                 notes += log.notes
@@ -117,7 +118,7 @@ def _free_name(trace: Trace, path: str | Path) -> str:
     return str(trace.name)
 
 
-def _summary(log: logs.Log) -> str:
+def _summary(log: reading.Log) -> str:
     return evaluation.evaluate(log.trace, beta=0.5, offload_probability=log.offload_probability).as_text()
 
 

@@ -262,7 +262,7 @@ def _key(trace: str, seed: int, points: tuple[Point, ...], wanted: Wanted) -> st
 @functools.lru_cache(maxsize=1)
 def _code() -> str:
     """What computes the rows: this library as it is, Python, and the packages that do the arithmetic."""
-    files = [path for room in ("", "device/", "studies/") for path in ROOT.glob(f"hi_lib/{room}*.py")]
+    files = [path for room in ("", "device/", "logs/", "studies/") for path in ROOT.glob(f"hi_lib/{room}*.py")]
     sources = {path.relative_to(ROOT).as_posix(): sha256(path) for path in sorted(files)}
     versions = [importlib.metadata.version(package) for package in ("numpy", "numba")]
     return repr((sources, versions, platform.python_version()))

@@ -8,14 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hi_lib as hi
-from hi_lib import regret
 from hi_lib.device.adaptive import AdaptiveBatchSize, AdditiveIncrease
 from hi_lib.events.queueing import lognormal_times
 from hi_lib.events.simulation import Learning, simulate
 from hi_lib.figures import adaptive_batch_size as page
 from hi_lib.figures.adaptive_batch_size import account, follow
-from hi_lib.learners import replay_batches
 from hi_lib.regret import fixed_sizes
+from hi_lib.studies.variants import replay_batches, varying_regret_bound
 
 TIMING, RATIO = hi.IMAGENETTE.timing, 0.421
 
@@ -181,16 +180,16 @@ def test_varying_batches_of_one_size_are_batch_hi():
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=30), st.floats(1e-9, 0.9))
 def test_what_the_rates_without_a_horizon_cost(sizes, shortest):
     squares = np.square(sizes).sum()
-    anytime = regret.varying_regret_bound(sizes, shortest, "anytime")
-    tuned = regret.varying_regret_bound(sizes, shortest)
+    anytime = varying_regret_bound(sizes, shortest, "anytime")
+    tuned = varying_regret_bound(sizes, shortest)
     assert tuned <= anytime <= np.sqrt(-np.log(shortest) * squares) * (1 + 1e-12)
-    best = min(regret.varying_regret_bound(sizes, shortest, rate) for rate in np.geomspace(1e-4, 1e3, 200))
+    best = min(varying_regret_bound(sizes, shortest, rate) for rate in np.geomspace(1e-4, 1e3, 200))
     assert tuned == pytest.approx(best, rel=1e-2)
     assert tuned <= best * (1 + 1e-12)
 
 
 def test_sizes_chosen_from_inside_the_batch_break_the_bound():
-    bound = regret.varying_regret_bound([2] * 500, 0.5)
+    bound = varying_regret_bound([2] * 500, 0.5)
     peeking = [page.peeking_regret(1000, seed, peek=True) for seed in range(3)]
     assert np.mean(peeking) > 2 * bound
     assert np.mean(peeking) == pytest.approx(1000 / 16, rel=0.15)  # the stationary rate, for weights that stay even
@@ -203,7 +202,7 @@ def test_an_adaptive_device_learns_within_the_bound():
     controller = AdaptiveBatchSize(TIMING, 0.5, 0.9)
     log = simulate(TIMING, Learning(hi.HILF(0.7, 0.05, seed=1), trace), controller, samples=1500)
     cost = np.where(log.offloaded, 0.7, ~trace.correct).sum()
-    bound = regret.varying_regret_bound(log.sizes, hi.lambda_min(trace), 0.05)
+    bound = varying_regret_bound(log.sizes, hi.lambda_min(trace), 0.05)
     floor = hi.best_threshold(trace, 0.7).average_cost * 1500
     # Realised regret exceeds its mean by more than this with probability e^-8 (Azuma over batches).
     assert cost - floor <= bound + np.sqrt(np.square(log.sizes).sum() * 8 / 2)
@@ -223,10 +222,10 @@ def test_an_adaptive_device_learns_within_the_bound():
         (lambda: account(TIMING, [3], [1, 0, 1], [1, 1]), r"network_times must have shape \(3,\)"),
         (lambda: page.bursts(9, 1, 2, 0.5, 0.5), "length must be in"),
         (lambda: page.bursts(9, 1, 2, 5, 1), r"share must be in \(0, 1\)"),
-        (lambda: regret.varying_regret_bound([], 0.5), "batch_sizes must be a list of integers"),
-        (lambda: regret.varying_regret_bound([1.5], 0.5), "batch_sizes must be a list of integers"),
-        (lambda: regret.varying_regret_bound([1, 0], 0.5), r"batch_sizes\[1\] must be in"),
-        (lambda: regret.varying_regret_bound([1], 0.5, "best"), "learning_rate must be one of tuned, anytime"),
+        (lambda: varying_regret_bound([], 0.5), "batch_sizes must be a list of integers"),
+        (lambda: varying_regret_bound([1.5], 0.5), "batch_sizes must be a list of integers"),
+        (lambda: varying_regret_bound([1, 0], 0.5), r"batch_sizes\[1\] must be in"),
+        (lambda: varying_regret_bound([1], 0.5, "best"), "learning_rate must be one of tuned, anytime"),
         (lambda: replay_batches(hi.Trace([0.5, 0.6], [0, 1]), 0.5, [1]), "must add up to the trace's 2 samples"),
         (lambda: replay_batches(hi.Trace([0.5, 0.6], [0, 1]), 0.5, [2], -1), "learning_rate must be"),
     ],

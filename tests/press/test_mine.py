@@ -7,8 +7,8 @@ import pytest
 import hi_lib as hi
 from hi_lib import traces
 from hi_lib.figures import style
+from hi_lib.logs.columns import Columns
 from hi_lib.press import mine, notebooks, places
-from hi_lib.press.columns import Columns
 
 
 @pytest.fixture

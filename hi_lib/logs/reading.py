@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hi_lib import checks, tables, traces
-from hi_lib.press import clocks, columns, scores
-from hi_lib.press.columns import GUESSED, Columns
+from hi_lib.logs import clocks, columns, scores
+from hi_lib.logs.columns import GUESSED, Columns
 from hi_lib.tables import Table
 from hi_lib.traces import Trace
 from hi_lib.typing import Flags, Floats

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 import hi_lib as hi
 from hi_lib import tables, traces
 from hi_lib.commands import main as cli
-from hi_lib.press import logs
-from hi_lib.press.columns import Columns, class_names, words
+from hi_lib.logs import reading
+from hi_lib.logs.columns import Columns, class_names, words
 
 SAMPLES = [(0.25, 0), (0.5, 1), (0.75, 1), (0.9, 1)]
 CSV = "confidence,correct\n" + "".join(f"{p},{right}\n" for p, right in SAMPLES)
@@ -59,7 +59,7 @@ FORMATS = {
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_is_read(tmp_path, name):
     path = written(tmp_path / name, FORMATS[name])
-    log = logs.read(path)
+    log = reading.read(path)
     assert log.trace.confidence.tolist() == [p for p, _ in SAMPLES]
     assert log.trace.correct.tolist() == [bool(e) for _, e in SAMPLES]
     assert log.notes == []
@@ -69,21 +69,21 @@ def test_every_format_is_read(tmp_path, name):
 def test_a_structured_npy_is_read(tmp_path):
     rows = np.array(SAMPLES, dtype=[("confidence", float), ("correct", int)])
     np.save(tmp_path / "a.npy", rows)
-    assert logs.read(tmp_path / "a.npy").trace.accuracy == 0.75
+    assert reading.read(tmp_path / "a.npy").trace.accuracy == 0.75
 
 
 def test_blank_lines_before_the_first_row_are_passed_over(tmp_path):
-    assert len(logs.read(written(tmp_path / "a.csv", "\n \n" + CSV)).trace) == len(SAMPLES)
+    assert len(reading.read(written(tmp_path / "a.csv", "\n \n" + CSV)).trace) == len(SAMPLES)
 
 
 def test_parquet_is_read_or_says_what_it_needs(tmp_path, monkeypatch):
     path = written(tmp_path / "a.parquet", b"PAR1" + bytes(8) + b"PAR1")
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(ValueError, match=r"a.parquet cannot be read: Parquet needs pyarrow, which is not installed"):
-        logs.read(path)
+        reading.read(path)
     monkeypatch.setattr("importlib.util.find_spec", lambda _: True)
     monkeypatch.setattr(pd, "read_parquet", lambda _: pd.DataFrame(SAMPLES, columns=["confidence", "correct"]))
-    assert len(logs.read(path).trace) == len(SAMPLES)
+    assert len(reading.read(path).trace) == len(SAMPLES)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_parquet_is_read_or_says_what_it_needs(tmp_path, monkeypatch):
 def test_damaged_files_are_one_line(tmp_path, content, says):
     path = written(tmp_path / "a.dat", content)
     with pytest.raises(ValueError, match=says) as refusal:
-        logs.read(path)
+        reading.read(path)
     assert str(path) in str(refusal.value)
     assert len(str(refusal.value)) < 500
     assert "\n" not in str(refusal.value)
@@ -114,7 +114,7 @@ def test_damaged_files_are_one_line(tmp_path, content, says):
 def test_an_array_without_names_is_refused(tmp_path):
     np.save(tmp_path / "a.npy", np.ones((3, 2)))
     with pytest.raises(ValueError, match=r"one array of shape \(3, 2\) without names"):
-        logs.read(tmp_path / "a.npy")
+        reading.read(tmp_path / "a.npy")
 
 
 def test_pipes_and_standard_input_are_read(tmp_path):
@@ -123,7 +123,7 @@ def test_pipes_and_standard_input_are_read(tmp_path):
     os.mkfifo(pipe)
     writer = threading.Thread(target=lambda: pipe.write_text(CSV))
     writer.start()
-    assert len(logs.read(pipe).trace) == 4
+    assert len(reading.read(pipe).trace) == 4
     writer.join()
     for content in (CSV.encode(), gzip.compress(CSV.encode()), json.dumps(RECORDS).encode()):
         result = run("evaluate", "-", "--json", input=content)
@@ -132,7 +132,7 @@ def test_pipes_and_standard_input_are_read(tmp_path):
 
 
 def test_names_of_pipes_say_nothing():
-    assert [logs.name_of(path) for path in ("-", "/dev/fd/63", "/x/mine.csv.gz", "mine.jsonl")] == [
+    assert [reading.name_of(path) for path in ("-", "/dev/fd/63", "/x/mine.csv.gz", "mine.jsonl")] == [
         *("log", "log", "mine", "mine")
     ]
 
@@ -140,7 +140,7 @@ def test_names_of_pipes_say_nothing():
 def test_larger_than_memory_allows_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "_MOST", 20)
     with pytest.raises(ValueError, match="it is larger than 20 bytes"):
-        logs.read(written(tmp_path / "a.csv", CSV))
+        reading.read(written(tmp_path / "a.csv", CSV))
 
 
 PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.3, 0.3, 0.4], [0.1, 0.9, 0.0]])
@@ -151,7 +151,7 @@ MATRIX = "true_label,prob_class_0,prob_class_1,prob_class_2\n" + "".join(
 
 def test_a_column_a_class_is_read(tmp_path):
     """As public repositories write them: the label, and the probability of each class."""
-    log = logs.read(written(tmp_path / "a.csv", MATRIX))
+    log = reading.read(written(tmp_path / "a.csv", MATRIX))
     assert log.trace.confidence.tolist() == [0.7, 0.4, 0.9]
     assert log.trace.correct.tolist() == [True, False, True]
     assert log.notes == [
@@ -169,20 +169,20 @@ def test_a_column_a_class_is_read(tmp_path):
     ],
 )
 def test_scores_are_computed(tmp_path, score, expected):
-    log = logs.read(written(tmp_path / "a.csv", MATRIX), Columns(score=score))
+    log = reading.read(written(tmp_path / "a.csv", MATRIX), Columns(score=score))
     assert log.trace.confidence[: len(expected)] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("names", [{"probabilities": PROBABILITIES}, {"logits": np.log(PROBABILITIES + 1e-30) + 7}])
 def test_arrays_of_probabilities_and_logits(tmp_path, names):
-    log = logs.read(written(tmp_path / "a.npz", npz(labels=[0, 1, 1], **names)))
+    log = reading.read(written(tmp_path / "a.npz", npz(labels=[0, 1, 1], **names)))
     assert log.trace.confidence == pytest.approx([0.7, 0.4, 0.9])
     assert log.trace.correct.tolist() == [True, False, True]
 
 
 def test_lists_in_records_are_classes(tmp_path):
     rows = [{"label": k, "logits": row} for k, row in enumerate([[2.0, 0.0], [1.0, 0.0]])]
-    log = logs.read(written(tmp_path / "a.json", json.dumps(rows)))
+    log = reading.read(written(tmp_path / "a.json", json.dumps(rows)))
     assert log.trace.correct.tolist() == [True, False]
     assert log.trace.confidence[0] == pytest.approx(1 / (1 + np.exp(-2)))
 
@@ -190,14 +190,14 @@ def test_lists_in_records_are_classes(tmp_path):
 def test_classes_are_in_numeric_order_and_meant_by_name(tmp_path):
     header = ",".join(["label", *(f"p{k}" for k in (1, 10, 2, 3, 4, 5, 6, 7, 8, 9))])
     path = written(tmp_path / "a.csv", header + "\n10" + ",0,1" + ",0" * 8 + "\n")
-    assert logs.read(path, Columns(probabilities="p*")).trace.correct.tolist() == [True]
+    assert reading.read(path, Columns(probabilities="p*")).trace.correct.tolist() == [True]
     path = written(tmp_path / "b.csv", "label,prob_cat,prob_dog\ndog,0.25,0.75\ncat,0.25,0.75\n")
-    assert logs.read(path).trace.correct.tolist() == [True, False]
+    assert reading.read(path).trace.correct.tolist() == [True, False]
     path = written(tmp_path / "c.csv", "label,prob_cat,prob_dog\n1,0.25,0.75\n0,0.25,0.75\n")  # by position
-    assert logs.read(path).trace.correct.tolist() == [True, False]
+    assert reading.read(path).trace.correct.tolist() == [True, False]
     path = written(tmp_path / "d.csv", "label,prob_cat,prob_dog\ncat,0.25,0.75\ncow,0.25,0.75\n")
     with pytest.raises(ValueError, match=r"d.csv, line 3: label must be one of cat, dog, got 'cow'"):
-        logs.read(path)
+        reading.read(path)
 
 
 def test_names_of_classes():
@@ -210,7 +210,7 @@ def test_names_of_classes():
 
 def test_one_sigmoid_column_means_two_classes(tmp_path):
     path = written(tmp_path / "a.csv", "y,prob\n1,0.75\n1,0.25\n0,0.25\n")
-    log = logs.read(path, Columns(probabilities="prob"))
+    log = reading.read(path, Columns(probabilities="prob"))
     assert log.trace.confidence.tolist() == [0.75, 0.75, 0.75]
     assert log.trace.correct.tolist() == [True, False, True]
     assert "prob: one column, taken for the probability of class 1 of two" in log.notes
@@ -219,7 +219,7 @@ def test_one_sigmoid_column_means_two_classes(tmp_path):
 def test_logits_are_not_taken_for_probabilities(tmp_path):
     path = written(tmp_path / "a.csv", "label,prob_0,prob_1\n0,0.5,0.5\n1,-3,4\n")
     with pytest.raises(ValueError, match=r"line 3: prob_0 … prob_1 must add up to 1, got 1|are they --logits"):
-        logs.read(path)
+        reading.read(path)
 
 
 TESTBED = (  # as the testbed of a Batch HI device writes them, values made up
@@ -231,7 +231,7 @@ TESTBED = (  # as the testbed of a Batch HI device writes them, values made up
 
 
 def test_a_testbeds_columns_are_understood(tmp_path):
-    log = logs.read(written(tmp_path / "a.csv", TESTBED))
+    log = reading.read(written(tmp_path / "a.csv", TESTBED))
     assert log.trace.confidence.tolist() == [0.13, 0.75, 0.25]
     assert log.trace.correct.tolist() == [False, True, False]
     np.testing.assert_array_equal(log.trace.lml_correct, [1, np.nan, 0])
@@ -243,18 +243,18 @@ def test_a_testbeds_columns_are_understood(tmp_path):
     named = Columns(
         confidence="sml confidence", label="true class", predicted="sml prediction", lml_predicted="lml prediction"
     )
-    again = logs.read(tmp_path / "a.csv", named)
+    again = reading.read(tmp_path / "a.csv", named)
     assert again.trace.correct.tolist() == log.trace.correct.tolist()
 
 
 def test_names_are_shown_as_in_the_file(tmp_path):
     path = written(tmp_path / "a.csv", TESTBED)
     with pytest.raises(ValueError, match="no column for --correct 'Right'; found UUID, True Class, SML Prediction"):
-        logs.read(path, Columns(correct="Right"))
+        reading.read(path, Columns(correct="Right"))
     with pytest.raises(ValueError, match=r"no column correct, nor a label and a prediction: .* found time, RTT_ms"):
-        logs.read(written(tmp_path / "b.csv", "time,RTT_ms\n1,2\n"))
+        reading.read(written(tmp_path / "b.csv", "time,RTT_ms\n1,2\n"))
     with pytest.raises(ValueError, match=r"no column confidence: name it with --confidence, .* found correct, Sure"):
-        logs.read(written(tmp_path / "c.csv", "correct,Sure\n1,0.5\n"))
+        reading.read(written(tmp_path / "c.csv", "correct,Sure\n1,0.5\n"))
 
 
 @pytest.mark.parametrize(
@@ -279,15 +279,15 @@ def test_names_are_shown_as_in_the_file(tmp_path):
 )
 def test_errors_name_the_line(tmp_path, text, columns, says):
     with pytest.raises(ValueError, match=says):
-        logs.read(written(tmp_path / "a.csv", text), Columns(**columns))
+        reading.read(written(tmp_path / "a.csv", text), Columns(**columns))
 
 
 def test_a_record_and_a_row_are_named_where_there_are_no_lines(tmp_path):
     bad = [*RECORDS, {"confidence": 2, "correct": 1}]
     with pytest.raises(ValueError, match=r"a.json, record 5: confidence must be in"):
-        logs.read(written(tmp_path / "a.json", json.dumps(bad)))
+        reading.read(written(tmp_path / "a.json", json.dumps(bad)))
     with pytest.raises(ValueError, match=r"a.npz, row 2: confidence must be in"):
-        logs.read(written(tmp_path / "a.npz", npz(confidence=[0.5, -3], correct=[1, 1])))
+        reading.read(written(tmp_path / "a.npz", npz(confidence=[0.5, -3], correct=[1, 1])))
 
 
 @pytest.mark.parametrize(
@@ -305,7 +305,7 @@ def test_options_that_contradict_each_other_are_refused(options):
 
 
 def test_rounding_above_one_is_moved_and_said(tmp_path):
-    log = logs.read(written(tmp_path / "a.csv", "confidence,correct\n1.0000001,1\n-1e-9,0\n0.5,0\n"))
+    log = reading.read(written(tmp_path / "a.csv", "confidence,correct\n1.0000001,1\n-1e-9,0\n0.5,0\n"))
     assert log.trace.confidence.tolist() == [1, 0, 0.5]
     assert log.notes == ["confidence: 2 of 3 values beyond [0, 1] by rounding moved there (1.0000001)"]
 
@@ -326,9 +326,9 @@ def test_a_score_that_falls_as_accuracy_rises_is_noticed(tmp_path, entropies):
     values, correct = entropies
     path = written(tmp_path / "a.csv", as_csv(values, correct))
     with pytest.raises(ValueError, match="it falls as accuracy rises, as an entropy does: --rescale") as refusal:
-        logs.read(path)
+        reading.read(path)
     assert "percentage" not in str(refusal.value)
-    small = logs.read(written(tmp_path / "b.csv", as_csv(values / 100, correct)))
+    small = reading.read(written(tmp_path / "b.csv", as_csv(values / 100, correct)))
     assert small.notes[0].startswith("confidence falls as accuracy rises (")
     assert "is it an entropy" in small.notes[0]
 
@@ -336,11 +336,11 @@ def test_a_score_that_falls_as_accuracy_rises_is_noticed(tmp_path, entropies):
 def test_rescaling_turns_a_falling_score_round(tmp_path, entropies):
     values, correct = entropies
     path = written(tmp_path / "a.csv", as_csv(values, correct, "entropy"))
-    log = logs.read(path, Columns(confidence="entropy", rescale=True))
+    log = reading.read(path, Columns(confidence="entropy", rescale=True))
     span = values.max() - values.min()
     assert log.trace.confidence == pytest.approx((values.max() - values) / span)
     assert log.notes[0].endswith("mapped to 0 … 1; turned round, since accuracy falls as it rises")
-    rising = logs.read(written(tmp_path / "b.csv", as_csv(-values, correct)), Columns(rescale=True))
+    rising = reading.read(written(tmp_path / "b.csv", as_csv(-values, correct)), Columns(rescale=True))
     assert rising.trace.confidence == pytest.approx(log.trace.confidence)
     assert "turned round" not in rising.notes[0]
 
@@ -359,13 +359,13 @@ def test_rescaling_turns_a_falling_score_round(tmp_path, entropies):
 )
 def test_arrivals_count_from_the_first(tmp_path, name, times):
     text = f"confidence,correct,{name}\n" + "".join(f"0.5,1,{time}\n" for time in times)
-    log = logs.read(written(tmp_path / "a.csv", text), Columns(time=name))
+    log = reading.read(written(tmp_path / "a.csv", text), Columns(time=name))
     assert log.arrivals == pytest.approx([0, 500, 2000])
 
 
 def test_a_log_out_of_order_is_sorted(tmp_path):
     text = "confidence,correct,lml_correct,offload_probability,time\n0.2,0,0,0.5,30\n0.8,1,1,1,10\n0.5,0,,0.25,20\n"
-    log = logs.read(written(tmp_path / "a.csv", text))
+    log = reading.read(written(tmp_path / "a.csv", text))
     assert log.arrivals.tolist() == [0, 10, 20]
     assert log.trace.confidence.tolist() == [0.8, 0.5, 0.2]
     assert log.offload_probability.tolist() == [1, 0.25, 0.5]
@@ -381,22 +381,22 @@ def test_a_log_out_of_order_is_sorted(tmp_path):
 def test_a_bad_date_is_named(tmp_path):
     text = "confidence,correct,time\n0.5,1,2026-01-31T12:00:00\n0.5,1,31.1.2026\n"
     with pytest.raises(ValueError, match=r"line 3: time must be a date as 2026-01-31T12:00:00.250, got '31.1.2026'"):
-        logs.read(written(tmp_path / "a.csv", text))
+        reading.read(written(tmp_path / "a.csv", text))
 
 
 def test_the_lml_that_is_never_known_is_none(tmp_path):
-    log = logs.read(written(tmp_path / "a.csv", "confidence,correct,lml_correct\n0.5,1,\n0.6,0,\n"))
+    log = reading.read(written(tmp_path / "a.csv", "confidence,correct,lml_correct\n0.5,1,\n0.6,0,\n"))
     assert log.trace.lml_correct is None
     assert log.notes == ["lml_correct: blank everywhere, not used"]
 
 
 def test_labels_that_never_agree_are_said(tmp_path):
-    log = logs.read(written(tmp_path / "a.csv", "confidence,label,predicted\n0.5,1,cat\n0.6,2,dog\n"))
+    log = reading.read(written(tmp_path / "a.csv", "confidence,label,predicted\n0.5,1,cat\n0.6,2,dog\n"))
     assert any("never equals label" in note for note in log.notes)
 
 
 def test_whole_numbers_are_the_same_class_however_they_are_written(tmp_path):
-    log = logs.read(written(tmp_path / "a.csv", "confidence,label,predicted\n0.5,1,1.0\n0.6,2,3.0\n"))
+    log = reading.read(written(tmp_path / "a.csv", "confidence,label,predicted\n0.5,1,1.0\n0.6,2,3.0\n"))
     assert log.trace.correct.tolist() == [True, False]
 
 
@@ -406,7 +406,7 @@ def test_a_damaged_shipped_file_is_refused(tmp_path, monkeypatch):
     written(path, CSV)
     monkeypatch.setattr(traces, "DATA", tmp_path)
     with pytest.raises(ValueError, match="damaged or was swapped"):
-        logs.read(path)
+        reading.read(path)
 
 
 # One reader for all commands.

@@ -10,7 +10,8 @@ import hi_lib as hi
 from hi_lib.commands import main as cli
 from hi_lib.events import queueing
 from hi_lib.events.simulation import simulate
-from hi_lib.press import network, planning
+from hi_lib.logs import network
+from hi_lib.press import planning
 from hi_lib.press.planning import Conditions
 
 TRACE = hi.load_trace("cifar10-resnet8").shuffled(0)

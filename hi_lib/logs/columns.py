@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hi_lib import checks
-from hi_lib.press import scores
+from hi_lib.logs import scores
 
 # Names that public logs use; capitals, and what separates the words of a name, do not matter.
 NAMES = {

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hi_lib import checks, tables
-from hi_lib.press.columns import known_as
+from hi_lib.logs.columns import known_as
 from hi_lib.tables import Table
 from hi_lib.typing import Floats
 

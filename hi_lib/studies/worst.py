@@ -1,0 +1,42 @@
+"""The worst that can happen: traces on which every learner pays what the bounds allow, up to a constant."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from hi_lib import checks
+from hi_lib.traces import Trace
+
+
+def coin_regret(batches: int, beta: float) -> float:
+    """E max(0, K β − S) with S ~ Bin(K, β): what K coins of bias β leave to hindsight, per sample of a batch."""
+    count, beta = checks.whole("batches", batches), checks.real("beta", beta, 0, 1)
+    if beta in (0, 1):
+        return 0.0
+    # De Moivre's formula for the mean deviation of a binomial variable: half of it lies below the mean.
+    k = math.floor(count * beta) + 1
+    choose = math.lgamma(count + 1) - math.lgamma(k + 1) - math.lgamma(count - k + 1) if k <= count else 0.0
+    return k * math.exp(choose + k * math.log(beta) + (count - k + 1) * math.log(1 - beta))
+
+
+def halving_coins(depth: int, batches: int, batch_size: int, beta: float, seed: int | None) -> Trace:
+    """Trace on which every learner pays √(n M ln(1/λ)): coins at the middle of ever smaller intervals of θ.
+
+    Each of `depth` stages holds `batches` batches at one confidence, the middle of the interval so far, wrong with
+    probability β batch by batch; the half in which thresholds were cheaper is kept. λ_min = 2^−depth. With a depth of 1
+    every learner pays √M (T1): one confidence, and a coin that is repeated through each batch.
+    """
+    depth, batches = checks.whole("depth", depth), checks.whole("batches", batches)
+    size, beta = checks.whole("batch_size", batch_size), checks.real("beta", beta, 0, 1)
+    if depth > 50:
+        raise ValueError(f"depth must be at most 50, where a double still halves exactly, got {depth}")
+    wrong = np.random.default_rng(checks.seed("seed", seed)).random((depth, batches)) < beta
+    low, high = 0.0, 1.0
+    confidence = np.empty(depth)
+    for stage in range(depth):
+        confidence[stage] = middle = (low + high) / 2
+        # Thresholds above the middle offload this stage.
+        low, high = (middle, high) if wrong[stage].sum() > batches * beta else (low, middle)
+    return Trace(np.repeat(confidence, batches * size), ~np.repeat(wrong.ravel(), size), name="coins")
