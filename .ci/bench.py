@@ -18,7 +18,7 @@ import numpy as np
 
 from hi_lib import regret
 from hi_lib.device.streaming import HILF
-from hi_lib.forecaster import Forecaster
+from hi_lib.forecaster import Forecaster, Steps
 from hi_lib.learners import replay
 from hi_lib.makers.registering import write_data
 from hi_lib.makers.timings import machine
@@ -106,8 +106,8 @@ def _engine_only(trace: Trace) -> Task:
     """All rounds of vanilla HI, the confidences sorted before."""
     from hi_lib import _engine  # brings numba, whose memory the other methods do without
 
-    wrong, steps, eta = ~trace.correct, (BETA, BETA - 1), _learning_rate(trace)
-    return lambda: _timed(lambda: _engine.offload_probability(trace, wrong, steps, eta, 1)) / len(trace)
+    wrong, steps = ~trace.correct, Steps(BETA, BETA - 1, _learning_rate(trace))
+    return lambda: _timed(lambda: _engine.offload_probability(trace, wrong, steps, 1)) / len(trace)
 
 
 def _replay(trace: Trace) -> Task:

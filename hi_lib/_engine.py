@@ -19,13 +19,15 @@ from __future__ import annotations
 import functools
 import itertools
 from decimal import Decimal, localcontext
+from typing import NamedTuple
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from hi_lib import _tree
-from hi_lib.forecaster import SPAN
+from hi_lib.forecaster import SPAN, Steps
+from hi_lib.regret import Schedule
 from hi_lib.traces import Trace
 
 _MOST_STRETCHES = 150  # beyond it, the tree is faster
@@ -40,9 +42,26 @@ _TIME, _WRONG = np.uint32(2**31 - 1), np.uint32(31)
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
-def offload_probability(
-    trace: Trace, wrong: NDArray[np.bool_], steps: tuple[float, float], learning_rate: float, batch_size: int
-) -> NDArray[np.float64]:
+class _Cells(NamedTuple):
+    """The cells of a whole trace, from low to high confidence, in blocks of `stride`."""
+
+    order: NDArray[np.intp]
+    wrong: NDArray[np.bool_]
+    gaps: NDArray[np.float64]
+    longest: NDArray[np.float64]
+    """Logarithm of the longest gap of each block."""
+    stride: int
+
+
+class _Lanes(NamedTuple):
+    """For each lane of a pass: next place to write; sum, then weight; samples met, right and wrong."""
+
+    place: NDArray[np.uint64]
+    state: NDArray[np.float64]
+    counts: NDArray[np.float64]
+
+
+def offload_probability(trace: Trace, wrong: NDArray[np.bool_], steps: Steps, batch_size: int) -> NDArray[np.float64]:
     """Probability that θ > p for each sample, learning after each batch: what the plain forecaster computes.
 
     Parameters
@@ -51,10 +70,8 @@ def offload_probability(
         Its confidences count.
     wrong : NDArray of shape (n,)
         Which of the two steps each sample takes.
-    steps : (float, float)
-        Loss for θ > p minus the loss for θ <= p, where not wrong and where wrong.
-    learning_rate : float
-        η >= 0, the same for all batches.
+    steps : Steps
+        With η >= 0, the same for all batches.
     batch_size : int
         M from 1 to n.
 
@@ -70,20 +87,20 @@ def offload_probability(
     order, gaps = trace.order, trace.gaps
     if order.size > 2**29:
         raise ValueError(f"a replay must have at most 2^29 samples, got {order.size}")
-    steps_array, factors = np.array(steps), np.array([_factor(learning_rate, step) for step in steps])
-    bounds = _stretches(wrong, batch_size, learning_rate * np.abs(steps_array)).tolist()
+    eta, values = steps.learning_rate, np.array(steps[:2])
+    factors = np.array([_factor(eta, step) for step in steps[:2]])
+    bounds = _stretches(wrong, batch_size, eta * np.abs(values)).tolist()
     if len(bounds) == 2:
         return _replay(order, wrong, gaps, batch_size, factors)
     if len(bounds) > _MOST_STRETCHES:
-        return _tree.replay(trace.confidence, wrong, steps, learning_rate, batch_size)
+        return _tree.replay(trace, wrong, steps, Schedule(batch_size))
     # Products of factors for a few cells, in which they move by e^40 at most; then an exponential again.
-    stride = int(np.clip(40.0 / (learning_rate * np.abs(steps_array).max()), 1, _RESYNC))
+    stride = int(np.clip(40.0 / (eta * np.abs(values).max()), 1, _RESYNC))
     with np.errstate(divide="ignore"):  # a gap of length zero is no cell
         longest = np.log(np.maximum.reduceat(gaps, np.arange(0, gaps.size, stride)))
-    found, sorted_wrong = [], wrong[order]
+    found, cells = [], _Cells(order, wrong[order], gaps, longest, stride)
     for start, stop in itertools.pairwise(bounds):
-        cells = order, sorted_wrong, gaps, longest, stride
-        inside, masses = _resume(*cells, steps_array, factors[:, 0], learning_rate, start, stop)
+        inside, masses = _resume(cells, steps, factors[:, 0], start, stop)
         found.append(_replay(inside, wrong[start:stop], masses, min(batch_size, stop - start), factors))
     return np.concatenate(found)
 
@@ -115,17 +132,17 @@ def _stretches(wrong, batch_size, drift):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _resume(  # type: ignore[no-untyped-def]
-    order, sorted_wrong, gaps, longest, stride, steps, factors, learning_rate, start, stop
-):
+def _resume(cells, steps, factors, start, stop):  # type: ignore[no-untyped-def]
     """Go on at `start`: the stretch's own samples by confidence, and the mass between them after what came before."""
+    order, sorted_wrong, gaps, longest, stride = cells
+    values, eta = np.array([steps.right, steps.wrong]), steps.learning_rate
     counts, best = _past(order, sorted_wrong, stride, longest.size, start), 0
-    exponents = longest - learning_rate * (steps[0] * counts[0] + steps[1] * counts[1])
+    exponents = longest - eta * (values[0] * counts[0] + values[1] * counts[1])
     best = exponents.argmax()
     log_scale = min(-longest[best], 660.0)
     # Losses are counted from the best cell, in two halves of which the first is exact: cells far ahead keep all digits.
-    high = steps.astype(np.float32).astype(np.float64)
-    low = steps - high
+    high = values.astype(np.float32).astype(np.float64)
+    halves = high, values - high
     by = np.array([1.0, factors[0], factors[1]])
     inside, masses, found = np.empty(stop - start + 1, order.dtype), np.zeros(stop - start + 1), 0
     for block in range(longest.size):
@@ -140,7 +157,7 @@ def _resume(  # type: ignore[no-untyped-def]
         exact, weight = True, 0.0
         for i in range(first, last):
             if exact:
-                exponent = _exponent(high, low, right, bad, learning_rate, log_scale)
+                exponent = _exponent(halves, right, bad, eta, log_scale)
                 exact, weight = exponent > 660.0, np.exp(exponent)
             if gaps[i] > 0.0:
                 masses[found] += gaps[i] * weight
@@ -152,13 +169,14 @@ def _resume(  # type: ignore[no-untyped-def]
             inside[found] = order[i] - start
             found += (order[i] >= start) & (order[i] < stop)
         if block == longest.size - 1:
-            exponent = _exponent(high, low, right, bad, learning_rate, log_scale)
+            exponent = _exponent(halves, right, bad, eta, log_scale)
             masses[found] += gaps[last] * np.exp(min(exponent, 709.0))
     return inside[:-1], masses
 
 
 @_compiled
-def _exponent(high, low, right, bad, learning_rate, log_scale):  # type: ignore[no-untyped-def]
+def _exponent(halves, right, bad, learning_rate, log_scale):  # type: ignore[no-untyped-def]
+    high, low = halves
     loss = (high[0] * right + high[1] * bad) + (low[0] * right + low[1] * bad)
     return log_scale - learning_rate * loss
 
@@ -195,30 +213,29 @@ def _replay(order, wrong, gaps, batch_size, factors):  # type: ignore[no-untyped
     entries, below, now = _entries(order, wrong, batch_size, w), gaps[:1].copy(), 0
     mass = np.empty((2, n + 1))
     mass[0] = gaps
-    # For each lane: next place to write; sum, then weight; samples met, right and wrong.
-    place, state, counts = np.empty(1 << _LANES, np.uint64), np.empty(2 << _LANES), np.empty(2 << _LANES)
+    lanes = _Lanes(np.empty(1 << _LANES, np.uint64), np.empty(2 << _LANES), np.empty(2 << _LANES))
     passes = -(-(level - w) // _LANES)
     while level > w:
         bits = -(-(level - w) // passes)
         passes -= 1
         level -= bits
-        rows, keep = _lane_tables(1 << bits, factors[0, 0], factors[1, 0])
+        tables = _lane_tables(1 << bits, factors[0, 0], factors[1, 0])
         step = (1 << level >> w) * batch_size
         parts = np.empty(-(-n // step))
-        old, new, old_mass, new_mass = entries[now], entries[1 - now], mass[now], mass[1 - now]
+        old, new = (entries[now], mass[now]), (entries[1 - now], mass[1 - now])
         # From the end, since a node's first write lands one place before its own.
         for node in range(below.size - 1, -1, -1):
             start, stop = node * step << bits, min((node + 1) * step << bits, n)
-            used = _begin(1 << bits, start, stop, step, below[node], place, state, counts)
+            used = _begin(lanes, 1 << bits, below[node], range(start, stop, step))
             for begin in range(start, stop, _RESYNC):
                 end = min(begin + _RESYNC, stop)
-                _deal(old, old_mass, begin, end, level, rows, keep, new, new_mass, place, state, counts)
+                _deal(old, new, (begin, end, level), tables, lanes)
                 if end < stop:
-                    _resync(1 << bits, state, counts, factors)
+                    _resync(lanes, 1 << bits, factors)
             # A lane's first write took the place of the last mass of the lane before it: read it before that is due.
             for lane in range(used - 1, -1, -1):
-                new_mass[place[lane]] = state[lane]
-                parts[(node << bits) + lane] = new_mass[start + lane * step]
+                new[1][lanes.place[lane]] = lanes.state[lane]
+                parts[(node << bits) + lane] = new[1][start + lane * step]
         below, now = parts, 1 - now
     return _shares_above(entries[now], mass[now], below, batch_size, w)
 
@@ -251,25 +268,24 @@ def _lane_tables(lanes, right, wrong):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _begin(lanes, start, stop, step, below, place, state, counts):  # type: ignore[no-untyped-def]
-    """Set up a node's lanes, stretches of `step` samples; return how many are in use."""
-    used = -(-(stop - start) // step)
-    for c in range(used):
-        place[c] = start + c * step
-    state[:lanes] = below
-    state[_WEIGHT : _WEIGHT + lanes] = 1.0
-    if stop - start > _RESYNC:
-        counts[:] = 0.0
-    return used
+def _begin(lanes, count, below, starts):  # type: ignore[no-untyped-def]
+    """Set up a node's lanes, of which each in use has its first place among `starts`; return how many these are."""
+    for c, start in enumerate(starts):
+        lanes.place[c] = start
+    lanes.state[:count] = below
+    lanes.state[_WEIGHT : _WEIGHT + count] = 1.0
+    if starts.stop - starts.start > _RESYNC:
+        lanes.counts[:] = 0.0
+    return len(starts)
 
 
 @_compiled
-def _deal(  # type: ignore[no-untyped-def]
-    entries, mass, begin, end, level, rows, keep, out_entries, out_mass, place, state, counts
-):
-    """Deal the samples from `begin` to `end` of a node out to its lanes. All the time goes here."""
-    lanes = keep.shape[0]
-    digit, width, shift = np.uint64(lanes - 1), np.uint64(lanes), np.uint32(level)
+def _deal(old, new, span, tables, lanes):  # type: ignore[no-untyped-def]
+    """Deal the samples of a span of a node out to its lanes, from the old order to the new. All the time goes here."""
+    (entries, mass), (out_entries, out_mass), (begin, end, level), (rows, keep) = old, new, span, tables
+    place, state, counts = lanes
+    count = keep.shape[0]
+    digit, width, shift = np.uint64(count - 1), np.uint64(count), np.uint32(level)
     for i in range(np.uint64(begin), np.uint64(end)):
         entry = entries[i]
         lane = np.uint64((entry & _TIME) >> shift) & digit
@@ -281,20 +297,21 @@ def _deal(  # type: ignore[no-untyped-def]
         out_mass[here] = state[lane]  # above the lane's sample before this one
         cell = mass[i + _ONE]
         factor, kept = rows[row], keep[lane]
-        for c in range(lanes):
+        for c in range(count):
             weight = state[_WEIGHT + c] * factor[c]
             state[_WEIGHT + c] = weight
             state[c] = kept[c] * state[c] + cell * weight
 
 
 @_compiled
-def _resync(lanes, state, counts, factors):  # type: ignore[no-untyped-def]
-    """Take the error of the rounded factors, met `counts` times, out of the lanes' weights."""
+def _resync(lanes, count, factors):  # type: ignore[no-untyped-def]
+    """Take the error of the rounded factors, met so often as the lanes count, out of their weights."""
+    _, state, counts = lanes
     error = 0.0
-    for c in range(lanes):
+    for c in range(count):
         state[_WEIGHT + c] *= 1.0 - error
-        error += counts[c] * factors[0, 1] + counts[lanes + c] * factors[1, 1]
-        counts[c] = counts[lanes + c] = 0.0
+        error += counts[c] * factors[0, 1] + counts[count + c] * factors[1, 1]
+        counts[c] = counts[count + c] = 0.0
 
 
 @_compiled

@@ -20,6 +20,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from hi_lib.forecaster import Steps
+from hi_lib.regret import Schedule
+from hi_lib.traces import Trace
 from hi_lib.typing import Floats
 
 # Columns of a node, which fill one line of a cache: its confidence, its own step, the length of its cell; then S, ℓ and
@@ -32,59 +35,35 @@ _UNIT = 2.0**600
 _DEPTH = 128  # a path longer than this is rarer than a broken computer, and costs one larger array
 
 # Whose answers count: all; offloaded ones, by their probability; offloaded ones, as they are.
-_FULL, WEIGHTED, NAIVE = range(3)
+FULL, WEIGHTED, NAIVE = range(3)
 
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
-class Seen(NamedTuple):
-    """Feedback on offloaded samples only: the draws that decide which these are, and how they count."""
+class Feedback(NamedTuple):
+    """Which samples teach, and how; by default all do, for ever."""
 
-    uniform: Floats
-    """One number in [0, 1) a batch, which stands for its θ."""
-    explored: NDArray[np.bool_]
+    counts: int = FULL
+    """FULL; or offloaded samples only, WEIGHTED or NAIVE."""
+    uniform: Floats = np.empty(0)
+    """One number in [0, 1) a batch, which stands for its θ, where offloaded samples count only."""
+    explored: NDArray[np.bool_] = np.empty(0, np.bool_)
     """Which samples are offloaded whatever θ says, shape (n,)."""
-    exploration: float
+    exploration: float = 0.0
     """With which probability."""
-    counts: int
-    """WEIGHTED or NAIVE."""
+    window: int = 0
+    """Only so many samples of the past count; 0: all."""
 
 
 def replay(
-    confidence: Floats,
-    wrong: NDArray[np.bool_],
-    steps: tuple[float, float],
-    learning_rate: float,
-    batch_size: int,
-    seen: Seen | None = None,
-    window: int = 0,
-    release: NDArray[np.int64] | None = None,
+    trace: Trace, wrong: NDArray[np.bool_], steps: Steps, schedule: Schedule, feedback: Feedback | None = None
 ) -> NDArray[np.float64]:
-    """Probability of an offload for each sample of a trace, learning after each batch.
-
-    Parameters
-    ----------
-    confidence, wrong : NDArray of shape (n,)
-    steps : (float, float)
-        What a sample adds to the loss of the thresholds above it, where it was right and where it was wrong.
-    learning_rate : float
-        η > 0.
-    batch_size : int
-        M >= 1.
-    seen : Seen, optional
-        How offloaded samples teach, where they alone do.
-    window : int
-        Only so many samples of the past count; 0: all.
-    release : NDArray of shape (n,), optional
-        How many samples have been decided when the feedback on this one is in; by default, those up to the end of its
-        batch.
-    """
-    n = confidence.size
-    late = np.empty(0, np.int64) if release is None else np.argsort(release, kind="stable")
-    seen = seen or Seen(np.empty(0), np.zeros(n, np.bool_), 0.0, _FULL)
-    settings = learning_rate, *steps, seen.exploration
-    times = late, release[late] if release is not None else late
-    return _rounds(confidence, wrong, seen.uniform, seen.explored, settings, batch_size, seen.counts, window, times)
+    """Probability of an offload for each sample of a trace, shape (n,); `wrong` (n,) says which step each takes."""
+    late = release = np.empty(0, np.int64)
+    if schedule.release is not None:
+        late = np.argsort(schedule.release, kind="stable")
+        release = schedule.release[late]
+    return _rounds(trace.confidence, wrong, steps, (schedule.batch_size, late, release), feedback or Feedback())
 
 
 @_compiled
@@ -257,12 +236,11 @@ def empty(capacity):  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _rounds(  # type: ignore[no-untyped-def]
-    confidence, wrong, uniform, explored, settings, batch_size, counts, window, times
-):
-    eta, right_step, wrong_step, exploration = settings
+def _rounds(confidence, wrong, steps, times, feedback):  # type: ignore[no-untyped-def]
+    right_step, wrong_step, eta = steps
+    counts, uniform, explored, exploration, window = feedback
+    batch_size, late, release = times
     n, known, heard = confidence.size, 1, 0
-    late, release = times
     cells = empty(n + 1)
     offload, step = np.empty(n), np.empty(n)
     for start in range(0, n, batch_size):
@@ -275,7 +253,7 @@ def _rounds(  # type: ignore[no-untyped-def]
             q = _share_above(cells, confidence[t], eta)
             offload[t] = q + (1 - q) * exploration
             step[t] = wrong_step if wrong[t] else right_step
-            if counts != _FULL:
+            if counts != FULL:
                 sent = explored[t] or 1 - uniform[start // batch_size] <= q  # the same θ for the whole batch
                 if counts == WEIGHTED:
                     step[t] = right_step + ((step[t] - right_step) / offload[t] if sent else 0.0)

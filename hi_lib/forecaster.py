@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import bisect
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,6 +24,16 @@ from hi_lib.typing import Floats
 # Nats that two weights may drift apart before all are computed afresh. A double reaches down to e^-708: what was
 # smaller then is still below e^-100 of the largest when it has grown by so much.
 SPAN = 600.0
+
+
+class Steps(NamedTuple):
+    """What a sample adds to the loss of the thresholds above it, less what it adds to the others; and the rate η."""
+
+    right: float
+    """Where the local answer was right: β for full feedback."""
+    wrong: float
+    """Where it was wrong: β − 1."""
+    learning_rate: float
 
 
 class Forecaster:

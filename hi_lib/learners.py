@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks, regret
-from hi_lib.forecaster import Forecaster
+from hi_lib.forecaster import Forecaster, Steps
+from hi_lib.regret import Schedule
 from hi_lib.traces import Trace, checked
 from hi_lib.typing import Floats
 
@@ -143,8 +144,8 @@ def replay(
     if (threshold is None) == (learner == "fixed"):
         raise ValueError(f"threshold must be {'given' if learner == 'fixed' else 'None'} for learner {learner!r}")
     schedule = _schedule(len(trace), size, delay, learner)
-    decided = _decide(trace, beta, schedule, learner, learning_rate, exploration, threshold, seed)
-    return as_run(trace, beta, size, decided)
+    asked = Asked(trace, beta, schedule, learning_rate, exploration, threshold, seed)
+    return as_run(trace, beta, size, _decide(asked, learner))
 
 
 class Decided(NamedTuple):
@@ -156,13 +157,16 @@ class Decided(NamedTuple):
     exploration: float | None = None
 
 
-class Schedule(NamedTuple):
-    """When feedback comes: at the end of each batch, or when so many samples have been decided as `release` says."""
+class Asked(NamedTuple):
+    """What `replay` was asked for, but for the learner; what each of them takes is checked by itself."""
 
-    batch_size: int
-    release: NDArray[np.int64] | None
-    size: float
-    """What stands for M in the bounds: M itself, or what late feedback is equivalent to."""
+    trace: Trace
+    beta: float
+    schedule: Schedule
+    learning_rate: str | float
+    exploration: float | None
+    threshold: float | None
+    seed: int | None
 
 
 def _schedule(n: int, batch_size: int, delay: ArrayLike, learner: str) -> Schedule:
@@ -174,39 +178,30 @@ def _schedule(n: int, batch_size: int, delay: ArrayLike, learner: str) -> Schedu
     return Schedule(batch_size, release, regret.equivalent_batch_size(n, batch_size, delay))
 
 
-def _decide(
-    trace: Trace,
-    beta: float,
-    schedule: Schedule,
-    learner: str,
-    learning_rate: str | float,
-    exploration: float | None,
-    threshold: float | None,
-    seed: int | None,
-) -> Decided:
+def _decide(asked: Asked, learner: str) -> Decided:
+    trace, beta, schedule, seed = asked.trace, asked.beta, asked.schedule, asked.seed
     if learner == "fixed":
-        return Decided((trace.confidence < checks.real("threshold", threshold, 0, 1)).astype(float))
+        return Decided((trace.confidence < checks.real("threshold", asked.threshold, 0, 1)).astype(float))
     if learner in ("always", "never"):
         return Decided(np.full(len(trace), float(learner == "always")))
     if learner == "hil-f":
-        return _replay_hil_f(trace, beta, schedule, learning_rate)
+        return _replay_hil_f(asked)
     if learner == "hil-n":
-        return _replay_hil_n(trace, beta, schedule, learning_rate, exploration, seed)
+        return _replay_hil_n(asked)
     from hi_lib import rivals  # brings numba
 
-    batch_size, size, n, shortest = schedule.batch_size, schedule.size, len(trace), regret.lambda_min(trace)
     if learner == "quantised":
-        return _replay_hil_f(rivals.quantised(trace), beta, schedule, learning_rate)._replace(regret_bound=None)
+        return _replay_hil_f(asked._replace(trace=rivals.quantised(trace)))._replace(regret_bound=None)
+    size, n, shortest = schedule.equivalent, len(trace), regret.lambda_min(trace)
     if learner == "apple":
         most = 1 / size
-        eta = _one_rate(learning_rate, min(regret.tuned_apple_rate(n, size, shortest, beta) or most, most), most)
+        eta = _one_rate(asked, min(regret.tuned_apple_rate(n, size, shortest, beta) or most, most), most)
         bound = None if schedule.release is not None else regret.apple_bound(n, size, shortest, beta, eta)
-        offload = rivals.apple(trace, beta, batch_size, eta, seed, eta * size, schedule.release)
-        return Decided(offload, eta, bound, eta * size)
+        return Decided(rivals.apple(trace, beta, schedule, eta, seed), eta, bound, eta * size)
     if learner == "naive":
-        eta = _one_rate(learning_rate, regret.tuned_learning_rate(n, size, shortest) or 1.0)
-        return Decided(rivals.naive(trace, beta, batch_size, eta, seed, schedule.release), eta)
-    return Decided(rivals.lower_confidence_bound(trace, beta, batch_size, monotone=learner == "hi-lcb"))
+        eta = _one_rate(asked, regret.tuned_learning_rate(n, size, shortest) or 1.0)
+        return Decided(rivals.naive(trace, beta, schedule, eta, seed), eta)
+    return Decided(rivals.lower_confidence_bound(trace, beta, schedule.batch_size, monotone=learner == "hi-lcb"))
 
 
 def as_run(trace: Trace, beta: float, batch_size: int | tuple[int, ...], decided: Decided) -> Run:
@@ -218,20 +213,20 @@ def as_run(trace: Trace, beta: float, batch_size: int | tuple[int, ...], decided
     return Run(cost, offload, trace.correct, batch_size, eta, float(cost.sum() - floor), bound, exploration)
 
 
-def _one_rate(learning_rate: str | float, tuned: float, most: float = np.inf) -> float:
-    """Return `tuned` where that is asked for and exists, else the learner's own rate, in (0, most]."""
-    if isinstance(learning_rate, str):
-        checks.choice("learning_rate", learning_rate, ("tuned",))
+def _one_rate(asked: Asked, tuned: float, most: float = np.inf) -> float:
+    """Return `tuned` where that is asked for, else the learner's own rate, in (0, most]."""
+    if isinstance(asked.learning_rate, str):
+        checks.choice("learning_rate", asked.learning_rate, ("tuned",))
         return tuned
-    return checks.real("learning_rate", learning_rate, 0, most, open_ends="(")
+    return checks.real("learning_rate", asked.learning_rate, 0, most, open_ends="(")
 
 
-def _replay_hil_f(trace: Trace, beta: float, schedule: Schedule, learning_rate: str | float) -> Decided:
-    rates, bound = _learning_rates(trace, schedule, learning_rate)
-    eta = float(rates[-1])
+def _replay_hil_f(asked: Asked) -> Decided:
+    rates, bound = _learning_rates(asked)
+    trace, beta, eta = asked.trace, asked.beta, float(rates[-1])
     if rates[0] == eta:  # a constant η: the same at O(log n) a sample
-        return Decided(_quickly(trace, ~trace.correct, (beta, beta - 1), eta, schedule), eta, bound)
-    return Decided(hil_f(trace, beta, schedule.batch_size, rates), eta, bound)
+        return Decided(_quickly(trace, ~trace.correct, Steps(beta, beta - 1, eta), asked.schedule), eta, bound)
+    return Decided(hil_f(trace, beta, asked.schedule.batch_size, rates), eta, bound)
 
 
 def hil_f(trace: Trace, beta: float, batch_size: int | tuple[int, ...], rates: Floats) -> Floats:
@@ -247,55 +242,47 @@ def hil_f(trace: Trace, beta: float, batch_size: int | tuple[int, ...], rates: F
     return offload
 
 
-def _replay_hil_n(
-    trace: Trace,
-    beta: float,
-    schedule: Schedule,
-    learning_rate: str | float,
-    exploration: float | None,
-    seed: int | None,
-) -> Decided:
+def _replay_hil_n(asked: Asked) -> Decided:
     """HIL-N over a trace: every sample is flagged with probability ε, and offloaded if flagged or below θ.
 
     Only flagged samples count as feedback, weighted 1/ε: pseudo-loss β for θ > p, e_t Q_t / ε for θ <= p, unbiased.
     """
-    n, size, shortest = len(trace), schedule.size, regret.lambda_min(trace)
-    own_rate = None if isinstance(learning_rate, str) else checks.positive("learning_rate", learning_rate)
+    trace, beta, size = asked.trace, asked.beta, asked.schedule.equivalent
+    n, shortest, rate = len(trace), regret.lambda_min(trace), asked.learning_rate
+    own_rate = None if isinstance(rate, str) else checks.positive("learning_rate", rate)
+    exploration = asked.exploration
     if exploration is None:
         exploration = regret.tuned_exploration(n, size, shortest, beta, own_rate)
     exploration = checks.share("exploration", exploration)
-    tuned = regret.tuned_partial_feedback_rate(n, size, shortest, exploration)
-    eta = _one_rate(learning_rate, tuned or 1.0)  # where there is nothing to learn, any η does
+    # Where there is nothing to learn, any η does.
+    eta = _one_rate(asked, regret.tuned_partial_feedback_rate(n, size, shortest, exploration) or 1.0)
     bound = regret.partial_feedback_bound(n, size, shortest, beta, eta, exploration)
-    flagged = np.random.default_rng(seed).random(n) < exploration
-    offload = _quickly(trace, flagged & ~trace.correct, (beta, beta - 1 / exploration), eta, schedule)
+    flagged = np.random.default_rng(asked.seed).random(n) < exploration
+    steps = Steps(beta, beta - 1 / exploration, eta)
+    offload = _quickly(trace, flagged & ~trace.correct, steps, asked.schedule)
     return Decided(offload + exploration * (1 - offload), eta, bound, exploration)
 
 
-def _quickly(
-    trace: Trace, wrong: NDArray[np.bool_], steps: tuple[float, float], learning_rate: float, schedule: Schedule
-) -> Floats:
+def _quickly(trace: Trace, wrong: NDArray[np.bool_], steps: Steps, schedule: Schedule) -> Floats:
     """Full feedback with one η, by the engine, or by the tree where feedback is late."""
     from hi_lib import _engine, _tree  # bring numba, which only replays need
 
-    size = min(schedule.batch_size, len(trace))
     if schedule.release is None:
-        return _engine.offload_probability(trace, wrong, steps, learning_rate, size)
-    return _tree.replay(trace.confidence, wrong, steps, learning_rate, size, release=schedule.release)
+        return _engine.offload_probability(trace, wrong, steps, min(schedule.batch_size, len(trace)))
+    return _tree.replay(trace, wrong, steps, schedule)
 
 
-def _learning_rates(trace: Trace, schedule: Schedule, learning_rate: str | float) -> tuple[Floats, float]:
+def _learning_rates(asked: Asked) -> tuple[Floats, float]:
     """HIL-F's η of every batch, shape (⌈n/M⌉,), and the bound that goes with it."""
-    n, shortest = len(trace), regret.lambda_min(trace)
+    n, shortest, schedule, rate = len(asked.trace), regret.lambda_min(asked.trace), asked.schedule, asked.learning_rate
     batches = math.ceil(n / schedule.batch_size)
-    if isinstance(learning_rate, str):
-        checks.choice("learning_rate", learning_rate, ("tuned", "anytime"))
-        if learning_rate == "anytime" and schedule.release is not None:
-            raise ValueError("delay must be 0 with anytime rates: give one rate, or tuned")
-        if learning_rate == "anytime":
-            rates = regret.anytime_learning_rates(n, schedule.batch_size, shortest)
-            return rates, regret.anytime_regret_bound(n, schedule.batch_size, shortest)
-        eta = regret.tuned_learning_rate(n, schedule.size, shortest)
-        return np.full(batches, eta), regret.regret_bound(n, schedule.size, shortest)
-    eta = checks.positive("learning_rate", learning_rate)
-    return np.full(batches, eta), regret.regret_bound(n, schedule.size, shortest, eta)
+    if not isinstance(rate, str):
+        eta = checks.positive("learning_rate", rate)
+        return np.full(batches, eta), regret.regret_bound(n, schedule.equivalent, shortest, eta)
+    if checks.choice("learning_rate", rate, ("tuned", "anytime")) == "tuned":
+        eta = regret.tuned_learning_rate(n, schedule.equivalent, shortest)
+        return np.full(batches, eta), regret.regret_bound(n, schedule.equivalent, shortest)
+    if schedule.release is not None:
+        raise ValueError("delay must be 0 with anytime rates: give one rate, or tuned")
+    rates = regret.anytime_learning_rates(n, schedule.batch_size, shortest)
+    return rates, regret.anytime_regret_bound(n, schedule.batch_size, shortest)

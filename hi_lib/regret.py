@@ -132,6 +132,16 @@ def sizes_of(batch_size: int | tuple[int, ...], n: int) -> NDArray[np.int64]:
     return np.array(batch_size) if isinstance(batch_size, tuple) else fixed_sizes(n, batch_size)
 
 
+class Schedule(NamedTuple):
+    """When feedback comes: at the end of each batch, or when so many samples have been decided as `release` says."""
+
+    batch_size: int
+    release: NDArray[np.int64] | None = None
+    """Shape (n,)."""
+    equivalent: float = np.nan
+    """What stands for M in the bounds: M itself, or what late feedback is equivalent to."""
+
+
 def release_times(n: int, batch_size: int, delay: ArrayLike) -> NDArray[np.int64]:
     """How many samples have been decided when the feedback on each is in: `delay` more than up to its batch's end.
 

@@ -19,49 +19,31 @@ from __future__ import annotations
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
 from hi_lib import _tree
+from hi_lib.forecaster import Steps
+from hi_lib.regret import Schedule
 from hi_lib.traces import Trace
 from hi_lib.typing import Floats
 
 LEVELS = 16  # equal steps of confidence for the learners that know no finer ones: 4 bits
 
-Times = NDArray[np.int64]
-
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
-def apple(
-    trace: Trace,
-    beta: float,
-    batch_size: int,
-    learning_rate: float,
-    seed: int | None,
-    exploration: float,
-    release: Times | None = None,
-) -> Floats:
+def apple(trace: Trace, beta: float, schedule: Schedule, learning_rate: float, seed: int | None) -> Floats:
     """Importance weights on every offload, explored or not, as in apple tasting: ê_t = e_t 1{offloaded} / P_t.
 
     A sample is explored with probability ε = η M, which keeps η ê_t below 1/M. Returns P_t, shape (n,).
     """
-    seen = _seen(trace, batch_size, seed, exploration, _tree.WEIGHTED)
-    steps = beta, beta - 1
-    return _tree.replay(trace.confidence, ~trace.correct, steps, learning_rate, batch_size, seen, release=release)
+    feedback = _drawn(trace, schedule, seed, _tree.WEIGHTED, learning_rate * schedule.equivalent)
+    return _tree.replay(trace, ~trace.correct, Steps(beta, beta - 1, learning_rate), schedule, feedback)
 
 
-def naive(
-    trace: Trace,
-    beta: float,
-    batch_size: int,
-    learning_rate: float,
-    seed: int | None,
-    release: Times | None = None,
-) -> Floats:
+def naive(trace: Trace, beta: float, schedule: Schedule, learning_rate: float, seed: int | None) -> Floats:
     """Algorithm 1 as the paper lists it: losses of offloaded samples count as they are, the others not at all."""
-    seen = _seen(trace, batch_size, seed, 0.0, _tree.NAIVE)
-    steps = beta, beta - 1
-    return _tree.replay(trace.confidence, ~trace.correct, steps, learning_rate, batch_size, seen, release=release)
+    feedback = _drawn(trace, schedule, seed, _tree.NAIVE)
+    return _tree.replay(trace, ~trace.correct, Steps(beta, beta - 1, learning_rate), schedule, feedback)
 
 
 def lower_confidence_bound(trace: Trace, beta: float, batch_size: int, monotone: bool) -> Floats:
@@ -80,11 +62,11 @@ def quantised(trace: Trace) -> Trace:
     return Trace(np.floor(trace.confidence * LEVELS) / LEVELS, trace.correct)
 
 
-def _seen(trace: Trace, batch_size: int, seed: int | None, exploration: float, counts: int) -> _tree.Seen:
+def _drawn(trace: Trace, schedule: Schedule, seed: int | None, counts: int, exploration: float = 0.0) -> _tree.Feedback:
     """What chance decides: θ of each batch, then who is explored."""
     rng = np.random.default_rng(seed)
-    uniform = rng.random(-(-len(trace) // batch_size))
-    return _tree.Seen(uniform, rng.random(len(trace)) < exploration, exploration, counts)
+    uniform = rng.random(-(-len(trace) // schedule.batch_size))
+    return _tree.Feedback(counts, uniform, rng.random(len(trace)) < exploration, exploration)
 
 
 @_compiled

@@ -12,7 +12,8 @@ import hi_lib as hi
 from hi_lib import _engine, _tree, learners
 from hi_lib.device.grid import Grid
 from hi_lib.device.tree import Tree
-from hi_lib.forecaster import Forecaster
+from hi_lib.forecaster import Forecaster, Steps
+from hi_lib.regret import Schedule
 
 EPSILON = np.finfo(float).eps
 
@@ -24,12 +25,12 @@ def plain(trace, beta, batch_size, eta):
 
 def fast(trace, beta, batch_size, eta):
     """The same on the engine."""
-    return _engine.offload_probability(trace, ~trace.correct, (beta, beta - 1), eta, min(batch_size, len(trace)))
+    return _engine.offload_probability(trace, ~trace.correct, Steps(beta, beta - 1, eta), min(batch_size, len(trace)))
 
 
 def grown(trace, beta, batch_size, eta):
     """The same on the tree."""
-    return _tree.replay(trace.confidence, ~trace.correct, (beta, beta - 1), eta, batch_size)
+    return _tree.replay(trace, ~trace.correct, Steps(beta, beta - 1, eta), Schedule(batch_size))
 
 
 def brute_force(trace, beta, batch_size, eta, grid):
@@ -210,7 +211,7 @@ def test_a_grid_weighs_afresh_before_its_weights_run_out_of_range():
 def test_the_engine_refuses_what_its_numbers_cannot_count():
     endless = SimpleNamespace(order=np.broadcast_to(0, 2**29 + 1), gaps=None)
     with pytest.raises(ValueError, match=r"at most 2\^29 samples, got 536870913"):
-        _engine.offload_probability(endless, None, (0.5, -0.5), 0.1, 1)
+        _engine.offload_probability(endless, None, Steps(0.5, -0.5, 0.1), 1)
 
 
 @pytest.mark.python_source

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks, regret
-from hi_lib.forecaster import Forecaster
+from hi_lib.forecaster import Forecaster, Steps
 from hi_lib.learners import Decided, Run, as_run, hil_f
+from hi_lib.regret import Schedule
 from hi_lib.traces import Trace, checked
 from hi_lib.typing import Floats
 
@@ -81,7 +82,9 @@ def sliding_window(trace: Trace, beta: float, batch_size: int, learning_rate: fl
     window = checks.whole("window", window)
     from hi_lib import _tree  # brings numba
 
-    offload = _tree.replay(trace.confidence, ~trace.correct, (beta, beta - 1), eta, size, window=window)
+    offload = _tree.replay(
+        trace, ~trace.correct, Steps(beta, beta - 1, eta), Schedule(size), _tree.Feedback(window=window)
+    )
     return as_run(trace, beta, size, Decided(offload, eta))
 
 
