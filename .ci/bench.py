@@ -22,7 +22,8 @@ from hi_lib.forecaster import Forecaster, Steps
 from hi_lib.learners import replay
 from hi_lib.makers.registering import write_data
 from hi_lib.makers.timings import machine
-from hi_lib.traces import Trace, synthetic_trace
+from hi_lib.studies.made_up import synthetic_trace
+from hi_lib.traces import Trace
 
 SPEED, MACHINE = "benchmarks/speed.csv", "benchmarks/machine.json"  # below data/
 BETA = 0.5

@@ -30,11 +30,11 @@ from hi_lib.regret import (
     tuned_partial_feedback_rate,
 )
 from hi_lib.studies.best_batch import BestBatch, best_batch_size
-from hi_lib.studies.worst import coin_regret, halving_coins
+from hi_lib.studies.made_up import coin_regret, halving_coins, synthetic_trace
 from hi_lib.timing import TimingModel
-from hi_lib.traces import Trace, list_traces, load_trace, synthetic_trace
+from hi_lib.traces import Trace, list_traces, load_trace
 
-_tables.also_read(_formats.frame)
+_tables.FORMATS.append(_formats.frame)
 
 __all__ = [
     "CIFAR10",

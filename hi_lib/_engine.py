@@ -19,7 +19,6 @@ from __future__ import annotations
 import functools
 import itertools
 from decimal import Decimal, localcontext
-from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -42,47 +41,11 @@ _TIME, _WRONG = np.uint32(2**31 - 1), np.uint32(31)
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
-class _Cells(NamedTuple):
-    """The cells of a whole trace, from low to high confidence, in blocks of `stride`."""
-
-    order: NDArray[np.intp]
-    wrong: NDArray[np.bool_]
-    gaps: NDArray[np.float64]
-    longest: NDArray[np.float64]
-    """Logarithm of the longest gap of each block."""
-    stride: int
-
-
-class _Lanes(NamedTuple):
-    """For each lane of a pass: next place to write; sum, then weight; samples met, right and wrong."""
-
-    place: NDArray[np.uint64]
-    state: NDArray[np.float64]
-    counts: NDArray[np.float64]
-
-
 def offload_probability(trace: Trace, wrong: NDArray[np.bool_], steps: Steps, batch_size: int) -> NDArray[np.float64]:
     """Probability that θ > p for each sample, learning after each batch: what the plain forecaster computes.
 
-    Parameters
-    ----------
-    trace : Trace
-        Its confidences count.
-    wrong : NDArray of shape (n,)
-        Which of the two steps each sample takes.
-    steps : Steps
-        With η >= 0, the same for all batches.
-    batch_size : int
-        M from 1 to n.
-
-    Returns
-    -------
-    NDArray of shape (n,)
-
-    Raises
-    ------
-    ValueError
-        More than 2^29 samples, whose times do not fit into 31 bits.
+    `wrong` says which of the two steps each sample takes, shape (n,); M lies from 1 to n, η may be 0. Raises ValueError
+    for more than 2^29 samples, whose times do not fit into 31 bits.
     """
     order, gaps = trace.order, trace.gaps
     if order.size > 2**29:
@@ -98,7 +61,7 @@ def offload_probability(trace: Trace, wrong: NDArray[np.bool_], steps: Steps, ba
     stride = int(np.clip(40.0 / (eta * np.abs(values).max()), 1, _RESYNC))
     with np.errstate(divide="ignore"):  # a gap of length zero is no cell
         longest = np.log(np.maximum.reduceat(gaps, np.arange(0, gaps.size, stride)))
-    found, cells = [], _Cells(order, wrong[order], gaps, longest, stride)
+    found, cells = [], (order, wrong[order], gaps, longest, stride)
     for start, stop in itertools.pairwise(bounds):
         inside, masses = _resume(cells, steps, factors[:, 0], start, stop)
         found.append(_replay(inside, wrong[start:stop], masses, min(batch_size, stop - start), factors))
@@ -213,7 +176,8 @@ def _replay(order, wrong, gaps, batch_size, factors):  # type: ignore[no-untyped
     entries, below, now = _entries(order, wrong, batch_size, w), gaps[:1].copy(), 0
     mass = np.empty((2, n + 1))
     mass[0] = gaps
-    lanes = _Lanes(np.empty(1 << _LANES, np.uint64), np.empty(2 << _LANES), np.empty(2 << _LANES))
+    # For each lane: next place to write; sum, then weight; samples met, right and wrong.
+    lanes = np.empty(1 << _LANES, np.uint64), np.empty(2 << _LANES), np.empty(2 << _LANES)
     passes = -(-(level - w) // _LANES)
     while level > w:
         bits = -(-(level - w) // passes)
@@ -234,7 +198,7 @@ def _replay(order, wrong, gaps, batch_size, factors):  # type: ignore[no-untyped
                     _resync(lanes, 1 << bits, factors)
             # A lane's first write took the place of the last mass of the lane before it: read it before that is due.
             for lane in range(used - 1, -1, -1):
-                new[1][lanes.place[lane]] = lanes.state[lane]
+                new[1][lanes[0][lane]] = lanes[1][lane]
                 parts[(node << bits) + lane] = new[1][start + lane * step]
         below, now = parts, 1 - now
     return _shares_above(entries[now], mass[now], below, batch_size, w)
@@ -270,12 +234,13 @@ def _lane_tables(lanes, right, wrong):  # type: ignore[no-untyped-def]
 @_compiled
 def _begin(lanes, count, below, starts):  # type: ignore[no-untyped-def]
     """Set up a node's lanes, of which each in use has its first place among `starts`; return how many these are."""
+    place, state, counts = lanes
     for c, start in enumerate(starts):
-        lanes.place[c] = start
-    lanes.state[:count] = below
-    lanes.state[_WEIGHT : _WEIGHT + count] = 1.0
+        place[c] = start
+    state[:count] = below
+    state[_WEIGHT : _WEIGHT + count] = 1.0
     if starts.stop - starts.start > _RESYNC:
-        lanes.counts[:] = 0.0
+        counts[:] = 0.0
     return len(starts)
 
 

@@ -27,17 +27,17 @@ from hi_lib.typing import Floats
 
 # Columns of a node, which fill one line of a cache: its confidence, its own step, the length of its cell; then S, ℓ and
 # m of its subtree; then, as integers in the place of the floats, its left and its right child.
-KEY, STEP, _LENGTH, _SUM, _LEAST, _MASS, _LEFT, _RIGHT = range(8)
-_HEAD = 0  # owns the cell from 0 to the least confidence; the treap is its right child
-_NONE = -1
+KEY, STEP, LENGTH, SUM, LEAST, MASS, LEFT, RIGHT = range(8)
+HEAD = 0  # owns the cell from 0 to the least confidence; the treap is its right child
+NONE = -1
 # Lengths are kept in this unit: even the shortest, 2^-1074, has all its digits after some learning.
-_UNIT = 2.0**600
+UNIT = 2.0**600
 _DEPTH = 128  # a path longer than this is rarer than a broken computer, and costs one larger array
 
 # Whose answers count: all; offloaded ones, by their probability; offloaded ones, as they are.
 FULL, WEIGHTED, NAIVE = range(3)
 
-_compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
+compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
 class Feedback(NamedTuple):
@@ -66,7 +66,7 @@ def replay(
     return _rounds(trace.confidence, wrong, steps, (schedule.batch_size, late, release), feedback or Feedback())
 
 
-@_compiled
+@compiled
 def _priority(cells, node):  # type: ignore[no-untyped-def]
     """A hash of the confidence's bits (the finaliser of splitmix64), so that equal ones need no random numbers."""
     x = cells[node, KEY : KEY + 1].view(np.uint64)[0]
@@ -75,28 +75,28 @@ def _priority(cells, node):  # type: ignore[no-untyped-def]
     return x ^ (x >> np.uint64(31))
 
 
-@_compiled
-def _weigh(cells, links, node, eta):  # type: ignore[no-untyped-def]
+@compiled
+def weigh(cells, links, node, eta):  # type: ignore[no-untyped-def]
     """Take S, ℓ and m of a node from its children and its own cell."""
-    left, right = links[node, _LEFT], links[node, _RIGHT]
+    left, right = links[node, LEFT], links[node, RIGHT]
     own = cells[node, STEP]
-    if left != _NONE:
-        own += cells[left, _SUM]
+    if left != NONE:
+        own += cells[left, SUM]
     least, total = own, own
-    if left != _NONE:
-        least = min(least, cells[left, _LEAST])
-    if right != _NONE:
-        least = min(least, own + cells[right, _LEAST])
-        total += cells[right, _SUM]
-    mass = cells[node, _LENGTH] * np.exp(-eta * (own - least))
-    if left != _NONE:
-        mass += cells[left, _MASS] * np.exp(-eta * (cells[left, _LEAST] - least))
-    if right != _NONE:
-        mass += cells[right, _MASS] * np.exp(-eta * (own + cells[right, _LEAST] - least))
-    cells[node, _SUM], cells[node, _LEAST], cells[node, _MASS] = total, least, mass
+    if left != NONE:
+        least = min(least, cells[left, LEAST])
+    if right != NONE:
+        least = min(least, own + cells[right, LEAST])
+        total += cells[right, SUM]
+    mass = cells[node, LENGTH] * np.exp(-eta * (own - least))
+    if left != NONE:
+        mass += cells[left, MASS] * np.exp(-eta * (cells[left, LEAST] - least))
+    if right != NONE:
+        mass += cells[right, MASS] * np.exp(-eta * (own + cells[right, LEAST] - least))
+    cells[node, SUM], cells[node, LEAST], cells[node, MASS] = total, least, mass
 
 
-@_compiled
+@compiled
 def learn_all(cells, count, confidence, step, eta):  # type: ignore[no-untyped-def]
     """Add samples; return how many nodes there are then. A step of zero changes nothing, nor does one for all cells."""
     for t in range(confidence.size):
@@ -105,137 +105,85 @@ def learn_all(cells, count, confidence, step, eta):  # type: ignore[no-untyped-d
     return count
 
 
-@_compiled
+@compiled
 def learn(cells, count, p, step, eta):  # type: ignore[no-untyped-def]
     links = cells.view(np.int64)
     path = np.empty(_DEPTH, np.int32)
-    depth, node, before, after = 0, links[_HEAD, _RIGHT], _HEAD, 1.0
-    while node != _NONE and cells[node, KEY] != p:
+    depth, node, before, after = 0, links[HEAD, RIGHT], HEAD, 1.0
+    while node != NONE and cells[node, KEY] != p:
         if depth == path.size:
             path = np.concatenate((path, np.empty_like(path)))
         path[depth] = node
         depth += 1
         if p < cells[node, KEY]:
-            after, node = cells[node, KEY], links[node, _LEFT]
+            after, node = cells[node, KEY], links[node, LEFT]
         else:
-            before, node = node, links[node, _RIGHT]
-    new = node == _NONE
+            before, node = node, links[node, RIGHT]
+    new = node == NONE
     if new:  # cut the cell that holds p
         node = count
         count += 1
-        cells[node, KEY], cells[node, _LENGTH] = p, (after - p) * _UNIT
-        cells[before, _LENGTH] = (p - cells[before, KEY]) * _UNIT
+        cells[node, KEY], cells[node, LENGTH] = p, (after - p) * UNIT
+        cells[before, LENGTH] = (p - cells[before, KEY]) * UNIT
     cells[node, STEP] += step
-    _weigh(cells, links, node, eta)
+    weigh(cells, links, node, eta)
     rises = new
     while depth > 0:
         depth -= 1
         parent = path[depth]
-        side = _LEFT if p < cells[parent, KEY] else _RIGHT
+        side = LEFT if p < cells[parent, KEY] else RIGHT
         rises = rises and _priority(cells, node) > _priority(cells, parent)
         if rises:
-            other = _LEFT + _RIGHT - side
+            other = LEFT + RIGHT - side
             links[parent, side] = links[node, other]
             links[node, other] = parent
-            _weigh(cells, links, parent, eta)
-            _weigh(cells, links, node, eta)
+            weigh(cells, links, parent, eta)
+            weigh(cells, links, node, eta)
         else:
             links[parent, side] = node
-            _weigh(cells, links, parent, eta)
+            weigh(cells, links, parent, eta)
             node = parent
-    links[_HEAD, _RIGHT] = node
-    _weigh(cells, links, _HEAD, eta)
+    links[HEAD, RIGHT] = node
+    weigh(cells, links, HEAD, eta)
     return count
 
 
-@_compiled
-def weigh_afresh(cells, count, eta):  # type: ignore[no-untyped-def]
-    """Weigh all nodes for another learning rate, children before their parents."""
-    links = cells.view(np.int64)
-    order = np.empty(count, np.int32)
-    order[0] = _HEAD
-    found = 1
-    for place in range(count):
-        for side in (_LEFT, _RIGHT):
-            child = links[order[place], side]
-            if child != _NONE:
-                order[found] = child
-                found += 1
-    for place in range(count - 1, -1, -1):
-        _weigh(cells, links, order[place], eta)
-
-
-@_compiled
-def shares_above(cells, confidence, eta):  # type: ignore[no-untyped-def]
-    share = np.empty(confidence.size)
-    for t in range(confidence.size):
-        share[t] = _share_above(cells, confidence[t], eta)
-    return share
-
-
-@_compiled
-def _share_above(cells, p, eta):  # type: ignore[no-untyped-def]
+@compiled
+def share_above(cells, p, eta):  # type: ignore[no-untyped-def]
     """Share of the mass above p: a sum of positive terms, so that nothing cancels."""
     links = cells.view(np.int64)
-    least = cells[_HEAD, _LEAST]
-    node, passed, above = links[_HEAD, _RIGHT], 0.0, 0.0
+    least = cells[HEAD, LEAST]
+    node, passed, above = links[HEAD, RIGHT], 0.0, 0.0
     # The cell that holds p begins at the last node that was passed on its right.
     high, at = 1.0, 0.0
-    while node != _NONE:
-        left, right = links[node, _LEFT], links[node, _RIGHT]
+    while node != NONE:
+        left, right = links[node, LEFT], links[node, RIGHT]
         own = passed + cells[node, STEP]
-        if left != _NONE:
-            own += cells[left, _SUM]
+        if left != NONE:
+            own += cells[left, SUM]
         if p < cells[node, KEY]:
             high = cells[node, KEY]
-            above += cells[node, _LENGTH] * np.exp(-eta * (own - least))
-            if right != _NONE:
-                above += cells[right, _MASS] * np.exp(-eta * (own + cells[right, _LEAST] - least))
+            above += cells[node, LENGTH] * np.exp(-eta * (own - least))
+            if right != NONE:
+                above += cells[right, MASS] * np.exp(-eta * (own + cells[right, LEAST] - least))
             node = left
         else:
             at, passed = own, own
             node = right
-    above += max(high - p, 0.0) * _UNIT * np.exp(-eta * (at - least))
-    return min(above / cells[_HEAD, _MASS], 1.0)
+    above += max(high - p, 0.0) * UNIT * np.exp(-eta * (at - least))
+    return min(above / cells[HEAD, MASS], 1.0)
 
 
-@_compiled
-def cell(cells, uniform, eta):  # type: ignore[no-untyped-def]
-    """Both ends of the cell below which a share `uniform` of the mass ends."""
-    links = cells.view(np.int64)
-    node, high, target = _HEAD, 1.0, uniform * cells[_HEAD, _MASS]
-    while True:
-        left, right, least, own = links[node, _LEFT], links[node, _RIGHT], cells[node, _LEAST], cells[node, STEP]
-        if left != _NONE:
-            own += cells[left, _SUM]
-            factor = np.exp(-eta * (cells[left, _LEAST] - least))
-            if target < cells[left, _MASS] * factor:
-                high = cells[node, KEY]
-                node, target = left, target / factor
-                continue
-            target -= cells[left, _MASS] * factor
-        mass = cells[node, _LENGTH] * np.exp(-eta * (own - least))
-        factor = 0.0 if right == _NONE else np.exp(-eta * (own + cells[right, _LEAST] - least))
-        # Rounding may leave a little more than all there is: never go where there is nothing.
-        if target < mass or right == _NONE or cells[right, _MASS] * factor == 0.0:
-            low = cells[node, KEY]
-            while right != _NONE:
-                high = cells[right, KEY]
-                right = links[right, _LEFT]
-            return low, high
-        node, target = right, (target - mass) / factor
-
-
-@_compiled
+@compiled
 def empty(capacity):  # type: ignore[no-untyped-def]
     """A tree that has met no confidence yet: with room for more."""
     cells = np.zeros((capacity, 8))
-    cells.view(np.int64)[:, _LEFT:] = _NONE
-    cells[_HEAD, _LENGTH] = cells[_HEAD, _MASS] = _UNIT
+    cells.view(np.int64)[:, LEFT:] = NONE
+    cells[HEAD, LENGTH] = cells[HEAD, MASS] = UNIT
     return cells
 
 
-@_compiled
+@compiled
 def _rounds(confidence, wrong, steps, times, feedback):  # type: ignore[no-untyped-def]
     right_step, wrong_step, eta = steps
     counts, uniform, explored, exploration, window = feedback
@@ -250,7 +198,7 @@ def _rounds(confidence, wrong, steps, times, feedback):  # type: ignore[no-untyp
             heard += 1
         known = learn_all(cells, known, confidence[late[first:heard]], step[late[first:heard]], eta)
         for t in range(start, stop):
-            q = _share_above(cells, confidence[t], eta)
+            q = share_above(cells, confidence[t], eta)
             offload[t] = q + (1 - q) * exploration
             step[t] = wrong_step if wrong[t] else right_step
             if counts != FULL:

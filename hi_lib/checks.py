@@ -91,10 +91,7 @@ def flags(where: str, values: ArrayLike, length: int | None = None) -> NDArray[n
         raise ValueError(f"{where} must have shape ({'n' if length is None else length},), got {array.shape}")
     if array.dtype == np.bool_:
         return array.copy()
-    bad = (array != 0) & (array != 1)
-    if bad.any():
-        first = int(np.flatnonzero(bad)[0])
-        raise ValueError(f"{where}[{first}] must be 0 or 1, got {float(array[first])!r}")
+    _refuse(where, array, (array != 0) & (array != 1), "0 or 1")
     return array.astype(bool)
 
 
@@ -106,10 +103,7 @@ def known_flags(where: str, values: ArrayLike, length: int) -> NDArray[np.float6
     array = _array(where, values)
     if array.shape != (length,):
         raise ValueError(f"{where} must have shape ({length},), got {array.shape}")
-    bad = (array != 0) & (array != 1) & ~np.isnan(array)
-    if bad.any():
-        first = int(np.flatnonzero(bad)[0])
-        raise ValueError(f"{where}[{first}] must be 0, 1 or nan, got {float(array[first])!r}")
+    _refuse(where, array, (array != 0) & (array != 1) & ~np.isnan(array), "0, 1 or nan")
     return array
 
 
@@ -141,11 +135,6 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
-def beginning_with(path: Any, error: ValueError) -> str:
-    """An error's message that begins with the file it is about, once."""
-    return str(error) if str(error).startswith(str(path)) else f"{path}: {error}"
-
-
 def one_line(text: str, most: int = 240) -> str:
     """Text in one line of printable characters, others escaped; what is too long loses its middle."""
     if len(text) > 2 * most:  # before any work on megabytes
@@ -160,6 +149,12 @@ def _float(where: str, value: Any) -> float:
     if array.ndim:
         raise ValueError(f"{where} must be a single number, got {shown(value)}")
     return float(array)
+
+
+def _refuse(where: str, array: NDArray[Any], bad: NDArray[np.bool_], allowed: str) -> None:
+    if bad.any():
+        first = int(np.flatnonzero(bad)[0])
+        raise ValueError(f"{where}[{first}] must be {allowed}, got {float(array[first])!r}")
 
 
 def _are_flags(values: Any) -> TypeGuard[NDArray[np.bool_]]:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hi_lib.traces import cell_edges
+from hi_lib import checks
 from hi_lib.typing import Floats
 
 # Nats that two weights may drift apart before all are computed afresh. A double reaches down to e^-708: what was
@@ -52,17 +52,22 @@ class Forecaster:
     ----------
     confidence : array-like of shape (n,)
         All confidences that will be met.
+
+    Attributes
+    ----------
+    edges : NDArray of shape (cells + 1,)
+        0 = c_0 < c_1 < … < 1, between which every loss is constant; confidences of 0 and 1 add none.
     """
 
     def __init__(self, confidence: ArrayLike) -> None:
-        self._edges = cell_edges(confidence)
-        self._loss = np.zeros(self._edges.size - 1)
-        self._log_length = np.log(np.diff(self._edges))
+        self.edges = np.unique(np.concatenate(([0.0, 1.0], checks.vector("confidence", confidence))))
+        self._loss = np.zeros(self.edges.size - 1)
+        self._log_length = np.log(np.diff(self.edges))
 
     def update(self, confidence: Floats, step: Floats) -> None:
         """Add a batch to the past: `step` (m,) is the loss for θ > p minus the loss for θ <= p of each sample."""
-        position = self._edges.searchsorted(confidence)
-        added = np.bincount(position, weights=step, minlength=self._edges.size)
+        position = self.edges.searchsorted(confidence)
+        added = np.bincount(position, weights=step, minlength=self.edges.size)
         self._loss += np.cumsum(added)[:-1]
 
     def weights(self, learning_rate: float) -> Floats:
@@ -78,14 +83,14 @@ class Forecaster:
     def offload_probability(self, confidence: Floats, learning_rate: float) -> Floats:
         """Probability that θ > p, for each p of shape (m,) among the known confidences; 0 for p = 1."""
         above = np.append(np.cumsum(self.weights(learning_rate)[::-1])[::-1], 0.0)
-        return above[np.searchsorted(self._edges, confidence)] / above[0]
+        return above[np.searchsorted(self.edges, confidence)] / above[0]
 
     def draw(self, rng: np.random.Generator, learning_rate: float) -> float:
         """Draw one threshold from the current density."""
         passed = np.add.accumulate(self.weights(learning_rate))  # a third faster than cumsum
         # The product may round up to the total.
         cell = min(bisect.bisect_right(passed, rng.random() * passed.item(-1)), passed.size - 1)
-        low, high = self._edges.item(cell), self._edges.item(cell + 1)
+        low, high = self.edges.item(cell), self.edges.item(cell + 1)
         return inside_cell(low, high, 1.0 - rng.random())
 
 

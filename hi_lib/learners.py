@@ -138,9 +138,8 @@ def replay(
     beta = checks.real("beta", beta, 0, 1)
     size = checks.whole("batch_size", batch_size)
     if exploration is not None and learner != "hil-n":
-        raise ValueError(
-            f"exploration must be None for learner {learner!r}, got {checks.shown(exploration)}: only hil-n explores"
-        )
+        got = checks.shown(exploration)
+        raise ValueError(f"exploration must be None for learner {learner!r}, got {got}: only hil-n explores")
     if (threshold is None) == (learner == "fixed"):
         raise ValueError(f"threshold must be {'given' if learner == 'fixed' else 'None'} for learner {learner!r}")
     schedule = _schedule(len(trace), size, delay, learner)

@@ -154,9 +154,8 @@ def release_times(n: int, batch_size: int, delay: ArrayLike) -> NDArray[np.int64
     sizes = fixed_sizes(n, batch_size)
     late = checks.reals("delay", delay, 0, 2**53)
     if late.shape not in ((), (n,)) or (late != np.floor(late)).any():
-        raise ValueError(
-            f"delay must be an integer >= 0, or one for each of the {n} samples, got {checks.shown(delay)}"
-        )
+        rule = f"an integer >= 0, or one for each of the {n} samples"
+        raise ValueError(f"delay must be {rule}, got {checks.shown(delay)}")
     return np.repeat(np.cumsum(sizes), sizes) + late.astype(np.int64)
 
 

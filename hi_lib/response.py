@@ -7,17 +7,62 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
 
 from hi_lib import checks
 from hi_lib.typing import Floats
 
 # Times that differ by rounding only are one and the same; so are probabilities.
-_ROUNDING = 1e-12
+ROUNDING = 1e-12
+
+
+class Law:
+    """How a sample's response time is distributed: τ_ed where it is accepted, later where it is offloaded.
+
+    Subclasses have `tau_ed` (ms) and `accepted`, the probability that the sample was accepted, and say of an offloaded
+    one with which probability it is answered by some time, when at the latest, and when next.
+    """
+
+    tau_ed: float
+    accepted: float
+
+    def cdf(self, time: ArrayLike) -> Floats:
+        """P(R <= time), for times in ms of any shape."""
+        times = checks.reals("time", time, 0, np.finfo(float).max)
+        found = [self._below(value) for value in times.ravel().tolist()]
+        return np.minimum(found, 1.0).reshape(times.shape)  # rounding may leave a sum a little above
+
+    def exceedance(self, deadline: ArrayLike) -> Floats:
+        """P(R > deadline)."""
+        return 1 - self.cdf(deadline)
+
+    def quantile(self, level: float) -> float:
+        """Smallest time whose cdf reaches `level`, in (0, 1], ms."""
+        level = checks.share("level", level) - ROUNDING
+        if self.accepted >= level:
+            return self.tau_ed
+        low, high = 0.0, self._latest()
+        while (middle := (low + high) / 2) not in (low, high) and high - low > ROUNDING * high:
+            low, high = (low, middle) if self._below(middle) >= level else (middle, high)
+        return self._next(low)
+
+    def _below(self, time: float) -> float:
+        time *= 1 + ROUNDING
+        return self.accepted * (time >= self.tau_ed) + (1 - self.accepted) * min(self._answered(time), 1.0)
+
+    def _answered(self, time: float) -> float:
+        """P(R <= time) of an offloaded sample."""
+        raise NotImplementedError
+
+    def _latest(self) -> float:
+        raise NotImplementedError
+
+    def _next(self, time: float) -> float:
+        """Smallest possible time of an offloaded sample from `time` on, where rounding may stand in between."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)
-class ResponseLaw:
+class ResponseLaw(Law):
     r"""Response time of a sample, ms, when positions are independent and m ~ Bin(M, ρ).
 
     An accepted sample has its answer after τ_ed. An offloaded one waits for j computations on the device, itself
@@ -30,10 +75,8 @@ class ResponseLaw:
 
     Attributes
     ----------
-    tau_ed : float
-        ms.
     accepted : float
-        Probability that the sample was accepted: 1 − ρ over all samples, 0 over the offloaded ones.
+        1 − ρ over all samples, 0 over the offloaded ones.
     after : NDArray of shape (k,)
         τ_nw + m (τ_tx + τ_es) for each m, ms; where the network time varies, for each pair of one and m.
     chance : NDArray of shape (k,)
@@ -49,48 +92,27 @@ class ResponseLaw:
     least: Floats
     most: int
 
-    def cdf(self, time: ArrayLike) -> Floats:
-        """P(R <= time), for times in ms of any shape."""
-        times = checks.reals("time", time, 0, np.finfo(float).max)
-        found = [self._below(value) for value in times.ravel().tolist()]
-        return np.minimum(found, 1.0).reshape(times.shape)  # rounding may leave a sum a little above
-
-    def exceedance(self, deadline: ArrayLike) -> Floats:
-        """P(R > deadline)."""
-        return 1 - self.cdf(deadline)
-
-    def quantile(self, level: float) -> float:
-        """Smallest time whose cdf reaches `level`, in (0, 1], ms."""
-        level = checks.share("level", level) - _ROUNDING
-        if self.accepted >= level:
-            return self.tau_ed
-        low, high = 0.0, float(self.after.max() + self.most * self.tau_ed)
-        while (middle := (low + high) / 2) not in (low, high) and high - low > _ROUNDING * high:
-            low, high = (low, middle) if self._below(middle) >= level else (middle, high)
-        return self._next_time(low)
-
     def mean(self) -> float:
         """E[R], ms."""
         waited = (self.least + 1 + self.most) / 2 * self.tau_ed
         return float(self.accepted * self.tau_ed + (1 - self.accepted) * (self.chance @ (waited + self.after)))
 
-    def _below(self, time: float) -> float:
-        time *= 1 + _ROUNDING
+    def _answered(self, time: float) -> float:
         left = time - self.after
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):  # τ_ed = 0: all positions at once, or none
-            done = np.where(left >= 0, np.floor(left / self.tau_ed * (1 + _ROUNDING)), -1.0)
+            done = np.where(left >= 0, np.floor(left / self.tau_ed * (1 + ROUNDING)), -1.0)
         done = np.where((left >= 0) & (self.tau_ed == 0), self.most, done)
-        share = np.clip((done - self.least) / (self.most - self.least), 0, 1)
-        return self.accepted * (time >= self.tau_ed) + (1 - self.accepted) * min(float(self.chance @ share), 1.0)
+        return float(self.chance @ np.clip((done - self.least) / (self.most - self.least), 0, 1))
 
-    def _next_time(self, time: float) -> float:
-        """Smallest possible time of an offloaded sample above `time`, where rounding may stand in between."""
+    def _latest(self) -> float:
+        return float(self.after.max() + self.most * self.tau_ed)
+
+    def _next(self, time: float) -> float:
         if self.tau_ed == 0:
-            return float(self.after[self.after >= time * (1 - _ROUNDING)].min())
-        passed = np.ceil((time - self.after) / self.tau_ed * (1 - _ROUNDING) - _ROUNDING)
-        position = np.clip(passed, self.least + 1, self.most)
-        times = position * self.tau_ed + self.after
-        return float(times[times >= time * (1 - _ROUNDING)].min())
+            return float(self.after[self.after >= time * (1 - ROUNDING)].min())
+        passed = np.ceil((time - self.after) / self.tau_ed * (1 - ROUNDING) - ROUNDING)
+        times = np.clip(passed, self.least + 1, self.most) * self.tau_ed + self.after
+        return float(times[times >= time * (1 - ROUNDING)].min())
 
 
 def response_law(
@@ -125,12 +147,12 @@ def largest_batch(law: Callable[[int], ResponseLaw], deadline: float, miss_proba
     """
 
     def kept(size: int) -> bool:
-        return bool(law(size).exceedance(deadline) <= miss_probability + _ROUNDING)
+        return bool(law(size).exceedance(deadline) <= miss_probability + ROUNDING)
 
     one = law(1)
-    if one.exceedance(deadline) > miss_probability + _ROUNDING:
+    if one.exceedance(deadline) > miss_probability + ROUNDING:
         return 0
-    never_late = 1 - one.accepted <= miss_probability + _ROUNDING
+    never_late = 1 - one.accepted <= miss_probability + ROUNDING
     never_later = one.tau_ed == 0 and law(2).after.max() == one.after.max()
     if never_late or never_later:
         return np.inf
@@ -149,6 +171,8 @@ def largest_batch(law: Callable[[int], ResponseLaw], deadline: float, miss_proba
 
 def _binomial(k: Floats, n: int, p: float) -> Floats:
     """P(Bin(n, p) = k), for all k that matter; scipy.stats has it, five times slower and not for the smallest p."""
+    from scipy import special  # which only this needs
+
     ways = special.gammaln(n + 1) - special.gammaln(k + 1) - special.gammaln(n - k + 1)
     chance = np.exp(ways + special.xlogy(k, p) + special.xlog1py(n - k, -p))
     return chance / chance.sum()

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hi_lib import checks
 from hi_lib.regret import sizes_of
+from hi_lib.response import ROUNDING, Law
 from hi_lib.typing import Flags, Floats
 
-_ROUNDING = 1e-12  # times that differ by less, relatively, are one
 _LARGE = 500  # batches from which a table of M by M entries costs more than it saves
 
 
@@ -69,7 +68,7 @@ class RunTimes:
     response_time: float
     offloaded_response_time: float
     transmissions: float
-    _law: _Law
+    _law: _RunLaw | None
 
     def cdf(self, time: ArrayLike, offloaded_only: bool = False) -> Floats:
         """P(response <= time) of a sample taken at random, or of an offloaded one; times in ms of any shape.
@@ -79,45 +78,39 @@ class RunTimes:
         ValueError
             A run that explores: what it sends is not nested. Or no sample is offloaded, where only those count.
         """
-        times = checks.reals("time", time, 0, np.finfo(float).max)
-        law = self._checked_law(offloaded_only)
-        found = [law.below(value, offloaded_only) for value in times.ravel().tolist()]
-        return np.minimum(found, 1.0).reshape(times.shape)  # rounding may leave a sum a little above
+        return self._law_of(offloaded_only).cdf(time)
 
     def quantile(self, level: float, offloaded_only: bool = False) -> float:
         """Smallest response time, ms, whose cdf reaches `level`, in (0, 1]; errors as for `cdf`."""
-        level = checks.share("level", level) - _ROUNDING
-        law = self._checked_law(offloaded_only)
-        if not offloaded_only and law.below(law.tau_ed, False) >= level:
-            return law.tau_ed
-        low, high = 0.0, law.latest()
-        while (middle := (low + high) / 2) not in (low, high) and high - low > _ROUNDING * high:
-            low, high = (low, middle) if law.below(middle, offloaded_only) >= level else (middle, high)
-        return law.next_time(low)
+        return self._law_of(offloaded_only).quantile(level)
 
-    def _checked_law(self, offloaded_only: bool) -> _Law:
-        if self._law.exploration:
+    def _law_of(self, offloaded_only: bool) -> Law:
+        if self._law is None:
             raise ValueError("quantiles need a learner that does not explore: only then one θ decides a whole batch")
         if offloaded_only and not self._law.q.any():
             raise ValueError("quantiles of offloaded samples need some, and this run offloads none")
-        return self._law
+        return self._law.of_offloaded if offloaded_only else self._law
 
 
 @dataclass(frozen=True, eq=False)
-class _Law:
+class _RunLaw(Law):
     """The response times of a run, a row a batch; rows of shorter batches are filled up with q = 0."""
 
+    tau_ed: float
+    accepted: float
     q: Floats
     """P(θ > p), shape (batches, M)."""
     waited: Floats
     """(M − i + 1) τ_ed, shape (batches, M)."""
-    tau_ed: float
     service: float
     network: Floats
-    exploration: float
-    samples: int
 
-    def latest(self) -> float:
+    @functools.cached_property
+    def of_offloaded(self) -> _RunLaw:
+        """The same over the offloaded samples only."""
+        return replace(self, accepted=0.0)
+
+    def _latest(self) -> float:
         return float(self.waited.max() + self.network.max() + self.q.shape[1] * self.service)
 
     @functools.cached_property
@@ -144,36 +137,31 @@ class _Law:
             found[:, count] = np.bincount(group, weights=mass.ravel(), minlength=self.waits.size)
         return found
 
-    def below(self, time: float, offloaded_only: bool) -> float:
-        """P(response <= time)."""
-        time *= 1 + _ROUNDING
+    def _answered(self, time: float) -> float:
         if self.q.shape[1] <= _LARGE:
             count = self.served(time - self.network[:, None] - self.waits)
-            offloaded = self.few_enough[np.arange(self.waits.size), count].sum() / self.network.size
+            mass = self.few_enough[np.arange(self.waits.size), count].sum()
         else:
             counts = (self.served(time - network - self.waited) for network in self.network)
-            mass = (self.q - np.take_along_axis(self.largest, count, axis=1) for count in counts)
-            offloaded = sum(np.maximum(part, 0).sum() for part in mass) / self.network.size
-        offloads = self.q.sum()
-        if offloaded_only:
-            return float(offloaded / offloads)
-        return float(((self.samples - offloads) * (time >= self.tau_ed) + offloaded) / self.samples)
+            mass = sum(
+                np.maximum(self.q - np.take_along_axis(self.largest, count, axis=1), 0).sum() for count in counts
+            )
+        return float(mass / self.network.size / (self.q.sum() or 1))
 
     def served(self, left: Floats) -> NDArray[np.int64]:
         """How many samples the server can answer in the time that is left, at most M."""
         with np.errstate(divide="ignore", invalid="ignore"):  # no service: all at once
-            count = np.where(left >= 0, np.floor(left / self.service * (1 + _ROUNDING)), 0.0)
+            count = np.where(left >= 0, np.floor(left / self.service * (1 + ROUNDING)), 0.0)
         count = np.where((left >= 0) & (self.service == 0), np.inf, count)
         return np.minimum(count, self.q.shape[1]).astype(np.int64)
 
-    def next_time(self, time: float) -> float:
-        """Smallest time, from `time` on, at which some sample can be answered."""
+    def _next(self, time: float) -> float:
         waited = np.unique(self.waited[self.q > 0]) + self.network[:, None]
         m: Any = 1
         if self.service:
-            m = np.maximum(np.ceil((time - waited) / self.service * (1 - _ROUNDING) - _ROUNDING), 1)
+            m = np.maximum(np.ceil((time - waited) / self.service * (1 - ROUNDING) - ROUNDING), 1)
         found = waited + m * self.service
-        return float(found[found >= time * (1 - _ROUNDING)].min(initial=np.inf))
+        return float(found[found >= time * (1 - ROUNDING)].min(initial=np.inf))
 
 
 def run_times(tau_ed: float, service: float, network: Floats, run: Replayed) -> RunTimes:
@@ -194,13 +182,12 @@ def run_times(tau_ed: float, service: float, network: Floats, run: Replayed) -> 
     waited = np.where(inside, sizes[:, None] - np.arange(largest), 0) * tau_ed
     offloads, mean_network = float(p.sum()), float(network.mean())
     answered = float((p * waited)[inside].sum() + offloads * mean_network + service * served[inside].sum())
-    law = _Law(q, waited, tau_ed, service, network, exploration, n)
     return RunTimes(
         system_time=tau_ed + (offloads * service + float(sent) * mean_network) / n,
         response_time=((n - offloads) * tau_ed + answered) / n,
         offloaded_response_time=answered / offloads if offloads else np.nan,
         transmissions=float(sent),
-        _law=law,
+        _law=None if exploration else _RunLaw(tau_ed, 1 - offloads / n, q, waited, service, network),
     )
 
 

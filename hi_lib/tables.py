@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # Further formats: each returns a frame and what errors call its rows, or None where the content is not its own.
-_others: list[Callable[[bytes], tuple[pd.DataFrame, str] | None]] = []
+FORMATS: list[Callable[[bytes], tuple[pd.DataFrame, str] | None]] = []
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,29 +82,15 @@ class Table:
     def numbers(self, column: str) -> Floats:
         """The column as numbers, shape (n,); the first cell that is none is named."""
         values, text = self._read(column, {})
-        self._refuse(column, np.isnan(values), text, "numeric")
+        self.refuse(column, np.isnan(values), text, "numeric")
         return values
 
     def flags(self, column: str, blanks: bool = False) -> Floats:
         """The column as 1.0 and 0.0, shape (n,), from 1/0 or true/false; a blank is nan where `blanks` may stand."""
         values, text = self._read(column, {"true": "1", "false": "0"})
         wrong = ~np.isin(values, (0, 1))
-        self._refuse(column, wrong & ~text.isna().to_numpy() if blanks else wrong, text, "0 or 1")
+        self.refuse(column, wrong & ~text.isna().to_numpy() if blanks else wrong, text, "0 or 1")
         return values
-
-    def text(self, column: str, blanks: bool = False) -> pd.Series:
-        """The column as text, whole numbers without a decimal point; blanks are nan, or the first one is named."""
-        import pandas as pd
-
-        cells = self.frame[column]
-        values = cells.dropna()
-        if pd.api.types.is_float_dtype(values) and (values == values.round()).all() and (values.abs() < 2**53).all():
-            values = values.astype("int64")
-        text = values.astype(str).str.strip()
-        text = text[text != ""].reindex(cells.index)
-        if not blanks:
-            self._refuse(column, text.isna().to_numpy(), text, "given")
-        return text
 
     def _read(self, column: str, words: dict[str, str]) -> tuple[Floats, pd.Series]:
         """Numbers, nan where there are none, and the cells as they are, nan where they are blank."""
@@ -119,7 +105,8 @@ class Table:
         text = text.str.replace(",", ".") if self.decimal_comma else text
         return pd.to_numeric(text, errors="coerce").to_numpy(float), cells.mask(text == "")
 
-    def _refuse(self, column: str, wrong: Any, cells: pd.Series, allowed: str) -> None:
+    def refuse(self, column: str, wrong: Any, cells: pd.Series, allowed: str) -> None:
+        """Name the first cell of a column that is wrong, if any is, by its line."""
         if not wrong.any():
             return
         first, value = int(wrong.argmax()), cells.iloc[int(wrong.argmax())]
@@ -130,38 +117,15 @@ class Table:
         raise ValueError(f"{self.where(first)}: {column} must be {allowed}, got {got}{hint}{many}")
 
 
-def read(path: str | os.PathLike[str], names: Sequence[str]) -> pd.DataFrame:
-    """Read these columns as numbers; further columns do not matter.
-
-    Raises
-    ------
-    ValueError
-        The file cannot be read, a column is missing or there twice, or a value is empty or no number.
-    """
-    import pandas as pd
-
-    table = load(path)
-    return pd.DataFrame({name: table.numbers(column) for name, column in table.needed(names).items()})
-
-
 def load(path: str | os.PathLike[str]) -> Table:
     """Read a table, whatever its format: that is told by its content, not by its name.
 
     CSV with commas, semicolons or tabs, with decimal commas beside the latter two; a byte order mark, blank lines, and
     line ends of any system do not matter. JSON, Parquet and NumPy's files as `logs.formats` has them. All of them
-    gzipped, too; from files, from pipes, and from standard input, whose name is "-".
-
-    Raises
-    ------
-    ValueError
-        The file cannot be read; the message names it, and why.
+    gzipped, too; from files, from pipes, and from standard input, whose name is "-". Raises ValueError, which names the
+    file and says why, where it cannot be read.
     """
     return understood(name_of(path), content(path))
-
-
-def also_read(frame: Callable[[bytes], tuple[pd.DataFrame, str] | None]) -> None:
-    """Let every table be in a further format: `frame` returns its rows and what to call one, or None."""
-    _others.append(frame)
 
 
 def name_of(path: str | os.PathLike[str]) -> str:
@@ -218,7 +182,7 @@ def _unpacked(file: Any) -> bytes:
 def understood(name: str, content: bytes) -> Table:
     """The table in the content of a file."""
     with _refusing(name):
-        for other in _others:
+        for other in FORMATS:
             if found := other(content):
                 return Table(name, *found)
         return _csv(name, content.decode("utf-8-sig"))

@@ -119,20 +119,7 @@ class Trace:
             confidence = checks.vector("confidence", table.numbers(names["confidence"]))
             return cls(confidence, table.flags(names["correct"]), known, name or Path(path).stem)
         except ValueError as error:
-            raise ValueError(checks.beginning_with(path, error)) from None
-
-
-def cell_edges(confidence: ArrayLike) -> NDArray[np.float64]:
-    """Edges 0 = c_0 < c_1 < … < c_J = 1 of the J cells (c_j, c_{j+1}] on which every loss is constant.
-
-    Only cells of positive length exist, the ones at the boundary included: confidences 0 and 1 add no edge.
-
-    Examples
-    --------
-    >>> cell_edges([0.5, 0.25, 0.5, 1.0])
-    array([0.  , 0.25, 0.5 , 1.  ])
-    """
-    return np.unique(np.concatenate(([0.0, 1.0], checks.vector("confidence", confidence))))
+            raise ValueError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from None
 
 
 def _stable_order(values: NDArray[np.float64]) -> NDArray[np.intp]:
@@ -160,18 +147,6 @@ def checked(trace: object) -> Trace:
     if not isinstance(trace, Trace):
         raise ValueError(f"trace must be a hi_lib.Trace (load_trace gives one), got {checks.shown(trace)}")
     return trace
-
-
-def synthetic_trace(n: int, seed: int, beta: float = 0.5) -> Trace:
-    """Calibrated synthetic trace: p ~ U(0, 1), right with probability p, so that θ* tends to 1 − β.
-
-    Offloading costs β, accepting costs 1 − p on average: the best threshold accepts where p > 1 − β. The expected
-    cost there is β(1 − β) + β²/2, for any β. Made for tests and for trying things out; no figure of the book uses it.
-    """
-    checks.real("beta", beta, 0, 1)
-    rng = np.random.default_rng(checks.seed("seed", seed))
-    confidence = rng.random(checks.whole("n", n))
-    return Trace(confidence, rng.random(confidence.size) < confidence, name=f"synthetic-{n}")
 
 
 class Entry(NamedTuple):
@@ -206,21 +181,13 @@ def list_traces(own: bool = True) -> list[str]:
     >>> set(list_traces(own=False)) <= set(shipped())
     True
     """
-    return sorted(_trace_files() if own else _trace_files().keys() & set(shipped()))
-
-
-def file_of(name: str) -> Path | None:
-    """The file of a trace; None if there is no trace of that name."""
-    return _trace_files().get(name)
+    return sorted(trace_files() if own else trace_files().keys() & set(shipped()))
 
 
 def own_file(name: str) -> Path:
     """Where a trace of the user's own is kept under this name: in $HI_TRACES if that is set, else in data/own.
 
-    Raises
-    ------
-    ValueError
-        A name that is no file name, or that comes with the project.
+    Raises ValueError for a name that is no file name, or that comes with the project.
     """
     if not re.fullmatch(r"[^\W_][\w.-]{0,80}", name):
         raise ValueError(f"a trace's name must be letters, digits, dots, - and _, got {checks.shown(name)}")
@@ -235,7 +202,8 @@ def _own_folders() -> list[Path]:
     return [DATA / "own", *([Path(chosen)] if chosen else [])]
 
 
-def _trace_files() -> dict[str, Path]:
+def trace_files() -> dict[str, Path]:
+    """Names of all traces, and the file of each."""
     folders = [*_own_folders(), TRACES]  # of two of one name, the later is meant: the project's before any other
     return {path.stem: path for folder in folders for path in folder.glob("*.csv") if path.is_file()}
 
@@ -257,7 +225,7 @@ def load_trace(name: str) -> Trace:
         path = data_file(f"traces/{name}.csv")
     else:
         checks.choice("trace", name, list_traces())
-        path = _trace_files()[name]
+        path = trace_files()[name]
     folder = "own" if path.parent == DATA / "own" else "traces"
     return _load(path, _noted(f"{folder}/{name}.csv", path))
 

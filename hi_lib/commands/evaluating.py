@@ -84,7 +84,7 @@ def evaluate(
         *(paper if own is None else own for own, paper in zip(own_times, astuple(IMAGENETTE.timing), strict=True))
     )
     timing = evaluation.device_timing(given, device_times, server_times)
-    kept = None if log.exists() else traces.file_of(str(log))  # a trace may be called by its name, too
+    kept = None if log.exists() else traces.trace_files().get(str(log))  # a trace may be called by its name, too
     own = reading.read(kept or log, columns)
     trips = None if network_times is None else network.network_times(network_times)
     sizes = None if image_bytes is None else network.image_bytes(image_bytes)

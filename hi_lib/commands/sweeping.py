@@ -38,7 +38,7 @@ def sweep(
     """A grid of runs, on all cores or on a cluster, into one table: a row for each combination."""
     from hi_lib.commands.journal import sweep_to
 
-    read = [place for name in trace for place in (Path(name), traces.file_of(name)) if place]
+    read = [place for name in trace for place in (Path(name), traces.trace_files().get(name)) if place]
     checked_output("--out", out, inputs=read)
     own = [trace_or_log(name, columns) for name in trace]
     rates = [_number_or_name(part) for part in learning_rate.split(",")]

@@ -4,7 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from hi_lib import _tree
+from hi_lib._tree import (
+    HEAD,
+    KEY,
+    LEAST,
+    LEFT,
+    LENGTH,
+    MASS,
+    NONE,
+    RIGHT,
+    STEP,
+    SUM,
+    compiled,
+    empty,
+    learn,
+    learn_all,
+    share_above,
+    weigh,
+)
 from hi_lib.forecaster import inside_cell
 from hi_lib.typing import Floats
 
@@ -21,47 +38,99 @@ class Tree:
     def __init__(self, learning_rate: float) -> None:
         self._eta = learning_rate
         self._count = 1
-        self._cells = _tree.empty(64)
+        self._cells = empty(64)
 
     def update(self, confidence: Floats, step: Floats) -> None:
         """Add a batch to the past: `step` (m,) is the loss for θ > p minus the loss for θ <= p of each sample."""
         while self._count + confidence.size > len(self._cells):
             self._grow()
-        self._count = _tree.learn_all(self._cells, self._count, confidence, step, self._eta)
+        self._count = learn_all(self._cells, self._count, confidence, step, self._eta)
 
     def add(self, confidence: float, step: float) -> None:
         """Add one sample to the past: as `update`, without arrays."""
         if step != 0.0 and 0.0 < confidence < 1.0:
             if self._count == len(self._cells):
                 self._grow()
-            self._count = _tree.learn(self._cells, self._count, confidence, step, self._eta)
+            self._count = learn(self._cells, self._count, confidence, step, self._eta)
 
     def offload_probability(self, confidence: Floats, learning_rate: float) -> Floats:
         """Probability that θ > p, for each p of shape (m,)."""
         if learning_rate != self._eta:
             self._weigh(learning_rate)
-        return _tree.shares_above(self._cells, confidence, self._eta)
+        return _shares_above(self._cells, confidence, self._eta)
 
     def draw(self, rng: np.random.Generator, learning_rate: float) -> float:
         """Draw one threshold from the current density."""
         if learning_rate != self._eta:
             self._weigh(learning_rate)
-        low, high = _tree.cell(self._cells, rng.random(), self._eta)
+        low, high = _cell(self._cells, rng.random(), self._eta)
         return inside_cell(low, high, 1.0 - rng.random())
 
     def state(self) -> dict[str, list[float]]:
         """The confidences met, in order, and the sum of the steps of each."""
         met = self._cells[1 : self._count]
-        met = met[met[:, _tree.KEY].argsort()]
-        return {"confidence": met[:, _tree.KEY].tolist(), "step": met[:, _tree.STEP].tolist()}
+        met = met[met[:, KEY].argsort()]
+        return {"confidence": met[:, KEY].tolist(), "step": met[:, STEP].tolist()}
 
     def restore(self, state: dict[str, list[float]]) -> None:
         """Go on from a state; this tree must be new."""
         self.update(np.array(state["confidence"]), np.array(state["step"]))
 
     def _grow(self) -> None:
-        self._cells = np.concatenate((self._cells, _tree.empty(len(self._cells))))
+        self._cells = np.concatenate((self._cells, empty(len(self._cells))))
 
     def _weigh(self, learning_rate: float) -> None:
         self._eta = learning_rate
-        _tree.weigh_afresh(self._cells, self._count, learning_rate)
+        _weigh_afresh(self._cells, self._count, learning_rate)
+
+
+@compiled
+def _shares_above(cells, confidence, eta):  # type: ignore[no-untyped-def]
+    share = np.empty(confidence.size)
+    for t in range(confidence.size):
+        share[t] = share_above(cells, confidence[t], eta)
+    return share
+
+
+@compiled
+def _weigh_afresh(cells, count, eta):  # type: ignore[no-untyped-def]
+    """Weigh all nodes for another learning rate, children before their parents."""
+    links = cells.view(np.int64)
+    order = np.empty(count, np.int32)
+    order[0] = HEAD
+    found = 1
+    for place in range(count):
+        for side in (LEFT, RIGHT):
+            child = links[order[place], side]
+            if child != NONE:
+                order[found] = child
+                found += 1
+    for place in range(count - 1, -1, -1):
+        weigh(cells, links, order[place], eta)
+
+
+@compiled
+def _cell(cells, uniform, eta):  # type: ignore[no-untyped-def]
+    """Both ends of the cell below which a share `uniform` of the mass ends."""
+    links = cells.view(np.int64)
+    node, high, target = HEAD, 1.0, uniform * cells[HEAD, MASS]
+    while True:
+        left, right, least, own = links[node, LEFT], links[node, RIGHT], cells[node, LEAST], cells[node, STEP]
+        if left != NONE:
+            own += cells[left, SUM]
+            factor = np.exp(-eta * (cells[left, LEAST] - least))
+            if target < cells[left, MASS] * factor:
+                high = cells[node, KEY]
+                node, target = left, target / factor
+                continue
+            target -= cells[left, MASS] * factor
+        mass = cells[node, LENGTH] * np.exp(-eta * (own - least))
+        factor = 0.0 if right == NONE else np.exp(-eta * (own + cells[right, LEAST] - least))
+        # Rounding may leave a little more than all there is: never go where there is nothing.
+        if target < mass or right == NONE or cells[right, MASS] * factor == 0.0:
+            low = cells[node, KEY]
+            while right != NONE:
+                high = cells[right, KEY]
+                right = links[right, LEFT]
+            return low, high
+        node, target = right, (target - mass) / factor

@@ -19,7 +19,7 @@ from hi_lib.figures.style import table as table_of
 from hi_lib.learners import Run, replay
 from hi_lib.regret import equivalent_batch_size, lambda_min, regret_bound, tuned_learning_rate
 from hi_lib.run_times import drawn
-from hi_lib.studies.worst import coin_regret
+from hi_lib.studies.made_up import coin_regret
 from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace
 from hi_lib.typing import Flags, Floats

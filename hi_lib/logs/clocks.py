@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 
 from hi_lib import checks
+from hi_lib.logs import columns
 from hi_lib.tables import Table
 from hi_lib.typing import Floats
 
@@ -37,7 +38,7 @@ def milliseconds(table: Table, column: str) -> tuple[Floats, str]:
             row = int((~np.isfinite(values)).argmax())
             raise ValueError(f"{table.where(row)}: {column} must be finite, got {values[row]}")
         return _of_numbers(values, column)
-    text = table.text(column)
+    text = columns.text(table, column)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dates = pd.to_datetime(text, utc=True, format="ISO8601", errors="coerce")

@@ -6,9 +6,14 @@ import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hi_lib import checks
 from hi_lib.logs import scores
+from hi_lib.tables import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Names that public logs use; capitals, and what separates the words of a name, do not matter.
 NAMES = {
@@ -100,3 +105,18 @@ def class_names(columns: list[str]) -> list[str]:
 def flag(role: str) -> str:
     """The option that names a column."""
     return f"--{role.replace('_', '-')}"
+
+
+def text(table: Table, column: str, blanks: bool = False) -> pd.Series:
+    """The column as text, whole numbers without a decimal point; blanks are nan, or the first one is named."""
+    import pandas as pd
+
+    cells = table.frame[column]
+    values = cells.dropna()
+    if pd.api.types.is_float_dtype(values) and (values == values.round()).all() and (values.abs() < 2**53).all():
+        values = values.astype("int64")
+    found = values.astype(str).str.strip()
+    found = found[found != ""].reindex(cells.index)
+    if not blanks:
+        table.refuse(column, found.isna().to_numpy(), found, "given")
+    return found

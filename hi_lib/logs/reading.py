@@ -188,14 +188,14 @@ class _Reader:
 
     def same(self, label: str, predicted: str) -> Flags:
         """Where two columns hold the same class."""
-        found = np.asarray(self.table.text(label) == self.table.text(predicted), dtype=bool)
+        found = np.asarray(columns.text(self.table, label) == columns.text(self.table, predicted), dtype=bool)
         if not found.any():
             self.notes.append(f"{predicted} never equals {label}: do both name classes in the same way?")
         return found
 
     def class_is_right(self, label: str, likeliest: list[str]) -> Flags:
         """Where the likeliest class is that of the label; classes are meant by name, or else by position from 0."""
-        truth = self.table.text(label)
+        truth = columns.text(self.table, label)
         names = columns.class_names(
             self.matching(self.wanted.probabilities or self.wanted.logits or ",".join(columns.PATTERNS.values()))
         )
@@ -281,8 +281,8 @@ class _Reader:
             label = None if column is None else self.pick("label", say=False)
             if column is None or label is None:
                 return None
-            said = self.table.text(column, blanks=True)
-            found = np.where(said.isna(), np.nan, said == self.table.text(label))
+            said = columns.text(self.table, column, blanks=True)
+            found = np.where(said.isna(), np.nan, said == columns.text(self.table, label))
             self.notes.append(f"L-ML correct: where {column} is {label}")
         unknown = int(np.isnan(found).sum())
         if unknown:

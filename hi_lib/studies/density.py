@@ -8,7 +8,7 @@ import numpy as np
 
 from hi_lib import checks
 from hi_lib.forecaster import Forecaster
-from hi_lib.traces import Trace, cell_edges, checked
+from hi_lib.traces import Trace, checked
 from hi_lib.typing import Floats
 
 
@@ -19,12 +19,11 @@ def weight_density(
     beta, size = checks.real("beta", beta, 0, 1), checks.whole("batch_size", batch_size)
     eta = checks.positive("learning_rate", learning_rate)
     forecaster, step = Forecaster(checked(trace).confidence), beta - ~trace.correct
-    edges = cell_edges(trace.confidence)
     density, learned = [], 0
     for batches in sorted(checks.whole("after", batches, low=0) for batches in after):
         new = slice(learned * size, batches * size)
         forecaster.update(trace.confidence[new], step[new])
         weight = forecaster.weights(eta)
-        density.append(weight / weight.sum() / np.diff(edges))
+        density.append(weight / weight.sum() / np.diff(forecaster.edges))
         learned = batches
-    return edges, np.array(density)
+    return forecaster.edges, np.array(density)

@@ -45,7 +45,11 @@ def read_times(path: str | Path) -> pd.DataFrame:
     ValueError
         No such file, no such columns, or values that are no batch sizes or times.
     """
-    table = tables.read(path, ["batch_size", "milliseconds"])
+    import pandas as pd
+
+    found = tables.load(path)
+    columns = found.needed(["batch_size", "milliseconds"])
+    table = pd.DataFrame({name: found.numbers(column) for name, column in columns.items()})
     try:
         for size, time_of_it in zip(table["batch_size"].tolist(), table["milliseconds"].tolist(), strict=True):
             checks.whole("batch_size", size)

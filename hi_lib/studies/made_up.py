@@ -1,4 +1,4 @@
-"""The worst that can happen: traces on which every learner pays what the bounds allow, up to a constant."""
+"""Traces that are made up: one whose optimum is known, and the worst, on which every learner pays what bounds allow."""
 
 from __future__ import annotations
 
@@ -8,6 +8,18 @@ import numpy as np
 
 from hi_lib import checks
 from hi_lib.traces import Trace
+
+
+def synthetic_trace(n: int, seed: int, beta: float = 0.5) -> Trace:
+    """Calibrated synthetic trace: p ~ U(0, 1), right with probability p, so that θ* tends to 1 − β.
+
+    Offloading costs β, accepting costs 1 − p on average: the best threshold accepts where p > 1 − β. The expected
+    cost there is β(1 − β) + β²/2, for any β. Made for tests and for trying things out; no figure of the book uses it.
+    """
+    checks.real("beta", beta, 0, 1)
+    rng = np.random.default_rng(checks.seed("seed", seed))
+    confidence = rng.random(checks.whole("n", n))
+    return Trace(confidence, rng.random(confidence.size) < confidence, name=f"synthetic-{n}")
 
 
 def coin_regret(batches: int, beta: float) -> float:
