@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,15 +17,21 @@ from hi_lib.typing import Floats
 ROUNDING = 1e-12
 
 
+@dataclass(frozen=True, eq=False)
 class Law:
     """How a sample's response time is distributed: τ_ed where it is accepted, later where it is offloaded.
 
-    Subclasses have `tau_ed` (ms) and `accepted`, the probability that the sample was accepted, and say of an offloaded
-    one with which probability it is answered by some time, when at the latest, and when next.
+    `tau_ed` is in ms, `accepted` the probability that the sample was accepted; subclasses say of an offloaded one with
+    which probability it is answered by some time, when at the latest, and when next.
     """
 
     tau_ed: float
     accepted: float
+
+    @functools.cached_property
+    def of_offloaded(self) -> Self:
+        """The same over the offloaded samples only."""
+        return replace(self, accepted=0.0)
 
     def cdf(self, time: ArrayLike) -> Floats:
         """P(R <= time), for times in ms of any shape."""
@@ -75,8 +83,6 @@ class ResponseLaw(Law):
 
     Attributes
     ----------
-    accepted : float
-        1 − ρ over all samples, 0 over the offloaded ones.
     after : NDArray of shape (k,)
         τ_nw + m (τ_tx + τ_es) for each m, ms; where the network time varies, for each pair of one and m.
     chance : NDArray of shape (k,)
@@ -85,8 +91,6 @@ class ResponseLaw(Law):
         Given it, j is uniform on least + 1, …, most.
     """
 
-    tau_ed: float
-    accepted: float
     after: Floats
     chance: Floats
     least: Floats
@@ -116,13 +120,14 @@ class ResponseLaw(Law):
 
 
 def response_law(
-    tau_ed: float, service: float, batch_size: int, offload_ratio: float, network: Floats, first: bool, offloaded: bool
+    times: tuple[float, float], batch_size: int, offload_ratio: float, network: Floats, first: bool
 ) -> ResponseLaw:
     """Law of a sample's response time; arguments are taken as checked.
 
-    `service` is τ_tx + τ_es; `network` holds equally likely network times, shape (k,); `first` puts the offloads first
-    in their batch; `offloaded` asks for the law over offloaded samples only.
+    `times` are τ_ed and τ_tx + τ_es; `network` holds equally likely network times, shape (k,); `first` puts the
+    offloads first in their batch.
     """
+    tau_ed, service = times
     others, mean = batch_size - 1, (batch_size - 1) * offload_ratio
     # Nine standard deviations, and some room where the law is nearly Poisson: what is beyond has no weight in a double.
     reach = 9 * np.sqrt(mean * (1 - offload_ratio)) + 30
@@ -131,7 +136,7 @@ def response_law(
     least = batch_size - count if first else np.zeros_like(count)
     return ResponseLaw(
         tau_ed=tau_ed,
-        accepted=0.0 if offloaded else 1 - offload_ratio,
+        accepted=1 - offload_ratio,
         after=np.add.outer(network, count * service).ravel(),
         chance=np.tile(chance / network.size, network.size),
         least=np.tile(least, network.size),

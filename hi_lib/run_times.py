@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -96,19 +96,12 @@ class RunTimes:
 class _RunLaw(Law):
     """The response times of a run, a row a batch; rows of shorter batches are filled up with q = 0."""
 
-    tau_ed: float
-    accepted: float
     q: Floats
     """P(θ > p), shape (batches, M)."""
     waited: Floats
     """(M − i + 1) τ_ed, shape (batches, M)."""
     service: float
     network: Floats
-
-    @functools.cached_property
-    def of_offloaded(self) -> _RunLaw:
-        """The same over the offloaded samples only."""
-        return replace(self, accepted=0.0)
 
     def _latest(self) -> float:
         return float(self.waited.max() + self.network.max() + self.q.shape[1] * self.service)

@@ -163,9 +163,9 @@ class TimingModel:
         size, ratio = checks.whole("batch_size", batch_size), checks.real("offload_ratio", offload_ratio, 0, 1)
         if of == "offloaded" and ratio == 0:
             raise ValueError("offload_ratio must be in (0, 1] for the offloaded samples, got 0: there are none")
-        network = self._network(network_times)
-        service = self.tau_es + self.tau_tx
-        return response.response_law(self.tau_ed, service, size, ratio, network, model == "worst", of == "offloaded")
+        times, network = (self.tau_ed, self.tau_es + self.tau_tx), self._network(network_times)
+        law = response.response_law(times, size, ratio, network, first=model == "worst")
+        return law.of_offloaded if of == "offloaded" else law
 
     def optimal_batch_size(
         self,

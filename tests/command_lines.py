@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from typer.main import get_command
 from typer.testing import CliRunner
 
-import hi_lib as hi
 from hi_lib import checks, traces
 from hi_lib.commands import live, making
 from hi_lib.commands import main as cli
@@ -112,7 +111,7 @@ def understood_or_refused_in_one_line(line, folder):
         for name, gives in {"build": Path("page"), "outcomes": []}.items():
             patch.setattr(book, name, Mock(return_value=gives))
         patch.setattr(notebooks, "run_notebook", Mock(return_value=None))
-        patch.setattr(mine, "build", lambda path, **_: hi.Trace.from_csv(path).name)
+        patch.setattr(mine, "build", lambda log, *_, **__: log.trace.name)
         patch.setattr("http.server.ThreadingHTTPServer.serve_forever", lambda *_: None)
         patch.setattr(making, "_needs_models", lambda: checks.choice("models", "none", []))
         patch.setattr(sweeps, "_PATIENCE", 0.1)

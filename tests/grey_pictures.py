@@ -48,7 +48,7 @@ def live(address, plan, wanted=None, samples=60, **emulated):
     gateway.start()
     link.start()
     try:
-        log = Device(small(samples), hi.HILF(0.3, 0.2, seed=0, levels=64), link, context, plan).run(samples)
+        log = Device(small(samples), hi.HILF(0.3, 0.2, seed=0, levels=64), link, plan).run(samples)
     finally:
         link.close()
         gateway.close()

@@ -1,5 +1,6 @@
 """What the files beside the code promise: packages, names, commands, prose without hand-written numbers."""
 
+import ast
 import importlib.metadata
 import inspect
 import json
@@ -278,6 +279,25 @@ def test_the_core_stays_small():
     lines = [len(path.read_text().splitlines()) for path in core]
     assert max(lines) <= 350
     assert sum(lines) <= 3000
+
+
+# What users call with more; every other function takes five parameters at most, or a dataclass.
+PUBLIC = {"replay", "best_batch_size", "partial_feedback_bound", "optimal_batch_size", "largest_batch_size"}
+PUBLIC_CLASSES = {"HILN", "Apple"}
+
+
+def test_functions_take_five_parameters_at_most():
+    for path in (ROOT / "hi_lib").rglob("*.py"):
+        if path.parent.name == "commands":  # whose parameters are options
+            continue
+        tree = ast.parse(path.read_text())
+        excepted = [each for each in tree.body if isinstance(each, ast.ClassDef) and each.name in PUBLIC_CLASSES]
+        excepted = [method for each in excepted for method in each.body]
+        for function in ast.walk(tree):
+            if isinstance(function, ast.FunctionDef) and function.name not in PUBLIC and function not in excepted:
+                taken = function.args
+                names = [each.arg for each in (*taken.posonlyargs, *taken.args, *taken.kwonlyargs)]
+                assert len(set(names) - {"self", "cls"}) <= 5, (path, function.name)
 
 
 def test_all_rooms_are_installed():

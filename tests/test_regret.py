@@ -116,7 +116,7 @@ def test_the_slack_of_every_step_is_positive_and_adds_up(trace, beta, batch_size
 def test_realised_regret_scatters_around_the_expected_one(batch_size):
     trace = hi.load_trace("imagenette-mobilenet_v1_0.25_128").shuffled(0)
     run = hi.replay(trace, 0.5, batch_size)
-    drawn = page.realised_regret(trace, 0.5, batch_size, run.learning_rate, draws=500, seed=1)
+    drawn = page.realised_regret(page.Case(trace, 0.5, [batch_size]), batch_size, run.learning_rate, draws=500, seed=1)
     assert drawn.mean() == pytest.approx(run.regret, abs=4 * drawn.std(ddof=1) / np.sqrt(500))
     # Azuma: more than one in 100 above, 500 times over, would be a wonder; a binomial beyond 17 of 500 has p < 1e-5.
     limit = run.regret_bound + page.azuma_margin(len(trace), batch_size, failure=0.01)

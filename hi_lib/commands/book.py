@@ -37,9 +37,12 @@ def build_book(
     from hi_lib.press import book
 
     if trace:
+        from hi_lib.logs import reading
         from hi_lib.press import mine
 
-        say(f"open {mine.build(trace, columns=columns, progress=say, tell=tell)}")
+        log = reading.read(trace, columns)
+        tell(log.notes)
+        say(f"open {mine.build(log, progress=say)}")
         return
     page = book.build(profile, say)
     say(f"open {page}  (or: make serve)")

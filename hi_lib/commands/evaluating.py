@@ -102,9 +102,7 @@ def evaluate(
         window=window,
         max_wait=math.inf if max_wait is None else max_wait,
     )
-    found = evaluation.evaluate(
-        own.trace, beta, alpha, timing, offload_probability=own.offload_probability, conditions=conditions
-    )
+    found = evaluation.evaluate(own, beta, alpha, timing, conditions)
     tell([*own.notes, *(note for each in (trips, sizes) if each for note in each.notes)])
     if as_html:
         files.write_atomically(as_html, found.as_html())

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,19 +58,11 @@ class Journal:
             raise ValueError(f"the sweep's journal {self._path} cannot be used{hint}") from None
 
 
-def sweep_to(
-    path: Path,
-    *arguments: Any,
-    scheduler: str | None = None,
-    jobs: int = -1,
-    real_lml: bool = False,
-    advance: Callable[[int], None],
-) -> pd.DataFrame:
-    """Run a sweep (its positional arguments) into a CSV, through a journal beside it; errors become rows."""
+def sweep_to(path: Path, *grid: Any, **options: Any) -> pd.DataFrame:
+    """Run a sweep of this grid into a CSV, through a journal beside it; errors become rows."""
     target = writable(path)
     journal = Journal(target.with_name(f".{target.name[:200]}.journal"))
-    options: dict[str, Any] = {"jobs": jobs, "scheduler": scheduler, "journal": journal, "advance": advance}
-    table = sweep(*arguments, real_lml=real_lml, keep_errors=True, **options)
+    table = sweep(*grid, keep_errors=True, journal=journal, **options)
     if (table["error"] != "").all():
         journal.remove()
         raise ValueError(f"every run was refused, the first since {table['error'].iloc[0]}")

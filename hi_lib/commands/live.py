@@ -79,7 +79,7 @@ def server(
 ) -> None:
     """Answer devices until stopped (Ctrl-C, or the end of its input)."""
     _needs_its_extra()
-    from hi_lib.live.server import serve
+    from hi_lib.live.server import Access, serve
 
     if lml and onnx:
         raise ValueError("--lml and --onnx are two L-MLs: give one of them")
@@ -92,7 +92,7 @@ def server(
     if not sys.stdin.isatty():  # whoever started it has gone when its end of the pipe is closed
         threading.Thread(target=_until_the_end_of_input, args=(stop,), daemon=True).start()
     signal.signal(signal.SIGINT, lambda *_: stop.set())
-    served = serve(large, bind, stop, ready, insecure, keys)
+    served = serve(large, bind, stop, ready, Access(insecure, keys))
     say(f"{served.requests} requests answered, {served.refused} messages refused")
 
 
@@ -326,7 +326,7 @@ def _run(address: str, session: Session) -> Report:
         link = Link(context, far_end, speed, draw, session.keys)
         link.start()
         try:
-            unit = Device(small, mind, link, context, plan, controller, controller.timing.tau_tx if controller else 0.0)
+            unit = Device(small, mind, link, plan, controller)
             kept = _Kept(session.state, mind, first)
             signal.signal(signal.SIGINT, lambda *_: unit.stop())
             unit.warm_up()
@@ -340,13 +340,18 @@ def _run(address: str, session: Session) -> Report:
     kept.write(done)
     correct = small.correct(np.arange(first, first + done))
     found = Trace(log.confidence, correct, name=session.model or session.trace)
-    expected = replay(found, beta, min(plan.batch_size, done), "hil-f", mind.learning_rate) if _fixed(session) else None
     if session.log:
         log.write(session.log, correct, link.delays)
-    return report(log, link.delays, found, beta, plan, expected)
+    measured = report(log, link.delays, found, beta, plan)
+    if not _replayable(session, plan):
+        return measured
+    return measured.beside(replay(found, beta, min(plan.batch_size, done), "hil-f", mind.learning_rate))
 
 
-def _fixed(session: Session) -> bool:
+def _replayable(session: Session, plan: Plan) -> bool:
+    """Whether the exact times of a replay are those that the device should have: it waits, and M is the same."""
+    if plan.window is not None:
+        return False
     return session.batch_size != "adaptive" and session.max_wait is None and session.learner == "hil-f"
 
 
@@ -354,7 +359,8 @@ def _plan(session: Session) -> Plan:
     from hi_lib.live.device import Plan
 
     size = _LARGEST if session.batch_size == "adaptive" else _whole("--batch-size", session.batch_size, "adaptive")
-    return Plan(size, _window(session.window), session.timeout, session.max_wait, session.feedback)
+    sending = _sending_time(session) if session.batch_size == "adaptive" else 0.0
+    return Plan(size, _window(session.window), session.timeout, session.max_wait, session.feedback, sending)
 
 
 def _whole(where: str, text: str, *words: str) -> int:
@@ -431,12 +437,15 @@ def _own_large(onnx: Path, side: int | None) -> Large:
     return real.RealLarge(real.own_model(onnx, side))
 
 
+def _sending_time(session: Session) -> float:
+    """ms an image on the uplink."""
+    return 8000 * _setting(session.sml or session.trace).image_bytes / session.rate if session.rate else 0.0
+
+
 def _controller(session: Session) -> AdaptiveBatchSize | None:
     if session.batch_size != "adaptive":
         return None
-    setting = _setting(session.sml or session.trace)
-    sending = 8000 * setting.image_bytes / session.rate if session.rate else 0.0
-    timing = replace(setting.timing, tau_tx=sending)
+    timing = replace(_setting(session.sml or session.trace).timing, tau_tx=_sending_time(session))
     aim = {"alpha": session.alpha} if session.deadline is None else {"deadline": session.deadline}
     return AdaptiveBatchSize(timing, 0.5, **aim, largest=_LARGEST)  # type: ignore[arg-type]
 

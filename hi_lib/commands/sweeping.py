@@ -48,11 +48,11 @@ def sweep(
         _numbers(batch_size, "--batch-size", int),
         rates,
         _numbers(seeds, "--seeds", int),
-        learner.split(","),
     )
-    with progress_bar("runs", math.prod(map(len, grid))) as advance:
-        real = any(each.trace.lml_correct is not None for each in own)
-        table = sweep_to(out, *grid, scheduler=scheduler, jobs=jobs, real_lml=real, advance=advance)
+    options: dict[str, Any] = {"learners": learner.split(","), "scheduler": scheduler, "jobs": jobs}
+    options["real_lml"] = any(each.trace.lml_correct is not None for each in own)
+    with progress_bar("runs", math.prod(map(len, grid)) * len(options["learners"])) as advance:
+        table = sweep_to(out, *grid, advance=advance, **options)
     tell(note for each in own for note in each.notes)
     refused = int((table["error"] != "").sum())
     say(f"{out}: {len(table)} runs" + (f", {refused} refused, see column error" if refused else ""))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from hi_lib.timing import TimingModel
 from hi_lib.typing import Floats
 
 
+@dataclass(eq=False)
 class AdaptiveBatchSize:
     """Plan the next batch for the offload ratio and the network times of the recent past.
 
@@ -57,29 +58,29 @@ class AdaptiveBatchSize:
     27
     """
 
-    def __init__(
-        self,
-        timing: TimingModel,
-        offload_ratio: float,
-        alpha: float | None = None,
-        *,
-        deadline: float | None = None,
-        miss_probability: float = 0.05,
-        memory: int = 1000,
-        transmissions: int = 20,
-        replan: int = 50,
-        largest: int = 256,
-    ) -> None:
-        if (alpha is None) == (deadline is None):
+    timing: TimingModel
+    offload_ratio: float
+    alpha: float | None = None
+    _: KW_ONLY
+    deadline: float | None = None
+    miss_probability: float = 0.05
+    memory: int = 1000
+    transmissions: int = 20
+    replan: int = 50
+    largest: int = 256
+
+    def __post_init__(self) -> None:
+        if (self.alpha is None) == (self.deadline is None):
             raise ValueError("exactly one of alpha and deadline must be given")
-        self.timing = timing
-        self.alpha = None if alpha is None else checks.real("alpha", alpha, 0, 1, open_ends="()")
-        self.deadline = None if deadline is None else checks.nonnegative("deadline", deadline)
-        self.miss_probability = checks.real("miss_probability", miss_probability, 0, 1, open_ends=")")
-        self.replan, self.largest = checks.whole("replan", replan), checks.whole("largest", largest)
-        self.offload_ratio = checks.real("offload_ratio", offload_ratio, 0, 1)
-        self._keep = 1 - 1 / checks.whole("memory", memory)
-        self._met: deque[float] = deque(maxlen=checks.whole("transmissions", transmissions))
+        if self.alpha is not None:
+            checks.real("alpha", self.alpha, 0, 1, open_ends="()")
+        if self.deadline is not None:
+            checks.nonnegative("deadline", self.deadline)
+        checks.real("miss_probability", self.miss_probability, 0, 1, open_ends=")")
+        self.replan, self.largest = checks.whole("replan", self.replan), checks.whole("largest", self.largest)
+        self.offload_ratio = checks.real("offload_ratio", self.offload_ratio, 0, 1)
+        self._keep = 1 - 1 / checks.whole("memory", self.memory)
+        self._met: deque[float] = deque(maxlen=checks.whole("transmissions", self.transmissions))
         self._size, self._since_plan = 1, self.replan
 
     def next_size(self) -> int:

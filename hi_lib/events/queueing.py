@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -26,19 +27,43 @@ class Pipeline(NamedTuple):
     wants it, shape (n,)."""
 
 
+@dataclass(frozen=True)
+class Costs:
+    """What a transmission costs beside the paper's times, and whether the device waits for it.
+
+    Parameters
+    ----------
+    window : int or inf, optional
+        W: the device goes on while up to so many transmissions are out; one more waits, and the device with it, until
+        an answer is back. By default it waits idle for every answer, as the paper's. A learner must then be able to
+        hear late: `simulation.LateLearning`.
+    overhead : float
+        Time of the device for each transmission that overlaps with nothing, e.g. to wake up the radio, ms.
+    server_setup : float
+        Time of the server for a batch, beside τ_es for each sample, ms.
+    """
+
+    window: float | None = None
+    overhead: float = 0.0
+    server_setup: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.window is not None and self.window != math.inf:
+            checks.whole("window", self.window)
+        checks.nonnegative("overhead", self.overhead)
+        checks.nonnegative("server_setup", self.server_setup)
+
+
 def pipeline(
     timing: TimingModel,
     offloaded: ArrayLike,
     batch_size: int | tuple[int, ...],
-    *,
     arrivals: ArrayLike | None = None,
-    window: float | None = None,
-    overhead: float = 0.0,
-    server_setup: float = 0.0,
+    **costs: Any,
 ) -> Pipeline:
     """Count directly when each sample is answered; arguments and errors as for `simulation.simulate`.
 
-    `batch_size` may also hold the size of every batch.
+    `batch_size` may also hold the size of every batch; `costs` are the options of `Costs`.
 
     Examples
     --------
@@ -51,27 +76,21 @@ def pipeline(
     >>> late.system_time                                    # counted from the first arrival: 120 ms for three
     40.0
     """
-    flags = checks.flags("offloaded", offloaded)
-    sizes, wide = sizes_of(batch_size, flags.size), open_window(window)
+    flags, costly = checks.flags("offloaded", offloaded), Costs(**costs)
+    sizes, wide = sizes_of(batch_size, flags.size), costly.window
     if sizes.sum() != flags.size or (sizes < 1).any():
         raise ValueError(f"batch_size must hold sizes >= 1 that add up to {flags.size}, got a sum of {sizes.sum()}")
     ends = np.cumsum(sizes)
     there = np.zeros(flags.size) if arrivals is None else in_order(arrivals, flags.size)
     there = there - there[0] if flags.size else there
-    costs = checks.nonnegative("overhead", overhead), checks.nonnegative("server_setup", server_setup)
-    times = timing.tau_ed, timing.tau_tx, timing.tau_nw, timing.tau_es
+    times = timing.tau_ed, timing.tau_tx, timing.tau_nw, timing.tau_es, costly.overhead, costly.server_setup
     slots = 0 if wide is None else int(min(wide, flags.size + 1))
-    started, answered, heard = _count(flags, there, ends, times, costs, slots, wide is None)
+    started, answered, heard = _count(flags, there, ends, times, slots)
     # Batches that have begun before the feedback is there are decided without it.
     batches = started[ends - sizes].searchsorted(heard, side="left")
     delay = np.append(0, ends)[batches] - np.repeat(ends, sizes)
     response = answered - (started if arrivals is None else there)
     return Pipeline(response, float(heard.max() / flags.size), np.maximum(delay, 0))
-
-
-def open_window(window: float | None) -> float | None:
-    """How many transmissions may be out, a whole number or inf; None for a device that waits for each."""
-    return window if window is None or window == math.inf else checks.whole("window", window)
 
 
 def in_order(arrivals: ArrayLike, n: int) -> NDArray[np.float64]:
@@ -114,10 +133,12 @@ def mean_error(values: ArrayLike, block: int) -> float:
 
 
 @numba.njit(cache=True, nogil=True)
-def _count(offloaded, arrivals, ends, times, costs, slots, waits):  # type: ignore[no-untyped-def]
-    """When each sample is begun and answered, and when the feedback on its batch is in; first come, first served."""
-    tau_ed, tau_tx, tau_nw, tau_es = times
-    overhead, setup = costs
+def _count(offloaded, arrivals, ends, times, slots):  # type: ignore[no-untyped-def]
+    """When each sample is begun and answered, and when the feedback on its batch is in; first come, first served.
+
+    So many transmissions may be out as there are slots; with none, the device waits for every answer.
+    """
+    tau_ed, tau_tx, tau_nw, tau_es, overhead, setup = times
     n = arrivals.size
     started, answered, heard, done = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
     now = link = server = 0.0
@@ -141,7 +162,7 @@ def _count(offloaded, arrivals, ends, times, costs, slots, waits):  # type: igno
             for sample in range(first, last):
                 if offloaded[sample]:
                     answered[sample] = back
-            if waits:
+            if not slots:
                 now = back
         heard[first:last] = back
     return started, answered, heard

@@ -19,7 +19,7 @@ import simpy
 from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks
-from hi_lib.events.queueing import in_order, n_times, open_window
+from hi_lib.events.queueing import Costs, in_order, n_times
 from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace
 from hi_lib.typing import Floats
@@ -156,36 +156,44 @@ class Log:
         return float(self.ended.max() / self.arrived.size)
 
 
-@dataclass(frozen=True)
-class How:
-    """What the device and its surroundings do beside the paper's assumptions; see `simulate`."""
+@dataclass(frozen=True, eq=False)
+class How(Costs):
+    """What the device meets and does beside the paper's assumptions; window, overhead and server_setup as `Costs`.
 
-    window: float | None = None
+    Parameters
+    ----------
+    samples : int, optional
+        n, only and always where a policy decides.
+    arrivals : array-like of shape (n,), optional
+        When each sample is there, ms, in order; all times count from the first. By default the next one is there
+        whenever the device is free.
+    network_times : array-like of shape (n,), optional
+        Network time of a transmission, ms, if it carries the batch that ends with this sample; by default τ_nw.
+    sending_times : array-like of shape (n,), optional
+        Time to send each sample, ms, where their sizes differ; by default τ_tx.
+    max_wait : float
+        A batch closes, full or not, once so many ms have passed since its first sample was begun.
+    half_duplex : bool
+        Whether the link carries one thing at a time: a transmission until it has arrived, or an answer on its way.
+    record : bool
+        Whether to keep every interval.
+    """
+
+    samples: int | None = None
+    arrivals: ArrayLike | None = None
+    network_times: ArrayLike | None = None
+    sending_times: ArrayLike | None = None
     max_wait: float = math.inf
-    overhead: float = 0.0
-    server_setup: float = 0.0
     half_duplex: bool = False
+    record: bool = False
 
     def __post_init__(self) -> None:
-        open_window(self.window)
+        super().__post_init__()
         if self.max_wait != math.inf:
             checks.nonnegative("max_wait", self.max_wait)
-        checks.nonnegative("overhead", self.overhead)
-        checks.nonnegative("server_setup", self.server_setup)
 
 
-def simulate(
-    timing: TimingModel,
-    offloaded: ArrayLike | Policy,
-    batch_size: int | BatchSizes,
-    *,
-    samples: int | None = None,
-    arrivals: ArrayLike | None = None,
-    network_times: ArrayLike | None = None,
-    sending_times: ArrayLike | None = None,
-    record: bool = False,
-    **how: Any,
-) -> Log:
+def simulate(timing: TimingModel, offloaded: ArrayLike | Policy, batch_size: int | BatchSizes, **how: Any) -> Log:
     """Let a device, a link and a server work through n samples.
 
     Parameters
@@ -196,29 +204,9 @@ def simulate(
         Which samples are offloaded, or who decides, e.g. `Learning(hi.HILF(...), trace)`.
     batch_size : int or BatchSizes
         M >= 1, or who decides, e.g. `hi_lib.device.adaptive.AdaptiveBatchSize`. The last batch may be shorter.
-    samples : int, optional
-        n, only and always where a policy decides.
-    arrivals : array-like of shape (n,), optional
-        When each sample is there, ms, in order; all times count from the first. By default the next one is there
-        whenever the device is free.
-    network_times : array-like of shape (n,), optional
-        Network time of a transmission, ms, if it carries the batch that ends with this sample; by default τ_nw.
-    sending_times : array-like of shape (n,), optional
-        Time to send each sample, ms, where their sizes differ; by default τ_tx.
-    record : bool
-        Whether to keep every interval.
-    window : int or inf, optional
-        W: the device goes on while up to so many transmissions are out; one more waits, and the device with it, until
-        an answer is back. By default it waits idle for every answer, as the paper's. A learner must then be able to
-        hear late: `LateLearning`.
-    max_wait : float
-        A batch closes, full or not, once so many ms have passed since its first sample was begun.
-    overhead : float
-        Time of the device for each transmission that overlaps with nothing, e.g. to wake up the radio, ms.
-    server_setup : float
-        Time of the server for a batch, beside τ_es for each sample, ms.
-    half_duplex : bool
-        Whether the link carries one thing at a time: a transmission until it has arrived, or an answer on its way.
+    how
+        Options of `How`: samples, arrivals, network_times, sending_times, window, max_wait, overhead, server_setup,
+        half_duplex, record.
 
     Raises
     ------
@@ -240,33 +228,32 @@ def simulate(
     >>> log.response_time
     array([31.,  1.])
     """
+    for name in how:
+        checks.choice("simulate's option", name, {parameter.name for parameter in fields(How)})
+    asked = How(**how)
     if hasattr(offloaded, "decide"):
-        policy, n = offloaded, checks.whole("samples", samples)
+        policy, n = offloaded, checks.whole("samples", asked.samples)
     else:
         flags = checks.flags("offloaded", offloaded)
-        if samples not in (None, flags.size):
-            raise ValueError(f"samples must be left out where offloaded is given, got {checks.shown(samples)}")
+        if asked.samples not in (None, flags.size):
+            raise ValueError(f"samples must be left out where offloaded is given, got {checks.shown(asked.samples)}")
         policy, n = Given(flags), checks.whole("samples", flags.size)
     sizes = batch_size if hasattr(batch_size, "next_size") else Fixed(checks.whole("batch_size", batch_size))
-    there = None if arrivals is None else in_order(arrivals, n)
-    network = np.full(n, timing.tau_nw) if network_times is None else n_times("network_times", network_times, n)
-    sending = np.full(n, timing.tau_tx) if sending_times is None else n_times("sending_times", sending_times, n)
-    known = {parameter.name for parameter in fields(How)}
-    for name in how:
-        checks.choice("simulate's option", name, known)
-    cell = _Cell(timing, (network, sending), How(**how), record)
-    if cell.how.window is not None and isinstance(policy, Learning):
+    there = None if asked.arrivals is None else in_order(asked.arrivals, n)
+    if asked.window is not None and isinstance(policy, Learning):
         raise ValueError("a learner must be able to hear late where there is a window: use LateLearning")
+    cell = _Cell(timing, asked, n)
     return cell.run(policy, sizes, n, None if there is None else (there - there[0]).tolist())  # type: ignore[arg-type]
 
 
 class _Cell:
     """One device, its link and its server."""
 
-    def __init__(self, timing: TimingModel, times: tuple[Floats, Floats], how: How, record: bool) -> None:
+    def __init__(self, timing: TimingModel, how: How, n: int) -> None:
         self.timing, self.how = timing, how
-        self.network, self.sending = (each.tolist() for each in times)
-        self.intervals: list[Interval] | None = [] if record else None
+        self.network = _n_times("network_times", how.network_times, timing.tau_nw, n)
+        self.sending = _n_times("sending_times", how.sending_times, timing.tau_tx, n)
+        self.intervals: list[Interval] | None = [] if how.record else None
         self.env = simpy.Environment()
         self.link, self.server = simpy.Resource(self.env), simpy.Resource(self.env)
         self.out, self.back = 0, self.env.event()
@@ -385,3 +372,7 @@ class _Cell:
     def note(self, lane: str, duration: float, sample: int | None = None) -> None:
         if self.intervals is not None:
             self.intervals.append(Interval(lane, float(self.env.now - duration), float(self.env.now), sample))
+
+
+def _n_times(where: str, times: ArrayLike | None, usual: float, n: int) -> list[float]:
+    return [usual] * n if times is None else n_times(where, times, n).tolist()

@@ -68,7 +68,8 @@ class World:
 
     def bursts(self, slow: float, length: float) -> list[Floats]:
         """Mean network times of every run, shape (samples,), ms, with bursts of slow network of this mean length."""
-        return [bursts(self.samples, self.calm, slow, length, self.slow_share, seed) for seed in range(self.runs)]
+        how = Bursts(self.calm, slow, length, self.slow_share)
+        return [bursts(self.samples, how, seed) for seed in range(self.runs)]
 
 
 class Paths(NamedTuple):
@@ -170,19 +171,27 @@ def best_fixed_in_time(
     return best
 
 
-def bursts(n: int, calm: float, slow: float, length: float, share: float, seed: int | None = None) -> Floats:
-    """Mean network times, shape (n,), ms, that jump between calm and slow: a Markov chain over samples.
+class Bursts(NamedTuple):
+    """Network times (ms) when it is calm and when it is slow; how long it is slow, and for which share of the time."""
 
-    Bursts of slow network last `length` >= 1 samples on average and take a `share` in (0, 1) of the time.
-    """
-    length = checks.real("length", length, 1, np.finfo(float).max)
-    share = checks.real("share", share, 0, 1, open_ends="()")
+    calm: float
+    slow: float
+    length: float
+    """Samples, on average, at least 1."""
+    share: float
+    """In (0, 1)."""
+
+
+def bursts(n: int, how: Bursts, seed: int | None = None) -> Floats:
+    """Mean network times, shape (n,), ms, that jump between calm and slow: a Markov chain over samples."""
+    length = checks.real("length", how.length, 1, np.finfo(float).max)
+    share = checks.real("share", how.share, 0, 1, open_ends="()")
     rng, n = np.random.default_rng(checks.seed("seed", seed)), checks.whole("n", n)
     calm_length = length * (1 - share) / share
     state, times, passed = bool(rng.random() < share), np.empty(n), 0
     while passed < n:
         stay = int(rng.geometric(min(1.0, 1 / (length if state else calm_length))))
-        times[passed : passed + stay] = slow if state else calm
+        times[passed : passed + stay] = how.slow if state else how.calm
         passed, state = passed + stay, not state
     return times
 
@@ -200,34 +209,25 @@ def informed_sizes(timing: TimingModel, offload_ratio: float, alpha: float, mean
     return np.array(sizes)
 
 
-def compare(
-    timing: TimingModel,
-    offload_ratio: float,
-    alpha: float,
-    means: Floats,
-    variation: float,
-    seed: int,
-    controllers: Mapping[str, Mapping[str, Any]],
-    first_guess: float = 0.5,
-) -> dict[str, Account]:
+def compare(world: World, means: Floats, seed: int) -> dict[str, Account]:
     """Ways to choose M on one and the same random run, each with its account.
 
-    `means` holds the mean network time of every sample, shape (n,), ms, around which transmissions scatter with the
-    coefficient of variation `variation`; samples are offloaded independently with probability `offload_ratio`. Keys:
-    "vanilla" (M = 1), "average network" (M* for the mean over the whole run), "best fixed" (in hindsight), "informed"
-    (`informed_sizes`), and those of `controllers`, with options for `AdaptiveBatchSize`. A controller starts from
-    `first_guess` for ρ and sees the scatter; the accounts take the means, which is the same on average, since no size
-    depends on its own transmission.
+    `means` holds the mean network time of every sample, shape (n,), ms, around which transmissions scatter; samples are
+    offloaded independently. Keys: "vanilla" (M = 1), "average network" (M* for the mean over the whole run), "best
+    fixed" (in hindsight), "informed" (`informed_sizes`), and those of CONTROLLERS, with options for
+    `AdaptiveBatchSize`. A controller starts from the world's first guess for ρ and sees the scatter; the accounts take
+    the means, which is the same on average, since no size depends on its own transmission.
     """
-    n, (offloaded, network) = len(means), _drawn(offload_ratio, means, variation, [seed, 1])
+    timing, offload_ratio, alpha = world.timing, world.offload_ratio, world.alpha
+    n, (offloaded, network) = len(means), _drawn(offload_ratio, means, world.variation, [seed, 1])
     average = replace(timing, tau_nw=float(means.mean())).optimal_batch_size(offload_ratio, alpha, "average").integer
     chosen = {
         "vanilla": fixed_sizes(n, 1),
         "average network": fixed_sizes(n, average),
         "informed": informed_sizes(timing, offload_ratio, alpha, means),
     }
-    for name, options in controllers.items():
-        chosen[name] = follow(AdaptiveBatchSize(timing, first_guess, alpha, **options), offloaded, network)
+    for name, options in CONTROLLERS.items():
+        chosen[name] = follow(AdaptiveBatchSize(timing, world.first_guess, alpha, **options), offloaded, network)
     accounts = {name: account(timing, sizes, offloaded, means) for name, sizes in chosen.items()}
     # f is flat and convex: the best size in hindsight lies near that of the average network.
     candidates = range(max(1, average // 2), 2 * average + 1)
@@ -236,27 +236,20 @@ def compare(
 
 
 def compare_in_time(
-    timing: TimingModel,
-    offload_ratio: float,
-    means: Floats,
-    variation: float,
-    seed: int,
-    deadline: float,
-    miss_probability: float,
-    **options: Any,
+    world: World, means: Floats, seed: int, deadline: float, miss_probability: float
 ) -> dict[str, Account]:
     """The same for a deadline: ways to choose M on one random run, each charged the network times that it met.
 
     Keys: "vanilla", "average network" (the largest batch in time if the network always took its mean), "best fixed" (in
-    hindsight), "adaptive" (with the options `options`, and the network's first state as first guess) and RIVAL.
+    hindsight), "adaptive" (with the network's first state as first guess) and RIVAL.
     """
-    n, (offloaded, network) = len(means), _drawn(offload_ratio, means, variation, [seed, 2])
+    timing, offload_ratio = world.timing, world.offload_ratio
+    n, (offloaded, network) = len(means), _drawn(offload_ratio, means, world.variation, [seed, 2])
     mean = replace(timing, tau_nw=float(means.mean()))
     constant = mean.largest_batch_size(offload_ratio, deadline, miss_probability)
     first = replace(timing, tau_nw=float(means[0]))
-    controller = AdaptiveBatchSize(
-        first, offload_ratio, deadline=deadline, miss_probability=miss_probability, **options
-    )
+    goal: dict[str, Any] = {"deadline": deadline, "miss_probability": miss_probability}
+    controller = AdaptiveBatchSize(first, offload_ratio, **goal, transmissions=60, replan=100)
     chosen = {
         "vanilla": fixed_sizes(n, 1),
         "average network": fixed_sizes(n, int(min(constant, n))),
@@ -388,10 +381,7 @@ def bounds_table(bounds: pd.DataFrame) -> Styler:
 
 def objectives(world: World, means: Sequence[Floats]) -> dict[str, Floats]:
     """f of every sample (ms), shape (runs, samples), for each way to choose M, on runs with these network times."""
-    shared = (world.timing, world.offload_ratio, world.alpha)
-    found = [
-        compare(*shared, mean, world.variation, seed, CONTROLLERS, world.first_guess) for seed, mean in enumerate(means)
-    ]
+    found = [compare(world, mean, seed) for seed, mean in enumerate(means)]
     return {name: np.array([run[name].objective(world.alpha) for run in found]) for name in found[0]}
 
 
@@ -449,11 +439,7 @@ def deadlines(world: World, deadline: float, miss_probability: float) -> dict[st
 
 
 def _in_time(world: World, means: Sequence[Floats], deadline: float, miss_probability: float) -> InTime:
-    goal = {"deadline": deadline, "miss_probability": miss_probability, "transmissions": 60, "replan": 100}
-    found = [
-        compare_in_time(world.timing, world.offload_ratio, mean, world.variation, seed, **goal)
-        for seed, mean in enumerate(means)
-    ]
+    found = [compare_in_time(world, mean, seed, deadline, miss_probability) for seed, mean in enumerate(means)]
     late = {name: np.array([run[name].late(deadline) for run in found]) for name in found[0]}
     return InTime(means[0], late, {name: float(np.mean([run[name].system_time for run in found])) for name in late})
 

@@ -95,15 +95,14 @@ def preset(
     title: str,
     setting: Setting,
     ratios: Mapping[float, float],
-    beta: float,
-    alpha: float,
+    first: tuple[float, float],
     runs: Mapping[float, Mapping[str, list[float]]] | None = None,
 ) -> dict[str, Any]:
-    """A choice for the explorer: the times of a setting, and an offload ratio for each β; `beta` is chosen first.
+    """A choice for the explorer: the times of a setting, and an offload ratio for each β; `first` are β and α at first.
 
     `runs`, if there are any, are those of `runs_of`.
     """
-    times = setting.timing
+    times, (beta, alpha) = setting.timing, first
     return {
         "title": title,
         "beta": f"{beta:g}",

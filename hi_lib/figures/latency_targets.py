@@ -235,10 +235,11 @@ def _searches(timing: TimingModel) -> dict[str, int]:
         for of in ("all", "offloaded")
         for model in EXACT_MODELS
     ]
-    return {"search_errors": sum(_misses(timing, *case) for case in cases), "searches": len(cases)}
+    return {"search_errors": sum(_misses(timing, case) for case in cases), "searches": len(cases)}
 
 
-def _misses(timing: TimingModel, ratio: float, deadline: float, miss: float, of: str, model: str) -> bool:
+def _misses(timing: TimingModel, case: tuple[float, float, float, str, str]) -> bool:
+    ratio, deadline, miss, of, model = case
     late = [float(timing.response_law(size, ratio, model, of).exceedance(deadline)) for size in SIZES]
     kept = [size for size, share in zip(SIZES, late, strict=True) if share <= miss]
     try:

@@ -64,19 +64,6 @@ def bound_slack(trace: Trace, beta: float, batch_size: int, learning_rate: float
     }
 
 
-def realised_regret(
-    trace: Trace, beta: float, batch_size: int, learning_rate: float, draws: int, seed: int | None
-) -> NDArray[np.float64]:
-    """Regret with thresholds drawn for real, shape (draws,): independent batches, the expected regret on average."""
-    size, count = checks.whole("batch_size", batch_size), checks.whole("draws", draws)
-    beta, eta = checks.real("beta", beta, 0, 1), checks.positive("learning_rate", learning_rate)
-    rng = np.random.default_rng(checks.seed("seed", seed))
-    cost = np.zeros(count)
-    for chance, loss, _ in _batches(trace, beta, size, eta):
-        cost += rng.choice(loss, size=count, p=chance)
-    return cost - best_threshold(trace, beta).average_cost * len(trace)
-
-
 def azuma_margin(n: int, batch_size: int, failure: float) -> float:
     """√(n M ln(1/δ) / 2): by how much realised regret can exceed its mean, but for a chance of δ in (0, 1]."""
     exposure = checks.whole("n", n) * checks.whole("batch_size", batch_size)
@@ -113,6 +100,19 @@ class Case:
         return tuned_learning_rate(len(self.trace), batch_size, lambda_min(self.trace))
 
 
+def realised_regret(
+    case: Case, batch_size: int, learning_rate: float, draws: int, seed: int | None
+) -> NDArray[np.float64]:
+    """Regret with thresholds drawn for real, shape (draws,): independent batches, the expected regret on average."""
+    size, count = checks.whole("batch_size", batch_size), checks.whole("draws", draws)
+    trace, beta, eta = case.trace, checks.real("beta", case.beta, 0, 1), checks.positive("learning_rate", learning_rate)
+    rng = np.random.default_rng(checks.seed("seed", seed))
+    cost = np.zeros(count)
+    for chance, loss, _ in _batches(trace, beta, size, eta):
+        cost += rng.choice(loss, size=count, p=chance)
+    return cost - best_threshold(trace, beta).average_cost * len(trace)
+
+
 def slack(case: Case) -> pd.DataFrame:
     """What each step of the proof gives away, a row for each M, with its own rate ("tuned") and that of M = 1."""
     rows = []
@@ -128,7 +128,7 @@ def realised(case: Case, draws: int, failure: float) -> pd.DataFrame:
     """Realised regret over so many draws of all thresholds, and its limit, exceeded with a chance of `failure`."""
     rows = []
     for size in case.batch_sizes:
-        drawn = realised_regret(case.trace, case.beta, size, case.tuned(size), draws, seed=1)
+        drawn = realised_regret(case, size, case.tuned(size), draws, seed=1)
         expected = replay(case.trace, case.beta, size).regret
         low, high = np.quantile(drawn, [0.01, 0.99])
         limit = case.bound(size) + azuma_margin(len(case.trace), size, failure)

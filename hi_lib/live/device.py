@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import zmq
 
 from hi_lib import checks
 from hi_lib.device.streaming import HILF, Ticket
-from hi_lib.events.queueing import open_window
+from hi_lib.events.queueing import Costs
 from hi_lib.live.link import Link
 from hi_lib.live.log import Log, Transmission
 from hi_lib.live.wire import Reply, Request, WireError, pack_request, read_reply, receive, send
@@ -61,6 +60,8 @@ class Plan:
     feedback : str
         "labels": the learner hears whether the local answer is right; "lml": for offloaded samples, whether it is the
         L-ML's.
+    tau_tx : float
+        ms an image on the uplink, for a controller, which hears of the network alone.
     """
 
     batch_size: int
@@ -68,10 +69,11 @@ class Plan:
     timeout: float = 2000.0
     max_wait: float | None = None
     feedback: str = "labels"
+    tau_tx: float = 0.0
 
     def __post_init__(self) -> None:
         checks.whole("batch_size", self.batch_size)
-        open_window(self.window)
+        Costs(self.window)  # which checks it
         checks.real("timeout", self.timeout, 0, LONGEST_TIMEOUT, open_ends="(")
         if self.max_wait is not None:
             checks.positive("max_wait", self.max_wait)
@@ -106,31 +108,17 @@ class Device:
     learner : HILF, HILN or Apple
     link : Link
         Started.
-    context : zmq.Context
-        The link's.
     plan : Plan
     controller : Controller, optional
         Chooses the batch sizes, up to the plan's.
-    tau_tx : float
-        ms an image on the uplink, for the controller, which hears of the network alone.
     """
 
     def __init__(
-        self,
-        small: Small,
-        learner: Any,
-        link: Link,
-        context: zmq.Context[zmq.Socket[bytes]],
-        plan: Plan,
-        controller: Controller | None = None,
-        tau_tx: float = 0.0,
+        self, small: Small, learner: Any, link: Link, plan: Plan, controller: Controller | None = None
     ) -> None:
-        self.small, self.learner, self.plan = small, learner, plan
-        self.controller, self.tau_tx = controller, tau_tx
+        self.small, self.learner, self.plan, self.controller = small, learner, plan, controller
         self.run_name = secrets.token_hex(8)
-        self._socket = context.socket(zmq.PAIR)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.connect(link.device_end)
+        self._socket = link.device_socket()
         self._out: dict[int, _Out] = {}
         self._stopped = False
         self._away_until, self._backoff = 0.0, 0
@@ -263,7 +251,7 @@ class Device:
         self.log.agrees[sent] = self.small.agrees(numbers, answers)
         self._note(reply.number, out, (now - out.sent, reply.resident, reply.computing), lost=False)
         self._learn(out.ticket, out.samples)
-        network = now - out.sent - reply.resident - out.offloads * self.tau_tx
+        network = now - out.sent - reply.resident - out.offloads * self.plan.tau_tx
         self._observe(out.samples.size, out.offloads, max(0.0, network))
 
     def _give_up(self, number: int) -> None:

@@ -77,7 +77,7 @@ class Link(threading.Thread):
         keys_folder: Path | None = None,
     ) -> None:
         super().__init__(daemon=True)
-        self.device_end = f"inproc://link-{id(self)}"
+        self._context, self._device_end = context, f"inproc://link-{id(self)}"
         self.delays: dict[int, Delay] = {}
         self._rate, self._network_time = rate, network_time
         self._closing, self._free = threading.Event(), 0.0
@@ -86,7 +86,7 @@ class Link(threading.Thread):
             socket.setsockopt(zmq.LINGER, 0)
         if keys_folder:
             keys.secure_client(self._back, keys_folder)
-        self._front.bind(self.device_end)
+        self._front.bind(self._device_end)
         self._back.connect(server)
         # What is on its way, by when it is due; of each transmission its times on the uplink, on the network and there.
         self._due: list[tuple[float, int, _Parcel]] = []
@@ -99,6 +99,13 @@ class Link(threading.Thread):
         """Stop carrying; what is still on its way is lost."""
         self._closing.set()
         self.join()
+
+    def device_socket(self) -> zmq.Socket[bytes]:
+        """The device's end."""
+        socket = self._context.socket(zmq.PAIR)
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.connect(self._device_end)
+        return socket
 
     def run(self) -> None:
         """Carry messages until closed."""

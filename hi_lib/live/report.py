@@ -94,6 +94,12 @@ class Report:
         """How far the measured system time is from the predicted one, relatively."""
         return self.measured["system_time"] / self.predicted["system_time"] - 1
 
+    def beside(self, run: Run) -> Report:
+        """With the times, in `expected`, that a replay of these samples in batches of M takes if the device waits."""
+        times = self.stages.timing.of_run(run)
+        sent = times.transmissions * self.stages.overhead / run.cost.size
+        return replace(self, expected={"system_time": times.system_time + sent, "response_time": times.response_time})
+
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain values."""
         return {
@@ -126,7 +132,7 @@ class Report:
         return "\n".join([*lines, *(f"doubtful: {doubt}" for doubt in self.doubts)])
 
 
-def report(log: Log, delays: dict[int, Delay], trace: Trace, beta: float, plan: Plan, run: Run | None = None) -> Report:
+def report(log: Log, delays: dict[int, Delay], trace: Trace, beta: float, plan: Plan) -> Report:
     """Compare a run on the wire with the model.
 
     Parameters
@@ -139,21 +145,14 @@ def report(log: Log, delays: dict[int, Delay], trace: Trace, beta: float, plan: 
         The samples of the run with their labels' word.
     beta : float
     plan : Plan
-    run : Run, optional
-        A replay of these samples, for `expected`.
     """
     stages = stages_of(log, delays)
     sizes = tuple(log.sizes)
     model = stages.count(log.offloaded, sizes, plan.window)
     skipped = int(WARM_UP * log.started.size)
     measured = _times(log.system_time, log.response_time, log, skipped) | _outcome(log, trace, beta)
-    expected = {}
-    if run is not None and plan.window is None and len(set(sizes[:-1])) <= 1:
-        times = stages.timing.of_run(run)
-        sent = times.transmissions * stages.overhead / log.started.size
-        expected = {"system_time": times.system_time + sent, "response_time": times.response_time}
     predicted = _times(model.system_time, model.response_time, log, skipped)
-    return Report(measured, predicted, expected, stages, int(log.lost.sum()), log.stray, _doubts(log, skipped))
+    return Report(measured, predicted, {}, stages, int(log.lost.sum()), log.stray, _doubts(log, skipped))
 
 
 def stages_of(log: Log, delays: dict[int, Delay]) -> Stages:

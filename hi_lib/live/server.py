@@ -54,13 +54,24 @@ def checked_address(address: str, insecure: bool = False, secret: bool = False) 
     return address
 
 
+class Access(NamedTuple):
+    """Who may connect: by default programs of this machine."""
+
+    insecure: bool = False
+    """Whether other machines may without keys."""
+    keys_folder: Path | None = None
+    """Keys of `keys.make`: all is encrypted, and only devices whose public key lies there are answered."""
+
+
+THIS_MACHINE = Access()
+
+
 def serve(
     large: Large,
     address: str,
     stop: threading.Event,
     ready: Callable[[str], None] = lambda _: None,
-    insecure: bool = False,
-    keys_folder: Path | None = None,
+    access: Access = THIS_MACHINE,
 ) -> Served:
     """Answer requests until told to stop; several devices may ask. Messages that are none of ours are dropped.
 
@@ -72,10 +83,7 @@ def serve(
     stop : threading.Event
     ready : callable
         Told the address in use.
-    insecure : bool
-        Whether other machines may connect without keys.
-    keys_folder : Path, optional
-        Keys of `keys.make`: all is encrypted, and only devices whose public key lies there are answered.
+    access : Access
     """
     context = zmq.Context()
     socket = context.socket(zmq.ROUTER)
@@ -83,12 +91,12 @@ def serve(
     socket.setsockopt(zmq.MAXMSGSIZE, MOST_BYTES)
     guard = None
     try:
-        checked_address(address, insecure, keys_folder is not None)
-        if keys_folder:
-            keys.secure_server(socket, keys_folder)
+        checked_address(address, access.insecure, access.keys_folder is not None)
+        if access.keys_folder:
+            keys.secure_server(socket, access.keys_folder)
             guard = ThreadAuthenticator(context)
             guard.start()
-            guard.configure_curve(location=keys_folder)
+            guard.configure_curve(location=access.keys_folder)
         try:
             socket.bind(address)
         except zmq.ZMQError as error:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,11 +138,11 @@ def make(
     """
     known = MAKERS | LMLS
     maker = known[checks.choice("trace", name, known)]
-    start = time.perf_counter()
+    start, source = time.perf_counter(), _Source(images_path, download)
     # The answers of the L-ML are known by the names of the registered images.
-    lml = _lml_answers(maker.lml) if maker.lml and _registered(maker.images, images_path, download) else None
+    lml = _lml_answers(maker.lml) if maker.lml and _registered(maker.images, source) else None
     model_path = model_file(maker.model, download)
-    pictures = _pictures(maker.images, images_path, download)
+    pictures = _pictures(maker.images, source)
     classifier = maker.load(model_path, **(load_options or {}))
     frame, logits = classify(maker, classifier, pictures, progress)
     if lml is not None:
@@ -151,7 +151,7 @@ def make(
             raise ValueError(f"{maker.lml} has no answer for some images of {name}: make it again first")
         frame["lml_predicted"] = frame["lml_predicted"].astype(int)
         frame["lml_correct"] = (frame["label"] == frame["lml_predicted"]).astype(int)
-    about = _record(name, maker, frame, images_path, download, (load_options or {}).get("recipe"))
+    about = _record(name, maker, frame, source, (load_options or {}).get("recipe"))
     if name in LMLS:
         return [write(traces.DATA / "lml", name, frame, about, start)]
     scaled, temperature = _calibrated(frame, logits, maker.first_class)
@@ -195,7 +195,7 @@ def compare_preprocessings(name: str, progress: Progress | None = None) -> pd.Da
     classifier = maker.load(model_file(maker.model))
     rows = []
     for how in images.PREPROCESSINGS:
-        frame, _ = classify(maker, classifier, _pictures(maker.images), progress, how)
+        frame, _ = classify(maker, classifier, _pictures(maker.images, _Source()), progress, how)
         best = {beta: best_threshold(Trace(frame["confidence"], frame["correct"]), beta) for beta in (0.3, 0.5, 0.7)}
         measured = (len(frame), frame["correct"].mean(), frame["confidence"].mean())
         rows.append((name, how, *measured, *(found.average_cost for found in best.values())))
@@ -239,19 +239,24 @@ def _packaged_file(name: str, package: str) -> Path:
     return path
 
 
-def _pictures(
-    archive: str, images_path: Path | None = None, download: bool = False
-) -> Iterator[tuple[str, str, bytes]]:
-    if images_path:
-        return images.read_images(images_path)
-    if _registered(archive, images_path, download):
+class _Source(NamedTuple):
+    """Where pictures come from: a place of the user's own, or else the registered archive, or from its maker."""
+
+    own: Path | None = None
+    download: bool = False
+
+
+def _pictures(archive: str, source: _Source) -> Iterator[tuple[str, str, bytes]]:
+    if source.own:
+        return images.read_images(source.own)
+    if _registered(archive, source):
         return images.read_images(images.source_file(archive))
     return images.download(archive)
 
 
-def _registered(archive: str, images_path: Path | None, download: bool) -> bool:
+def _registered(archive: str, source: _Source) -> bool:
     """Whether the images come from the archive whose hash is known."""
-    return not images_path and (not download or (images.source_folder() / archive).is_file())
+    return not source.own and (not source.download or (images.source_folder() / archive).is_file())
 
 
 def _calibrated(
@@ -268,12 +273,10 @@ def _calibrated(
     return frame[["image"]].assign(**columns), temperature
 
 
-def _record(
-    name: str, maker: Maker, frame: pd.DataFrame, images_path: Path | None, download: bool, recipe: Recipe | None
-) -> dict[str, Any]:
+def _record(name: str, maker: Maker, frame: pd.DataFrame, source: _Source, recipe: Recipe | None) -> dict[str, Any]:
     registry = traces.registry()
-    registered = _registered(maker.images, images_path, download)
-    origin = registry[maker.images].origin if registered else "torchvision" if download else "the maker's own"
+    registered = _registered(maker.images, source)
+    origin = registry[maker.images].origin if registered else "torchvision" if source.download else "the maker's own"
     about = {
         "trace": name,
         "samples": len(frame),
@@ -281,7 +284,7 @@ def _record(
         "model": maker.model,
         "model_sha256": registry[maker.model].sha256,
         "model_origin": registry[maker.model].origin,
-        "images": maker.images if registered else Path(images_path or maker.images).name,
+        "images": maker.images if registered else Path(source.own or maker.images).name,
         "images_sha256": registry[maker.images].sha256 if registered else None,
         "images_origin": origin,
         "preprocessing": _preprocessing(maker.side),

@@ -11,6 +11,7 @@ import numpy as np
 
 from hi_lib import checks, regret
 from hi_lib.learners import Run, replay
+from hi_lib.logs.reading import Log
 from hi_lib.optima import OptimalBatch
 from hi_lib.paper import IMAGENETTE
 from hi_lib.press.paying import Comparison, compare
@@ -20,7 +21,6 @@ from hi_lib.studies.best_batch import BestBatch, best_batch_size
 from hi_lib.studies.density import weight_density
 from hi_lib.timing import MODEL_NAMES, TimingModel
 from hi_lib.traces import Trace, checked
-from hi_lib.typing import Floats
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -161,28 +161,24 @@ class Evaluation:
 
 
 def evaluate(
-    trace: Trace,
+    log: Log | Trace,
     beta: float,
     alpha: float | None = None,
     timing: TimingModel = IMAGENETTE.timing,
-    *,
-    offload_probability: Floats | None = None,
     conditions: Conditions | None = None,
 ) -> Evaluation:
     """Learn on a trace, in the order in which it comes, and find the batch size for these times.
 
     Parameters
     ----------
-    trace : Trace
+    log : Log or Trace
+        A log's probabilities of an offload are used where the trace knows its L-ML on offloaded samples only.
     beta : float
         Cost of an offload, in [0, 1].
     alpha : float
         Weight of the system time in f, in (0, 1); ½ where f counts and it is not given.
     timing : TimingModel
         ms; by default the paper's constants for Imagenette.
-    offload_probability : NDArray of shape (n,), optional
-        With which probability each sample was offloaded when the log was written, where the trace knows its L-ML on
-        offloaded samples only.
     conditions : Conditions, optional
         Network, deadline, window, arrivals as they were measured; its means replace those of `timing`.
 
@@ -196,11 +192,12 @@ def evaluate(
     import pandas as pd
 
     planned_alpha, alpha = alpha, checks.real("alpha", 0.5 if alpha is None else alpha, 0, 1, open_ends="()")
-    conditions = conditions or Conditions()
+    log = log if isinstance(log, Log) else Log(checked(log))
+    trace, conditions = log.trace, conditions or Conditions()
     timing = with_means(timing, conditions)
     for tau, value in asdict(timing).items():
         checks.real(tau, value, 0, 1e9)  # milliseconds; beyond it the products overflow
-    first = replay(checked(trace), beta)
+    first = replay(trace, beta)
     rho = first.offload_ratio
     optima = {model: timing.optimal_batch_size(rho, alpha, model) for model in MODEL_NAMES}
     learner_best = best_batch_size(trace, timing, beta, alpha)
@@ -229,7 +226,7 @@ def evaluate(
         optima=optima,
         learner_best=learner_best,
         times=_times(timing, first, alpha, runs),
-        paying=compare(trace, beta, recommended, offload_probability),
+        paying=compare(trace, beta, recommended, log.offload_probability),
         plan=planned,
     )
 

@@ -6,7 +6,7 @@ import html
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -31,24 +31,19 @@ TAKES = {
 
 
 def build(
-    path: Path,
+    log: reading.Log,
     notebooks: Iterable[str] = TAKES,
     folder: Path = places.BUILD / "mine",
     progress: notebooks.Progress = print,
-    *,
-    columns: Columns = GUESSED,
-    tell: Callable[[Iterable[str]], None] = lambda _: None,
 ) -> Path:
-    """Run notebooks on the trace in this log, and gather the figures that it changes on one page.
+    """Run notebooks on the trace of a log, and gather the figures that it changes on one page.
 
     Raises
     ------
     ValueError
-        No such trace, or one with the name of a shipped trace; an unknown notebook.
+        The name of a shipped trace; an unknown notebook.
     """
-    log = reading.read(path, columns)
-    trace, name = log.trace, _free_name(log.trace, path)
-    tell(log.notes)
+    trace, name = log.trace, _free_name(log.trace)
     chosen = [checks.choice("notebook", notebook, TAKES) for notebook in notebooks]
     shutil.rmtree(folder, ignore_errors=True)
     write(log, folder / "traces" / f"{name}.csv")
@@ -104,7 +99,7 @@ def with_own_traces(
         for place, item in enumerate(items):
             if isinstance(item, str) and item not in known and (item == "-" or Path(item).is_file()):
                 log = reading.read(item, columns)
-                items[place] = _free_name(log.trace, item)
+                items[place] = _free_name(log.trace)
                 write(log, folder / "traces" / f"{items[place]}.csv")
                 notes += log.notes
         found[name] = items if isinstance(value, list) else items[0]
@@ -112,14 +107,14 @@ def with_own_traces(
     return found, {"HI_TRACES": str(own.resolve())} if own.is_dir() else {}, notes
 
 
-def _free_name(trace: Trace, path: str | Path) -> str:
+def _free_name(trace: Trace) -> str:
     if trace.name in shipped():
-        raise ValueError(f"{path} has the name of a trace that comes with the project: rename it")
+        raise ValueError(f"the log {trace.name} has the name of a trace that comes with the project: rename it")
     return str(trace.name)
 
 
 def _summary(log: reading.Log) -> str:
-    return evaluation.evaluate(log.trace, beta=0.5, offload_probability=log.offload_probability).as_text()
+    return evaluation.evaluate(log, beta=0.5).as_text()
 
 
 def _section(notebook: str, trace: str, folder: Path, progress: notebooks.Progress) -> str:

@@ -166,7 +166,8 @@ def plan(trace: Trace, beta: float, timing: TimingModel, alpha: float | None, co
     if alpha is None and conditions.deadline is None:
         alpha = 0.5
     sizes = [size for size in _SIZES if size <= len(trace)]
-    rows = [_planned(trace, beta, timing, alpha, conditions, size) for size in sizes]
+    weight = 0.5 if alpha is None else alpha
+    rows = [_planned(replay(trace, beta, size), timing, weight, conditions) for size in sizes]
     kept = [row for row in rows if conditions.deadline is None or row.late <= conditions.miss + _ROUNDING]
     best = _smallest_of_the_best(kept, "system_time" if alpha is None else "objective")
     arrivals = conditions.arrivals
@@ -179,10 +180,8 @@ def _smallest_of_the_best(rows: list[Planned], score: str) -> Planned | None:
     return next((row for row in rows if getattr(row, score) <= (1 + _ALIKE) * least), None)
 
 
-def _planned(
-    trace: Trace, beta: float, timing: TimingModel, alpha: float | None, conditions: Conditions, size: int
-) -> Planned:
-    run = replay(trace, beta, size)
+def _planned(run: Run, timing: TimingModel, weight: float, conditions: Conditions) -> Planned:
+    """Times of a run in batches of M; `weight` is that of the system time."""
     if conditions.by_law:
         times = timing.of_run(run, conditions.network_times)
         system, response = times.system_time, times.response_time
@@ -194,7 +193,7 @@ def _planned(
             system, _ = simulated(timing, run, replace(conditions, arrivals=None, max_wait=math.inf))
         response, levels = float(each.mean()), np.quantile(each, LEVELS).tolist()
         late = math.nan if conditions.deadline is None else float((each > conditions.deadline).mean())
-    weight = 0.5 if alpha is None else alpha
+    size = int(run.batch_size)  # type: ignore[arg-type]
     return Planned(size, system, response, weight * system + (1 - weight) * response, late, *levels)
 
 

@@ -10,6 +10,7 @@ import itertools
 import math
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from hi_lib import checks, regret
@@ -41,6 +42,14 @@ class Point(NamedTuple):
     learner: str
 
 
+class Task(NamedTuple):
+    """Runs that are made together, on one shuffle of a trace."""
+
+    trace: Trace
+    seed: int
+    points: tuple[Point, ...]
+
+
 class Wanted(NamedTuple):
     """What to measure of a run, beside MEASURED."""
 
@@ -63,33 +72,12 @@ class Notes(Protocol):
         """Keep these."""
 
 
-def sweep(
-    traces: Sequence[str | Trace],
-    betas: Iterable[float],
-    batch_sizes: Iterable[int],
-    learning_rates: Iterable[str | float],
-    seeds: Iterable[int],
-    learners: Iterable[str] = ("hil-f",),
-    *,
-    timing: TimingModel | None = None,
-    real_lml: bool = False,
-    keep_errors: bool = False,
-    jobs: int = -1,
-    scheduler: str | None = None,
-    journal: Notes | None = None,
-    advance: Callable[[int], None] = lambda _: None,
-) -> pd.DataFrame:
-    """Replay learners over shuffled traces: one row for each combination, in the order of the arguments.
-
-    The table does not depend on where and in which order the runs were made.
+@dataclass(frozen=True)
+class Options:
+    """What to replay beside HIL-F, what to measure, and where the runs are made.
 
     Parameters
     ----------
-    traces : sequence of str or Trace
-        Names for `load_trace`, or traces.
-    betas, batch_sizes, learning_rates, seeds : iterables
-        Arguments of `replay` and `Trace.shuffled`; a seed decides both. The learning rate "vanilla" is HIL-F's, tuned
-        for M = 1.
     learners : iterable of str
     timing : TimingModel, optional
         A device whose exact times are measured, too, in columns system_time and response_time (`TimingModel.of_run`).
@@ -107,6 +95,39 @@ def sweep(
         Told of finished tasks as they come; a sweep that finds its own notes there goes on from them.
     advance : callable
         Told how many runs have been finished.
+    """
+
+    learners: Iterable[str] = ("hil-f",)
+    timing: TimingModel | None = None
+    real_lml: bool = False
+    keep_errors: bool = False
+    jobs: int = -1
+    scheduler: str | None = None
+    journal: Notes | None = None
+    advance: Callable[[int], None] = lambda _: None
+
+
+def sweep(
+    traces: Sequence[str | Trace],
+    betas: Iterable[float],
+    batch_sizes: Iterable[int],
+    learning_rates: Iterable[str | float],
+    seeds: Iterable[int],
+    **options: Any,
+) -> pd.DataFrame:
+    """Replay learners over shuffled traces: one row for each combination, in the order of the arguments.
+
+    The table does not depend on where and in which order the runs were made.
+
+    Parameters
+    ----------
+    traces : sequence of str or Trace
+        Names for `load_trace`, or traces.
+    betas, batch_sizes, learning_rates, seeds : iterables
+        Arguments of `replay` and `Trace.shuffled`; a seed decides both. The learning rate "vanilla" is HIL-F's, tuned
+        for M = 1.
+    options
+        Those of `Options`: learners, timing, real_lml, keep_errors, jobs, scheduler, journal, advance.
 
     Returns
     -------
@@ -126,10 +147,11 @@ def sweep(
     """
     import pandas as pd
 
-    if jobs != -1:
-        checks.whole("jobs", jobs)
+    asked = Options(**options)
+    if asked.jobs != -1:
+        checks.whole("jobs", asked.jobs)
     known = [trace if isinstance(trace, Trace) else load_trace(trace) for trace in traces]
-    axes = [_listed(axis) for axis in (betas, batch_sizes, learning_rates, learners, seeds)]
+    axes = [_listed(axis) for axis in (betas, batch_sizes, learning_rates, asked.learners, seeds)]
     if (runs := len(known) * math.prod(map(len, axes))) > MOST_RUNS:
         raise ValueError(f"a sweep may have {MOST_RUNS:,} runs at most, got {runs:,}: split it")
     *kinds, seeds = axes
@@ -138,27 +160,27 @@ def sweep(
         raise ValueError(f"traces must have different names, got {', '.join(map(str, names))}: rename one")
     points = [Point(*point) for point in itertools.product(*kinds)]
     tasks = [
-        (trace, checks.whole("seed", seed, low=0), chunk)
+        Task(trace, checks.whole("seed", seed, low=0), chunk)
         for trace, seed in itertools.product(known, seeds)
         for chunk in (tuple(points[start : start + _AT_ONCE]) for start in range(0, len(points), _AT_ONCE))
     ]
     if not tasks:
         raise ValueError("a sweep needs at least one trace, beta, batch size, learning rate, learner and seed")
     digests = {trace.name: _digest(trace) for trace in known}
-    wanted = Wanted(timing, real_lml)
+    wanted = Wanted(asked.timing, asked.real_lml)
     keys = [_key(digests[trace.name], seed, chunk, wanted) for trace, seed, chunk in tasks]
-    noted = journal.read() if journal else {}
+    noted = asked.journal.read() if asked.journal else {}
     done = {
         key: noted[key] for key, (_, _, chunk) in zip(keys, tasks, strict=True) if len(noted.get(key, ())) == len(chunk)
     }
     missing = {key: task for key, task in zip(keys, tasks, strict=True) if key not in done}
-    advance(sum(len(task[2]) for key, task in zip(keys, tasks, strict=True) if key in done))
-    with _finished(missing, wanted, jobs, scheduler) as coming:
+    asked.advance(sum(len(task[2]) for key, task in zip(keys, tasks, strict=True) if key in done))
+    with _finished(missing, wanted, asked.jobs, asked.scheduler) as coming:
         for key, found in coming:
             done[key] = found
-            if journal:
-                journal.note(key, found)
-            advance(len(found))
+            if asked.journal:
+                asked.journal.note(key, found)
+            asked.advance(len(found))
     rows = [
         (trace.name, seed, *point, *measured)
         for key, (trace, seed, chunk) in zip(keys, tasks, strict=True)
@@ -166,7 +188,7 @@ def sweep(
     ]
     table = pd.DataFrame(rows, columns=[*COLUMNS, *wanted.columns, "error"])
     refused = table[table["error"] != ""]
-    if keep_errors:
+    if asked.keep_errors:
         return table
     if len(refused):
         raise ValueError(refused["error"].iloc[0])
@@ -187,12 +209,12 @@ def _listed(values: Iterable[Any]) -> Sequence[Any]:
 
 @contextlib.contextmanager
 def _finished(
-    tasks: dict[str, tuple[Trace, int, tuple[Point, ...]]], wanted: Wanted, jobs: int, scheduler: str | None
+    tasks: dict[str, Task], wanted: Wanted, jobs: int, scheduler: str | None
 ) -> Iterator[Iterator[tuple[str, list[Any]]]]:
     """Keys of tasks and what came out, as they come in."""
     import joblib
 
-    calls = (joblib.delayed(_replay_all)(_code(), wanted, key, *task) for key, task in tasks.items())
+    calls = (joblib.delayed(_replay_all)(_code(), wanted, key, task) for key, task in tasks.items())
     if scheduler is None:
         # Threads do: the engine releases the GIL, and no worker process can outlive an interrupted build.
         run = joblib.Parallel(n_jobs=jobs, prefer="threads", return_as="generator_unordered")
@@ -216,11 +238,10 @@ def _finished(
         yield joblib.Parallel(return_as="generator_unordered")(calls)
 
 
-def _replay_all(
-    code: str, wanted: Wanted, key: str, trace: Trace, seed: int, points: tuple[Point, ...]
-) -> tuple[str, list[list[Any]]]:
+def _replay_all(code: str, wanted: Wanted, key: str, task: Task) -> tuple[str, list[list[Any]]]:
     if _code() != code:
         raise ValueError(f"the worker on {platform.node()} has other code, or other versions of numpy, numba or Python")
+    trace, seed, points = task
     shuffled = trace.shuffled(seed)
     return key, [_measure(shuffled, seed, point, wanted) for point in points]
 

@@ -148,9 +148,11 @@ def test_a_notebook_that_fails_leaves_no_empty_folder(monkeypatch, tmp_path):
 
 def test_a_book_or_the_figures_of_an_own_trace_are_opened(monkeypatch, tmp_path):
     monkeypatch.setattr(book, "build", lambda profile, _: tmp_path / profile / "index.html")
-    monkeypatch.setattr(mine, "build", lambda trace, **_: tmp_path / trace.stem / "index.html")
+    monkeypatch.setattr(mine, "build", lambda log, **_: tmp_path / log.trace.name / "index.html")
     assert hi("book", "--profile", "quick").stdout == f"open {tmp_path}/quick/index.html  (or: make serve)\n"
-    assert hi("book", "--trace", "own.csv").stdout == f"open {tmp_path}/own/index.html\n"
+    own = tmp_path / "own.csv"
+    own.write_text("confidence,correct\n0.5,1\n")
+    assert hi("book", "--trace", own).stdout == f"open {tmp_path}/own/index.html\n"
 
 
 def test_claims_are_a_table_too(monkeypatch):

@@ -167,7 +167,7 @@ def test_a_journal_that_is_a_link_is_not_followed(tmp_path):
 
 def test_a_worker_with_other_code_is_refused():
     with pytest.raises(ValueError, match="has other code"):
-        sweeps._replay_all("other", None, "key", SMALL, 0, ())
+        sweeps._replay_all("other", None, "key", sweeps.Task(SMALL, 0, ()))
 
 
 def test_times_of_a_device_are_those_of_the_runs():

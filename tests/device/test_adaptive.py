@@ -19,6 +19,9 @@ from hi_lib.studies.variants import replay_batches, varying_regret_bound
 TIMING, RATIO = hi.IMAGENETTE.timing, 0.421
 
 
+WORLD = page.World(TIMING, RATIO, 0.5, 0.9, 10_000, 1, 0.5, calm=20, slow=200, slow_share=0.3)
+
+
 def random_run(n, seed, mean=20.0):
     rng = np.random.default_rng(seed)
     return rng.random(n) < RATIO, lognormal_times(np.full(n, mean), 0.5, seed)
@@ -119,9 +122,9 @@ def test_the_best_fixed_size_in_hindsight():
 def test_who_knows_the_network_beats_who_has_to_learn_it():
     costs = {name: [] for name in ("informed", "adaptive", "best fixed", "vanilla", "average network")}
     for seed in range(10):
-        means = page.bursts(10_000, 20, 200, 2000, 0.3, seed)
-        for name, found in page.compare(TIMING, RATIO, 0.9, means, 0.5, seed, {"adaptive": {}}).items():
-            costs[name].append(found.objective(0.9).mean())
+        found = page.compare(WORLD, page.bursts(10_000, page.Bursts(20, 200, 2000, 0.3), seed), seed)
+        for name in costs:
+            costs[name].append(found[name].objective(0.9).mean())
     assert np.greater_equal(costs.pop("average network"), costs["best fixed"]).all()
     for better, worse in itertools.pairwise(costs):
         gain = np.subtract(costs[worse], costs[better])
@@ -129,7 +132,7 @@ def test_who_knows_the_network_beats_who_has_to_learn_it():
 
 
 def test_ways_to_keep_a_deadline():
-    found = page.compare_in_time(TIMING, RATIO, np.full(6000, 30.0), 0.5, 1, 150, 0.05, transmissions=60)
+    found = page.compare_in_time(WORLD, np.full(6000, 30.0), 1, 150, 0.05)
     late = {name: account.late(150).mean() for name, account in found.items()}
     assert late["vanilla"] < late["best fixed"] <= 0.05 < late["average network"]
     # 6000 samples, and answers of one batch are late together: about 600 batches, a standard error of 0.009.
@@ -146,7 +149,7 @@ def in_time_run(n, seed):
 
 
 def test_bursts_have_the_share_and_length_asked_for():
-    times = page.bursts(400_000, 20, 200, 500, 0.25, seed=1)
+    times = page.bursts(400_000, page.Bursts(20, 200, 500, 0.25), seed=1)
     slow = times == 200
     assert slow.mean() == pytest.approx(0.25, abs=0.03)  # about 200 bursts: standard error below 0.02
     runs = int((np.diff(slow.astype(int)) == 1).sum()) + int(slow[0])
@@ -220,8 +223,8 @@ def test_an_adaptive_device_learns_within_the_bound():
         (lambda: account(TIMING, [2], [1, 0, 1], [1, 1, 1]), "sizes must be >= 1 and add up to 3"),
         (lambda: account(TIMING, [2, 0, 1], [1, 0, 1], [1, 1, 1]), "sizes must be >= 1 and add up to 3"),
         (lambda: account(TIMING, [3], [1, 0, 1], [1, 1]), r"network_times must have shape \(3,\)"),
-        (lambda: page.bursts(9, 1, 2, 0.5, 0.5), "length must be in"),
-        (lambda: page.bursts(9, 1, 2, 5, 1), r"share must be in \(0, 1\)"),
+        (lambda: page.bursts(9, page.Bursts(1, 2, 0.5, 0.5)), "length must be in"),
+        (lambda: page.bursts(9, page.Bursts(1, 2, 5, 1)), r"share must be in \(0, 1\)"),
         (lambda: varying_regret_bound([], 0.5), "batch_sizes must be a list of integers"),
         (lambda: varying_regret_bound([1.5], 0.5), "batch_sizes must be a list of integers"),
         (lambda: varying_regret_bound([1, 0], 0.5), r"batch_sizes\[1\] must be in"),

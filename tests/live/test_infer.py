@@ -191,7 +191,7 @@ def test_a_server_that_goes_away_costs_answers_and_no_more():
     link = Link(context, gateway.address)
     gateway.start()
     link.start()
-    log = Device(small(24), hi.HILF(0.3, 0.2, seed=0, levels=64), link, context, Plan(4, timeout=60.0)).run(24)
+    log = Device(small(24), hi.HILF(0.3, 0.2, seed=0, levels=64), link, Plan(4, timeout=60.0)).run(24)
     link.close()
     gateway.close()
     context.term()

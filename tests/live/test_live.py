@@ -109,7 +109,7 @@ def live(address, plan, samples=60, learner=None, tau_ed=0.0, image_bytes=100, c
     small = ReplayedSmall(TRACE, tau_ed, image_bytes)
 
     try:
-        log = Device(small, learner, link, context, plan, controller).run(samples, first)
+        log = Device(small, learner, link, plan, controller).run(samples, first)
     finally:
         link.close()
         context.term()
@@ -151,8 +151,7 @@ def test_pictures_arrive_as_they_were_sent():
     with serving(Hashing()) as (address, _):
         link = Link(context, address, network_time=lambda: 5.0)
         link.start()
-        device = context.socket(zmq.PAIR)
-        device.connect(link.device_end)
+        device = link.device_socket()
         for number in range(40):
             samples = tuple(range(4 * number, 4 * number + 4))
             images = [rng.bytes(size) for size in rng.integers(100, 200_000, size=4)]
@@ -181,7 +180,7 @@ def test_an_exchange_before_the_run_counts_for_nothing():
     with serving(ReplayedLarge(TRACE, 0.0)) as (address, ended):
         link = Link(context, address)
         link.start()
-        device = Device(ReplayedSmall(TRACE, 0.0, 100), hi.HILF(0.5, 0.1, seed=0, levels=64), link, context, Plan(4))
+        device = Device(ReplayedSmall(TRACE, 0.0, 100), hi.HILF(0.5, 0.1, seed=0, levels=64), link, Plan(4))
         before = device.learner.state()
         device.warm_up()
         assert device.learner.state() == before
@@ -344,7 +343,8 @@ def test_keys_encrypt_the_wire_and_keep_strangers_out(tmp_path):
     keys.make(tmp_path / "theirs")
     shutil.copy(tmp_path / "ours" / "server.key", tmp_path / "theirs" / "server.key")  # they know our server's
     assert (tmp_path / "ours" / "server.key_secret").stat().st_mode & 0o077 == 0
-    with serving(ReplayedLarge(TRACE, 0.0), keys_folder=tmp_path / "ours") as (address, ended):
+    access = server.Access(keys_folder=tmp_path / "ours")
+    with serving(ReplayedLarge(TRACE, 0.0), access=access) as (address, ended):
         log, _, _ = live(address, Plan(4), keys_folder=tmp_path / "ours")
         assert not log.lost.any()
         for stranger in (tmp_path / "theirs", None):
@@ -442,7 +442,7 @@ def test_what_was_expected_is_the_times_of_a_replay():
         log, delays, _ = live(address, plan, samples=100, tau_ed=1.0)
     short = hi.Trace(TRACE.confidence[:100], TRACE.correct[:100])
     run = hi.replay(short, 0.5, 4, learning_rate=0.1)
-    found = report(log, delays, short, 0.5, plan, run)
+    found = report(log, delays, short, 0.5, plan).beside(run)
     times = found.stages.timing.of_run(run)
     assert found.expected["response_time"] == times.response_time
     assert found.expected["system_time"] >= times.system_time

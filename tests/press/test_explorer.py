@@ -229,7 +229,7 @@ def test_every_control_has_a_label(tab, site):
 
 
 def test_a_preset_cannot_end_the_script():
-    sneaky = explorer.preset("</script><script>alert(1)</script>", hi.CIFAR10, {0.5: 0.1}, 0.5, 0.9)
+    sneaky = explorer.preset("</script><script>alert(1)</script>", hi.CIFAR10, {0.5: 0.1}, (0.5, 0.9))
     text = explorer.page({"x": sneaky})
     assert text.count("</script>") == 3
     data = re.search(r'id="hi-explorer-data">(.*?)</script>', text, re.DOTALL).group(1)

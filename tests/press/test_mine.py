@@ -7,6 +7,7 @@ import pytest
 import hi_lib as hi
 from hi_lib import traces
 from hi_lib.figures import style
+from hi_lib.logs import reading
 from hi_lib.logs.columns import Columns
 from hi_lib.press import mine, notebooks, places
 
@@ -27,9 +28,13 @@ def test_every_notebook_has_the_parameter():
         assert value in hi.list_traces() or set(value) <= set(hi.list_traces())
 
 
+def built(path, *where, **more):
+    return mine.build(reading.read(path), *where, **more)
+
+
 def test_the_figures_are_made_on_the_own_trace(csv, tmp_path):
     names, before = hi.list_traces(), {path: path.read_bytes() for path in places.RESULTS.rglob("*.json")}
-    page = mine.build(csv, ["fig2_timing_diagram", "fig3_cost_vs_batch_size"], tmp_path / "mine", lambda _: None)
+    page = built(csv, ["fig2_timing_diagram", "fig3_cost_vs_batch_size"], tmp_path / "mine", lambda _: None)
     text = page.read_text()
     assert "<h1>The book&#x27;s figures on my &lt;$x_$ model&gt;</h1>" in text
     assert text.count("<figure>") == text.count("<svg") == 3  # not the time line, which no trace changes
@@ -47,7 +52,7 @@ def test_a_notebook_that_fails_is_named(csv, tmp_path, monkeypatch):
         raise notebooks.BuildError("fig2_timing_diagram failed: ValueError: too short\nand a traceback")
 
     monkeypatch.setattr(notebooks, "run_notebook", fail)
-    text = mine.build(csv, ["fig2_timing_diagram"], tmp_path / "mine", lambda _: None).read_text()
+    text = built(csv, ["fig2_timing_diagram"], tmp_path / "mine", lambda _: None).read_text()
     assert "could not be made on your trace: fig2_timing_diagram failed: ValueError: too short</p>" in text
 
 
@@ -55,7 +60,7 @@ def test_a_shipped_name_is_refused(tmp_path):
     path = tmp_path / "cifar10-resnet8.csv"
     path.write_text("confidence,correct\n0.5,1\n")
     with pytest.raises(ValueError, match="rename it"):
-        mine.build(path, folder=tmp_path / "mine")
+        built(path, folder=tmp_path / "mine")
     assert not (tmp_path / "mine").exists()
 
 
@@ -94,16 +99,16 @@ def test_other_parameters_are_left_alone(tmp_path):
 def test_options_for_columns_reach_the_page(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("sure,ok\n" + "".join(f"{k / 40},{k % 3 > 0:d}\n" for k in range(40)))
-    said = []
     columns = Columns(confidence="sure", correct="ok")
-    page = mine.build(path, [], tmp_path / "mine", lambda _: None, columns=columns, tell=said.extend)
+    log = reading.read(path, columns)
+    page = mine.build(log, [], tmp_path / "mine", lambda _: None)
     assert "does HI pay?" in page.read_text()
-    assert said == []
+    assert log.notes == []
 
 
 def test_a_name_in_another_script_is_text_in_the_figures(csv, tmp_path):
     own = csv.rename(csv.with_name("日本 модель 모델.csv"))
-    page = mine.build(own, ["fig2_timing_diagram"], tmp_path / "mine", lambda _: None).read_text()
+    page = built(own, ["fig2_timing_diagram"], tmp_path / "mine", lambda _: None).read_text()
     assert re.search(r"<text[^>]*>[^<]*日本 модель 모델", page)
 
 

@@ -114,7 +114,7 @@ def test_a_sweep_counts_the_lml_as_it_is():
         hi.Trace([0.2, 0.6], [0, 1], [1, None], name="some"),
         hi.Trace([0.2, 0.6], [0, 1], name="none"),
     ]
-    table = sweeps.sweep(traces, [0.25], [1, 2], ["tuned"], [0, 1], ["always", "hil-f"], real_lml=True)
+    table = sweeps.sweep(traces, [0.25], [1, 2], ["tuned"], [0, 1], learners=["always", "hil-f"], real_lml=True)
     always = table[table["learner"] == "always"].set_index("trace")
     assert (always.loc["wrong", "real_cost_low"] == 1.25).all()
     assert (always.loc["wrong", "real_accuracy_high"] == 0).all()
