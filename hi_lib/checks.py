@@ -61,6 +61,8 @@ def seed(where: str, value: Any) -> int | None:
 
 def reals(where: str, values: ArrayLike, low: float, high: float) -> NDArray[np.float64]:
     """Return a float array of any shape whose entries all lie in [low, high]."""
+    if type(values) is float and low < values < high:
+        return np.array(values)
     array = _array(where, values)
     bad = ~((array >= low) & (array <= high) & np.isfinite(array))
     if bad.any():

@@ -13,10 +13,10 @@ from hi_lib.commands.line import complain, needs, one_line_errors, path_argument
 from hi_lib.commands.outputs import checked_output
 from hi_lib.commands.own_models import network_options
 from hi_lib.commands.reading import log_options, tell
+from hi_lib.logs import keeping
 from hi_lib.logs.columns import Columns
 from hi_lib.makers import registering
 from hi_lib.makers.networks import Asked
-from hi_lib.press import keeping
 
 traces_app = typer.Typer(no_args_is_help=True, help="The traces: list, make again, verify; import your own.")
 timing_app = typer.Typer(no_args_is_help=True, help="How long models take on this machine.")

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 from hi_lib import checks
 from hi_lib.figures import style
 from hi_lib.files import write_atomically
-from hi_lib.logs import reading
+from hi_lib.logs import keeping, reading
 from hi_lib.logs.columns import GUESSED, Columns
 from hi_lib.press import evaluation, notebooks, places
 from hi_lib.traces import Trace, list_traces, shipped
@@ -46,7 +46,7 @@ def build(
     trace, name = log.trace, _free_name(log.trace)
     chosen = [checks.choice("notebook", notebook, TAKES) for notebook in notebooks]
     shutil.rmtree(folder, ignore_errors=True)
-    write(log, folder / "traces" / f"{name}.csv")
+    keeping.write(log, folder / "traces" / f"{name}.csv")
     sections = []
     for number, notebook in enumerate(chosen, 1):
         progress(f"[{number}/{len(chosen)}] {notebook}")
@@ -59,26 +59,6 @@ figures that it changes are here. The captions are the book's: where they name a
 """
     page = evaluation.page(f"The book's figures on {name}", body + "\n".join(sections))
     return write_atomically(folder / "index.html", page)
-
-
-def write(log: reading.Log, path: Path) -> Path:
-    """Write a log as a trace that notebooks and commands read."""
-    return write_atomically(path, as_csv(log))
-
-
-def as_csv(log: reading.Log) -> str:
-    """A log as a table whose columns have the names of a trace."""
-    import pandas as pd
-
-    trace = log.trace
-    columns = {"confidence": trace.confidence, "correct": trace.correct.astype(int)}
-    table = pd.DataFrame(columns)
-    if trace.lml_correct is not None:
-        table["lml_correct"] = pd.array(trace.lml_correct, dtype="Int64")
-    for name, values in (("offload_probability", log.offload_probability), ("time", log.arrivals)):
-        if values is not None:
-            table[name] = values
-    return table.to_csv(index=False)
 
 
 def with_own_traces(
@@ -100,7 +80,7 @@ def with_own_traces(
             if isinstance(item, str) and item not in known and (item == "-" or Path(item).is_file()):
                 log = reading.read(item, columns)
                 items[place] = _free_name(log.trace)
-                write(log, folder / "traces" / f"{items[place]}.csv")
+                keeping.write(log, folder / "traces" / f"{items[place]}.csv")
                 notes += log.notes
         found[name] = items if isinstance(value, list) else items[0]
     own = folder / "traces"

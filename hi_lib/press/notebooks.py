@@ -279,7 +279,11 @@ def _joined(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def installed() -> str:
     """What the book may depend on beside this repository's own pages and code: Python, pins, packages as installed."""
+    return "\n".join([platform.python_version(), *_packages(), places.LOCK.read_text(encoding="utf-8")])
+
+
+@functools.cache
+def _packages() -> list[str]:
     lines = importlib.metadata.requires("hi-lib") or []
     required = [re.split(r"[^\w.-]", line)[0] for line in lines if re.search("extra == .(?!book)", line) is None]
-    packages = [f"{name}=={importlib.metadata.version(name)}" for name in sorted(set(required))]
-    return "\n".join([platform.python_version(), *packages, places.LOCK.read_text(encoding="utf-8")])
+    return [f"{name}=={importlib.metadata.version(name)}" for name in sorted(set(required))]

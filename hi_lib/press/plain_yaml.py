@@ -9,6 +9,11 @@ from typing import Any
 
 import yaml
 
+if yaml.__with_libyaml__:  # ten times as fast
+    from yaml import CSafeLoader as _Loader
+else:
+    from yaml import SafeLoader as _Loader  # type: ignore[assignment]
+
 from hi_lib.checks import one_line, text_file
 
 
@@ -23,6 +28,9 @@ def yaml_value(where: str, text: str) -> Any:
     Numbers and words are read as JSON and Python read them: 1e-1 is a number, 010 is ten, yes and 1_000 are texts.
     """
     try:
+        for event in yaml.parse(text, _Loader):
+            if isinstance(event, yaml.AliasEvent):
+                raise ValueError("an alias must be written out")
         value = yaml.load(text, _PlainValues)  # noqa: S506 (a safe loader, made stricter)
         json.dumps(value)
     except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -30,15 +38,10 @@ def yaml_value(where: str, text: str) -> Any:
     return value
 
 
-class _PlainValues(yaml.SafeLoader):
+class _PlainValues(_Loader):
     """YAML's safe loader without what surprises: old spellings of numbers, aliases, the last of two equal keys."""
 
     yaml_implicit_resolvers = {}  # noqa: RUF012 (filled below, as its parent's is)
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.composer.ComposerError(None, None, "an alias must be written out", self.peek_event().start_mark)
-        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]

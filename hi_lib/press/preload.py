@@ -7,6 +7,7 @@ No code of a notebook runs here, so nothing it defines, seeds or styles can pass
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -17,7 +18,9 @@ from typing import Any
 
 # A fork that already uses the system's graphics or maths libraries is not safe everywhere; there, kernels import.
 _MODULES = [
-    *("ipykernel.kernelapp", "pandas.io.formats.style", "matplotlib.pyplot"),
+    *("ipykernel.kernelapp", "ipykernel.debugger", "psutil", "pandas.io.formats.style", "myst_nb.ext.glue"),
+    *("matplotlib.pyplot", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg"),
+    *("scipy.optimize", "scipy.special"),
     *("hi_lib.press.claims", "hi_lib.press.results", "hi_lib.rivals", "hi_lib.studies.sweeps", "hi_lib.figures.style"),
 ]
 
@@ -47,12 +50,19 @@ def _preload() -> None:
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     for name in _MODULES:
         importlib.import_module(name)
+    from matplotlib.mathtext import MathTextParser
+
     import hi_lib as hi
 
     # The compiled parts load when first called.
     trace = hi.synthetic_trace(64, seed=0)
     hi.replay(trace, 0.5, 4)
     hi.replay(trace, 0.5, 4, learner="naive", seed=0)
+    # The grammar of formulas is built when the first is drawn.
+    MathTextParser("path").parse("$τ_1$")
+    # What is there now stays: no kernel need look through it for garbage, which would copy all its pages.
+    gc.collect()
+    gc.freeze()
 
 
 def _request(channel: socket.socket) -> tuple[dict[str, Any], int] | None:

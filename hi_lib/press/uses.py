@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +22,12 @@ def modules(code: str, root: Path) -> list[Path]:
     return sorted(found)
 
 
-def _imported(code: str, root: Path) -> Iterator[Path]:
+@functools.cache  # many notebooks use the same modules
+def _imported(code: str, root: Path) -> tuple[Path, ...]:
+    return tuple(_imports(code, root))
+
+
+def _imports(code: str, root: Path) -> Iterator[Path]:
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Import):
             for alias in node.names:

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from hi_lib import files, traces
 from hi_lib.logs import reading
 from hi_lib.logs.columns import Columns
-from hi_lib.press import mine
 
 
 class Kept(NamedTuple):
@@ -31,10 +30,30 @@ def keep(log: Path, name: str, columns: Columns) -> Kept:
     """
     path = traces.own_file(name)
     read = reading.read(log, columns, name)
-    if path.exists() and path.read_text(encoding="utf-8") != mine.as_csv(read):
+    if path.exists() and path.read_text(encoding="utf-8") != as_csv(read):
         raise ValueError(f"{path} is another trace already: remove it first, or choose another name")
-    mine.write(read, path)
+    write(read, path)
     about = {"trace": name, "samples": len(read.trace), "accuracy": read.trace.accuracy, "log": log.name}
     about |= {"log_sha256": files.sha256(log)} if log.is_file() else {}
     files.write_atomically(path.with_suffix(".json"), json.dumps(about | {"notes": read.notes}, indent=1) + "\n")
     return Kept(path, len(read.trace), read.trace.accuracy, read.notes)
+
+
+def write(log: reading.Log, path: Path) -> Path:
+    """Write a log as a trace that notebooks and commands read."""
+    return files.write_atomically(path, as_csv(log))
+
+
+def as_csv(log: reading.Log) -> str:
+    """A log as a table whose columns have the names of a trace."""
+    import pandas as pd
+
+    trace = log.trace
+    columns = {"confidence": trace.confidence, "correct": trace.correct.astype(int)}
+    table = pd.DataFrame(columns)
+    if trace.lml_correct is not None:
+        table["lml_correct"] = pd.array(trace.lml_correct, dtype="Int64")
+    for name, values in (("offload_probability", log.offload_probability), ("time", log.arrivals)):
+        if values is not None:
+            table[name] = values
+    return table.to_csv(index=False)
