@@ -60,14 +60,18 @@ class RunTimes:
         t_r, ms, mean over all samples.
     offloaded_response_time : float
         The same over the offloaded ones, ms; nan if there are none.
-    transmissions : float
-        Expected number of transmissions.
+    offloads, transmissions : float
+        Expected numbers.
+    served : float
+        Σ E[m 1{offloaded}] over the samples: how many services they wait for.
     """
 
     system_time: float
     response_time: float
     offloaded_response_time: float
+    offloads: float
     transmissions: float
+    served: float
     _law: _RunLaw | None
 
     def cdf(self, time: ArrayLike, offloaded_only: bool = False) -> Floats:
@@ -174,12 +178,15 @@ def run_times(tau_ed: float, service: float, network: Floats, run: Replayed) -> 
     served = p + others * (p - 1) + (sum_p - p) + left_alone**2 * neither
     waited = np.where(inside, sizes[:, None] - np.arange(largest), 0) * tau_ed
     offloads, mean_network = float(p.sum()), float(network.mean())
-    answered = float((p * waited)[inside].sum() + offloads * mean_network + service * served[inside].sum())
+    services = float(served[inside].sum())
+    answered = float((p * waited)[inside].sum() + offloads * mean_network + service * services)
     return RunTimes(
         system_time=tau_ed + (offloads * service + float(sent) * mean_network) / n,
         response_time=((n - offloads) * tau_ed + answered) / n,
         offloaded_response_time=answered / offloads if offloads else np.nan,
+        offloads=offloads,
         transmissions=float(sent),
+        served=services,
         _law=None if exploration else _RunLaw(tau_ed, 1 - offloads / n, q, waited, service, network),
     )
 

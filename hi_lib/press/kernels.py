@@ -53,6 +53,13 @@ def manager(environment: Mapping[str, str], folder: Path) -> type[AsyncKernelMan
     return Manager
 
 
+def warm_up() -> None:
+    """Let the warm process begin to import, before the first kernel is asked for."""
+    global _channel
+    with _asking:
+        _channel = _channel or _start()
+
+
 def stop_all() -> None:
     """End every kernel that still runs."""
     for process in list(_running):

@@ -94,14 +94,16 @@ def run_notebooks(profile: str, progress: Progress = print) -> list[str]:
     stale = [name for name in parameters if not _executed(name, stamps[name])]
     # The slowest first, so that none is left over at the end; one more than cores, since kernels wait while they start.
     stale.sort(key=_seconds_last_time, reverse=True)
+    if stale:
+        from hi_lib.press import kernels  # brings Jupyter, which only the extra `book` installs
+
+        kernels.warm_up()
     pool = ThreadPoolExecutor((os.cpu_count() or 1) + 1)
     try:
         jobs = {pool.submit(_run_and_keep, name, parameters[name], stamps[name]): name for name in stale}
         for done, job in enumerate(as_completed(jobs), 1):
             progress(f"[{done}/{len(jobs)}] {jobs[job]}: {job.result():.0f} s")
     except KeyboardInterrupt:
-        from hi_lib.press import kernels
-
         pool.shutdown(wait=False, cancel_futures=True)
         while any(job.running() for job in jobs):  # also those whose kernel is only about to start
             kernels.stop_all()
@@ -142,7 +144,7 @@ def _papermill(name: str, parameters: Mapping[str, Any], output: Path, environme
     import papermill  # takes half a second
     from jupyter_core.utils import ensure_event_loop
 
-    from hi_lib.press import kernels  # brings Jupyter, which only the extra `book` installs
+    from hi_lib.press import kernels
 
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what goes wrong comes as an exception
     options: dict[str, Any] = {"progress_bar": False, "resources": {"metadata": {"path": str(places.NOTEBOOKS)}}}
