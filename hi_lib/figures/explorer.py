@@ -6,7 +6,6 @@ Here are its forms, its table, its presets and its traces; book/explorer/explore
 
 from __future__ import annotations
 
-import base64
 import html
 import json
 from collections.abc import Iterable, Mapping
@@ -144,18 +143,6 @@ def watch(traces: Iterable[str], beta: float, batch_size: int, still: str) -> st
         batch_size=batch_size,
         still=still,
     )
-
-
-def packed(traces: Iterable[Trace]) -> str:
-    """Traces as a script that learner.js unpacks: confidences as doubles in base64, a digit for each sample's truth."""
-    data = {
-        trace.name: {
-            "confidence": base64.b64encode(trace.confidence.astype("<f8").tobytes()).decode(),
-            "correct": "".join(map(str, trace.correct.astype(int))),
-        }
-        for trace in traces
-    }
-    return f"window.hiTraces = {json.dumps(data)};\n"
 
 
 def draw_watched(trace: Trace, beta: float, batch_size: int) -> Figure:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import importlib.metadata
-import importlib.util
 import json
 import os
 import platform
@@ -25,11 +24,10 @@ from typing import Any
 import yaml
 
 from hi_lib.files import write_atomically
-from hi_lib.press import claims, places, plain_yaml, provenance
+from hi_lib.press import claims, explorer, places, plain_yaml, provenance
 from hi_lib.press.notebooks import BuildError, Progress, installed, notebook_names, run_notebooks
-from hi_lib.traces import load_trace, shipped
 
-# Pages are made of a million small parts that all stay: looking for garbage among them would take a quarter of the time.
+# Pages are made of a million small parts that all stay: looking for garbage among them would take a quarter longer.
 _JUPYTER_BOOK = "import gc; gc.disable(); from jupyter_book.cli.main import main; main()"
 _CHANGED = "Built with other parameters than the text describes: the notes under the figures concerned say which."
 
@@ -102,7 +100,7 @@ def _render(builder: str = "html") -> Path:
         changed |= bool(other)
     _configure(source / "_config.yml", changed)
     _copy_mathjax(source / "extra" / "mathjax")
-    _copy_explorer(source / "extra" / "explorer")
+    explorer.copy(source / "extra" / "explorer")
     command: list[str | Path] = [sys.executable, "-c", _JUPYTER_BOOK, "build", source, "--builder", builder]
     command += ["--config", source / "_config.yml", "--toc", source / "book" / "_toc.yml", "--path-output", output]
     command += ["-W", "-n", "--keep-going"]
@@ -146,20 +144,6 @@ def _copy_mathjax(target: Path) -> None:
             shutil.copy(str(file.locate()), path)
     if not (target / "tex-chtml.js").is_file():
         raise BuildError("MathJax was not found in the installed package django-static-mathjax: run make book again")
-
-
-def _copy_explorer(target: Path) -> None:
-    """The explorer's scripts and traces, and plotly.js of its package; outside _static, which every page would load."""
-    from hi_lib.figures import explorer  # brings matplotlib, which a book that is up to date does without
-
-    shutil.copytree(places.PAGES / "explorer", target)
-    traces = [load_trace(name).shuffled(0) for name in shipped()]
-    (target / "traces.js").write_text(explorer.packed(traces), encoding="utf-8")
-    package = importlib.util.find_spec("plotly")
-    script = Path(str(package.origin)).parent / "package_data" / "plotly.min.js" if package else None
-    if script is None or not script.is_file():
-        raise BuildError("plotly.js was not found in the installed package plotly: run make book again")
-    shutil.copy(script, target)
 
 
 def _publish(rendered: Path) -> None:

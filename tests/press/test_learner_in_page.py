@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import hi_lib as hi
-from hi_lib.figures import explorer
+from hi_lib.press.explorer import packed
 
 PAGE = "notebooks/explorer.html"
 READY = "window.batchHI && batchHI.replay && document.querySelector('#hi-learn-plot .main-svg')"
@@ -156,6 +156,6 @@ def test_without_javascript_there_is_a_picture(browser, site):
 
 
 def test_packed_traces_are_plain_json():
-    packed = explorer.packed([hi.Trace([0.25, 1.0], [0, 1], name="a")])
-    data = json.loads(packed.removeprefix("window.hiTraces = ").removesuffix(";\n"))
+    script = packed([hi.Trace([0.25, 1.0], [0, 1], name="a")])
+    data = json.loads(script.removeprefix("window.hiTraces = ").removesuffix(";\n"))
     assert data == {"a": {"confidence": "AAAAAAAA0D8AAAAAAADwPw==", "correct": "01"}}
