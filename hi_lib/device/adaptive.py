@@ -81,7 +81,7 @@ class AdaptiveBatchSize:
         self.offload_ratio = checks.real("offload_ratio", self.offload_ratio, 0, 1)
         self._keep = 1 - 1 / checks.whole("memory", self.memory)
         self._met: deque[float] = deque(maxlen=checks.whole("transmissions", self.transmissions))
-        self._size, self._since_plan = 1, self.replan
+        self._size, self._since_plan, self._sizes = 1, self.replan, np.arange(1.0, self.largest + 1)
 
     def next_size(self) -> int:
         """Size of the next batch."""
@@ -110,11 +110,11 @@ class AdaptiveBatchSize:
             self._met.append(network_time)
 
     def _plan(self) -> int:
-        times = np.array(self._met or [self.timing.tau_nw])
-        if self.deadline is not None:
-            return self._largest_in_time(times)
-        now, sizes = replace(self.timing, tau_nw=float(times.mean())), np.arange(1, self.largest + 1)
-        return int(sizes[now.objective(sizes, self.offload_ratio, self.alpha, "average").argmin()])  # type: ignore[arg-type]
+        times = self._met or [self.timing.tau_nw]
+        if self.alpha is None:
+            return self._largest_in_time(np.array(times))
+        now = replace(self.timing, tau_nw=sum(times) / len(times))
+        return 1 + int(now.objective(self._sizes, self.offload_ratio, self.alpha, "average").argmin())
 
     def _largest_in_time(self, network_times: Floats) -> int:
         try:
