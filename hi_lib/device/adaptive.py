@@ -81,7 +81,7 @@ class AdaptiveBatchSize:
         self.offload_ratio = checks.real("offload_ratio", self.offload_ratio, 0, 1)
         self._keep = 1 - 1 / checks.whole("memory", self.memory)
         self._met: deque[float] = deque(maxlen=checks.whole("transmissions", self.transmissions))
-        self._size, self._since_plan, self._sizes = 1, self.replan, np.arange(1.0, self.largest + 1)
+        self._size, self._since_plan = 1, self.replan
 
     def next_size(self) -> int:
         """Size of the next batch."""
@@ -114,7 +114,8 @@ class AdaptiveBatchSize:
         if self.alpha is None:
             return self._largest_in_time(np.array(times))
         now = replace(self.timing, tau_nw=sum(times) / len(times))
-        return 1 + int(now.objective(self._sizes, self.offload_ratio, self.alpha, "average").argmin())
+        sizes = np.arange(1.0, self.largest + 1)
+        return 1 + int(now.objective(sizes, self.offload_ratio, self.alpha, "average").argmin())
 
     def _largest_in_time(self, network_times: Floats) -> int:
         try:
