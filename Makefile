@@ -21,14 +21,12 @@ help: ## this list
 book: for-book ## run the notebooks, render the book into _build/html (PROFILE=quick|full, TRACE=mine.csv, READ="--label COL …")
 	@$(BIN)/hi book --profile $(PROFILE) $(if $(TRACE),--trace "$$TRACE" $(READ))
 
-test: for-test book ## all tests: lint, types, units, theory, notebooks, the book in a browser
+# Compiled functions are run by their Python source once more, so that their lines count, too.
+test: for-test book ## all tests: lint, types, units, theory, notebooks, the book in a browser; and which lines they leave out
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/pytest -n auto --dist worksteal
-
-coverage: for-test book ## which lines all these tests run, those of compiled functions included
 	$(BIN)/pytest -n auto --dist worksteal --cov --cov-report=
 	NUMBA_DISABLE_JIT=1 $(BIN)/pytest -n auto -W ignore::RuntimeWarning --cov --cov-append --cov-report= -m python_source
 	$(BIN)/coverage report --include='hi_lib/*/*.py' --skip-covered --fail-under=90
@@ -103,5 +101,5 @@ EXTRAS := book pdf test lab cluster live onnx models test-models badges
 $(EXTRAS:%=for-%): for-%:
 	@$(INSTALL) $*
 
-.PHONY: help book pdf archive test coverage test-random test-slow test-models test-badges serve lab bench bench-live \
+.PHONY: help book pdf archive test test-random test-slow test-models test-badges serve lab bench bench-live \
 	experiments versions note-doi lock facts models onnx cluster live clean $(EXTRAS:%=for-%)

@@ -133,11 +133,10 @@ def sizes_of(batch_size: int | tuple[int, ...], n: int) -> NDArray[np.int64]:
 
 
 class Schedule(NamedTuple):
-    """When feedback comes: at the end of each batch, or when so many samples have been decided as `release` says."""
+    """When feedback comes: at the end of each batch, or when so many samples are decided as `release` (n,) says."""
 
     batch_size: int
     release: NDArray[np.int64] | None = None
-    """Shape (n,)."""
     equivalent: float = np.nan
     """What stands for M in the bounds: M itself, or what late feedback is equivalent to."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
-class Law:
+class Law(abc.ABC):
     """How a sample's response time is distributed: τ_ed where it is accepted, later where it is offloaded.
 
     `tau_ed` is in ms, `accepted` the probability that the sample was accepted; subclasses say of an offloaded one with
@@ -57,16 +58,17 @@ class Law:
         time *= 1 + ROUNDING
         return self.accepted * (time >= self.tau_ed) + (1 - self.accepted) * min(self._answered(time), 1.0)
 
+    @abc.abstractmethod
     def _answered(self, time: float) -> float:
         """P(R <= time) of an offloaded sample."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _latest(self) -> float:
-        raise NotImplementedError
+        """No response is later."""
 
+    @abc.abstractmethod
     def _next(self, time: float) -> float:
         """Smallest possible time of an offloaded sample from `time` on, where rounding may stand in between."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,6 @@ DRY = {
     "make test": "these tests are part of it, but for the slow ones; .ci/run runs it",
     "make test-slow": "these tests",
     "make test-random": "all other tests, twice",
-    "make coverage": "all other tests",
     "make bench-live": "a quarter of an hour, and it needs images",
     "make versions": "the whole book, half a dozen times",
     "make test-models": "it installs 5 GB; .ci/run runs it",
