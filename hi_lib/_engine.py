@@ -20,11 +20,11 @@ import functools
 import itertools
 from decimal import Decimal, localcontext
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from hi_lib import _tree
+from hi_lib._tree import compiled
 from hi_lib.forecaster import SPAN, Steps
 from hi_lib.regret import Schedule
 from hi_lib.traces import Trace
@@ -37,8 +37,6 @@ _DIGITS = 60  # of the factors, before they are rounded to a double
 # Unsigned, since numba then need not ask whether an index counts from the end.
 _ONE = np.uint64(1)
 _TIME, _WRONG = np.uint32(2**31 - 1), np.uint32(31)
-
-_compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
 def offload_probability(trace: Trace, wrong: NDArray[np.bool_], steps: Steps, batch_size: int) -> NDArray[np.float64]:
@@ -79,7 +77,7 @@ def _factor(learning_rate: float, step: float) -> tuple[float, float]:
         return factor, float(Decimal(factor) / exact - 1)
 
 
-@_compiled
+@compiled
 def _stretches(wrong, batch_size, drift):  # type: ignore[no-untyped-def]
     """Bounds of stretches of whole batches, in each of which two cells move apart by SPAN at most, or of one batch."""
     bounds, right, mistakes = [0], 0, 0
@@ -94,7 +92,7 @@ def _stretches(wrong, batch_size, drift):  # type: ignore[no-untyped-def]
     return np.array(bounds)
 
 
-@_compiled
+@compiled
 def _resume(cells, steps, factors, start, stop):  # type: ignore[no-untyped-def]
     """Go on at `start`: the stretch's own samples by confidence, and the mass between them after what came before."""
     order, sorted_wrong, gaps, longest, stride = cells
@@ -137,14 +135,14 @@ def _resume(cells, steps, factors, start, stop):  # type: ignore[no-untyped-def]
     return inside[:-1], masses
 
 
-@_compiled
+@compiled
 def _exponent(halves, right, bad, learning_rate, log_scale):  # type: ignore[no-untyped-def]
     high, low = halves
     loss = (high[0] * right + high[1] * bad) + (low[0] * right + low[1] * bad)
     return log_scale - learning_rate * loss
 
 
-@_compiled
+@compiled
 def _past(order, sorted_wrong, stride, blocks, start):  # type: ignore[no-untyped-def]
     """How many samples of the past, right ones and wrong ones, lie below each block of cells, shape (2, blocks)."""
     counts = np.zeros((2, blocks))
@@ -158,7 +156,7 @@ def _past(order, sorted_wrong, stride, blocks, start):  # type: ignore[no-untype
     return counts
 
 
-@_compiled
+@compiled
 def _replay(order, wrong, gaps, batch_size, factors):  # type: ignore[no-untyped-def]
     """Deal out by time. A node of the current level holds the samples of 2^level slots, sorted by confidence.
 
@@ -204,7 +202,7 @@ def _replay(order, wrong, gaps, batch_size, factors):  # type: ignore[no-untyped
     return _shares_above(entries[now], mass[now], below, batch_size, w)
 
 
-@_compiled
+@compiled
 def _entries(order, wrong, batch_size, w):  # type: ignore[no-untyped-def]
     """Slot of each sample in order of confidence, its top bit telling whether it was wrong; and room for a pass."""
     n = order.size
@@ -220,7 +218,7 @@ def _entries(order, wrong, batch_size, w):  # type: ignore[no-untyped-def]
     return entries
 
 
-@_compiled
+@compiled
 def _lane_tables(lanes, right, wrong):  # type: ignore[no-untyped-def]
     """What a sample dealt to lane c does: its factor reaches the lanes after c; lane c starts a new sum."""
     rows, keep = np.ones((2 * lanes, lanes)), np.ones((lanes, lanes))
@@ -231,7 +229,7 @@ def _lane_tables(lanes, right, wrong):  # type: ignore[no-untyped-def]
     return rows, keep
 
 
-@_compiled
+@compiled
 def _begin(lanes, count, below, starts):  # type: ignore[no-untyped-def]
     """Set up a node's lanes, of which each in use has its first place among `starts`; return how many these are."""
     place, state, counts = lanes
@@ -244,7 +242,7 @@ def _begin(lanes, count, below, starts):  # type: ignore[no-untyped-def]
     return len(starts)
 
 
-@_compiled
+@compiled
 def _deal(old, new, span, tables, lanes):  # type: ignore[no-untyped-def]
     """Deal the samples of a span of a node out to its lanes, from the old order to the new. All the time goes here."""
     (entries, mass), (out_entries, out_mass), (begin, end, level), (rows, keep) = old, new, span, tables
@@ -268,7 +266,7 @@ def _deal(old, new, span, tables, lanes):  # type: ignore[no-untyped-def]
             state[c] = kept[c] * state[c] + cell * weight
 
 
-@_compiled
+@compiled
 def _resync(lanes, count, factors):  # type: ignore[no-untyped-def]
     """Take the error of the rounded factors, met so often as the lanes count, out of their weights."""
     _, state, counts = lanes
@@ -279,7 +277,7 @@ def _resync(lanes, count, factors):  # type: ignore[no-untyped-def]
         counts[c] = counts[count + c] = 0.0
 
 
-@_compiled
+@compiled
 def _shares_above(entries, mass, below, batch_size, w):  # type: ignore[no-untyped-def]
     """Share of the mass above each sample of a batch; sums of positive terms, so that nothing cancels."""
     n = entries.size

@@ -17,18 +17,16 @@ References
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from hi_lib import _tree
+from hi_lib._tree import compiled
 from hi_lib.forecaster import Steps
 from hi_lib.regret import Schedule
 from hi_lib.traces import Trace
 from hi_lib.typing import Floats
 
 LEVELS = 16  # equal steps of confidence for the learners that know no finer ones: 4 bits
-
-_compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
 def apple(trace: Trace, beta: float, schedule: Schedule, learning_rate: float, seed: int | None) -> Floats:
@@ -69,7 +67,7 @@ def _drawn(trace: Trace, schedule: Schedule, seed: int | None, counts: int, expl
     return _tree.Feedback(counts, uniform, rng.random(len(trace)) < exploration, exploration)
 
 
-@_compiled
+@compiled
 def _lcb(level, correct, beta, batch_size, monotone):  # type: ignore[no-untyped-def]
     n = level.size
     count, right = np.zeros(LEVELS), np.zeros(LEVELS)
