@@ -34,6 +34,7 @@ from hi_lib.studies.made_up import coin_regret, halving_coins, synthetic_trace
 from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace, list_traces, load_trace
 
+# The core reads CSV; with this, all tables may be JSON, Parquet or NumPy's files, too.
 _tables.FORMATS.append(_formats.frame)
 
 __all__ = [

@@ -54,7 +54,7 @@ def offload_probability(trace: Trace, wrong: NDArray[np.bool_], steps: Steps, ba
     if len(bounds) == 2:
         return _replay(order, wrong, gaps, batch_size, factors)
     if len(bounds) > _MOST_STRETCHES:
-        return _tree.replay(trace, wrong, steps, Schedule(batch_size))
+        return _tree.replay(trace, wrong, steps, Schedule(batch_size, batch_size))
     # Products of factors for a few cells, in which they move by e^40 at most; then an exponential again.
     stride = int(np.clip(40.0 / (eta * np.abs(values).max()), 1, _RESYNC))
     with np.errstate(divide="ignore"):  # a gap of length zero is no cell

@@ -170,11 +170,11 @@ class Asked(NamedTuple):
 
 def _schedule(n: int, batch_size: int, delay: ArrayLike, learner: str) -> Schedule:
     if isinstance(delay, int) and delay == 0:
-        return Schedule(batch_size, None, batch_size)
+        return Schedule(batch_size, batch_size)
     release = regret.release_times(n, batch_size, delay)
     if learner not in LATE_LEARNERS:
         raise ValueError(f"delay must be 0 for learner {learner!r}: {', '.join(LATE_LEARNERS)} can learn late")
-    return Schedule(batch_size, release, regret.equivalent_batch_size(n, batch_size, delay))
+    return Schedule(batch_size, regret.equivalent_batch_size(n, batch_size, delay), release)
 
 
 def _decide(asked: Asked, learner: str) -> Decided:

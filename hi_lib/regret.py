@@ -136,9 +136,9 @@ class Schedule(NamedTuple):
     """When feedback comes: at the end of each batch, or when so many samples are decided as `release` (n,) says."""
 
     batch_size: int
-    release: NDArray[np.int64] | None = None
-    equivalent: float = np.nan
+    equivalent: float
     """What stands for M in the bounds: M itself, or what late feedback is equivalent to."""
+    release: NDArray[np.int64] | None = None
 
 
 def release_times(n: int, batch_size: int, delay: ArrayLike) -> NDArray[np.int64]:

@@ -132,7 +132,7 @@ class TimingModel:
         batch_size: int,
         offload_ratio: float,
         model: str = "average",
-        of: str = "all",
+        offloaded_only: bool = False,
         network_times: ArrayLike | None = None,
     ) -> ResponseLaw:
         """Exact law of the response time: cdf, quantiles, mean.
@@ -144,28 +144,27 @@ class TimingModel:
             ρ, in [0, 1].
         model : {"average", "worst"}
             Whether the offloads stand anywhere in their batch or first.
-        of : {"all", "offloaded"}
-            Over all samples, or over the offloaded ones only.
+        offloaded_only : bool
+            Over the offloaded samples only, not over all.
         network_times : array-like of shape (k,), optional
             Equally likely network times of a transmission, ms, e.g. measured ones; by default τ_nw always.
 
         Examples
         --------
         >>> timing = TimingModel(tau_ed=1, tau_es=4, tau_tx=5, tau_nw=20)
-        >>> law = timing.response_law(2, offload_ratio=0.5, of="offloaded")
+        >>> law = timing.response_law(2, offload_ratio=0.5, offloaded_only=True)
         >>> [law.quantile(level) for level in (0.25, 0.5, 0.75, 1)]   # one or two computations, one or two offloads
         [30.0, 31.0, 39.0, 40.0]
         """
         from hi_lib import response  # brings scipy.special, which the closed forms do without
 
         checks.choice("model", model, EXACT_MODELS)
-        checks.choice("of", of, ("all", "offloaded"))
         size, ratio = checks.whole("batch_size", batch_size), checks.real("offload_ratio", offload_ratio, 0, 1)
-        if of == "offloaded" and ratio == 0:
+        if offloaded_only and ratio == 0:
             raise ValueError("offload_ratio must be in (0, 1] for the offloaded samples, got 0: there are none")
         times, network = (self.tau_ed, self.tau_es + self.tau_tx), self._network(network_times)
         law = response.response_law(times, size, ratio, network, first=model == "worst")
-        return law.of_offloaded if of == "offloaded" else law
+        return law.of_offloaded if offloaded_only else law
 
     def optimal_batch_size(
         self,
@@ -175,7 +174,7 @@ class TimingModel:
         *,
         deadline: float | None = None,
         miss_probability: float = 0.05,
-        of: str = "all",
+        offloaded_only: bool = False,
         network_times: ArrayLike | None = None,
     ) -> OptimalBatch:
         """Find M† and M*: least f, or least t_s while late answers stay rare.
@@ -185,8 +184,8 @@ class TimingModel:
         any M does: M* = 1.
 
         With a `deadline` (ms) only batch sizes with P(response > deadline) <= `miss_probability` count, by the law that
-        `model` ("average" by default, or "worst"), `of` and `network_times` name, as for `response_law`. Among them the
-        exact t_s is least, or f where `alpha` is given, too.
+        `model` ("average" by default, or "worst"), `offloaded_only` and `network_times` name, as for `response_law`.
+        Among them the exact t_s is least, or f where `alpha` is given, too.
 
         Raises
         ------
@@ -204,12 +203,12 @@ class TimingModel:
         if deadline is None:
             if alpha is None:
                 raise ValueError("alpha must be given, in (0, 1), or a deadline")
-            if network_times is not None or of != "all":
-                raise ValueError("network_times and of must be left out where there is no deadline")
+            if network_times is not None or offloaded_only:
+                raise ValueError("network_times and offloaded_only must be left out where there is no deadline")
             return self._optimal(offload_ratio, alpha, model or "paper")
         model = checks.choice("model", model or "average", EXACT_MODELS)
         ratio = np.asarray(checks.real("offload_ratio", offload_ratio, 0, 1))
-        most = self.largest_batch_size(float(ratio), deadline, miss_probability, model, of, network_times)
+        most = self.largest_batch_size(float(ratio), deadline, miss_probability, model, offloaded_only, network_times)
         mean = replace(self, tau_nw=float(self._network(network_times).mean()))
         if alpha is not None:
             free = mean._optimal(ratio, alpha, model)
@@ -226,7 +225,7 @@ class TimingModel:
         deadline: float,
         miss_probability: float = 0.05,
         model: str = "average",
-        of: str = "all",
+        offloaded_only: bool = False,
         network_times: ArrayLike | None = None,
         start: int = 1,
     ) -> float:
@@ -240,7 +239,7 @@ class TimingModel:
         miss = checks.real("miss_probability", miss_probability, 0, 1, open_ends=")")
 
         def law(size: int) -> ResponseLaw:
-            return self.response_law(size, offload_ratio, model, of, network_times)
+            return self.response_law(size, offload_ratio, model, offloaded_only, network_times)
 
         most = largest_batch(law, deadline, miss, checks.whole("start", start))
         if most == 0:

@@ -30,7 +30,7 @@ def fast(trace, beta, batch_size, eta):
 
 def grown(trace, beta, batch_size, eta):
     """The same on the tree."""
-    return _tree.replay(trace, ~trace.correct, Steps(beta, beta - 1, eta), Schedule(batch_size))
+    return _tree.replay(trace, ~trace.correct, Steps(beta, beta - 1, eta), Schedule(batch_size, batch_size))
 
 
 def brute_force(trace, beta, batch_size, eta, grid):
@@ -45,6 +45,10 @@ def brute_force(trace, beta, batch_size, eta, grid):
         for t in batch:
             loss += np.where(theta > trace.confidence[t], beta, float(not trace.correct[t]))
     return offload
+
+
+def test_edges_are_the_distinct_confidences_between_both_ends():
+    assert Forecaster([0.5, 0.25, 0.5, 1.0, 0.0]).edges.tolist() == [0.0, 0.25, 0.5, 1.0]
 
 
 on_a_grid = st.lists(st.tuples(st.integers(0, 64), st.booleans()), min_size=1, max_size=40)

@@ -15,11 +15,11 @@ timings = st.builds(hi.TimingModel, *[st.integers(0, 12)] * 4)
 ratios, models, populations = (
     st.floats(0.01, 1),
     st.sampled_from(["worst", "average"]),
-    st.sampled_from(["all", "offloaded"]),
+    st.booleans(),
 )
 
 
-def by_enumeration(timing, size, ratio, model, of):
+def by_enumeration(timing, size, ratio, model, only):
     """All response times and their probabilities, from all patterns of independent offloads."""
     found = {}
     for pattern in itertools.product([0, 1], repeat=size):
@@ -28,18 +28,18 @@ def by_enumeration(timing, size, ratio, model, of):
         for place, offload in enumerate(sorted(pattern, reverse=True) if model == "worst" else pattern):
             if offload:
                 wait = (size - place) * timing.tau_ed + timing.tau_nw + sent * (timing.tau_tx + timing.tau_es)
-            elif of == "offloaded":
+            elif only:
                 continue
             else:
                 wait = timing.tau_ed
-            found[wait] = found.get(wait, 0) + weight / (ratio if of == "offloaded" else 1)
+            found[wait] = found.get(wait, 0) + weight / (ratio if only else 1)
     return np.array(sorted(found.items())).T
 
 
 @given(timings, st.integers(1, 6), ratios, models, populations)
-def test_the_law_is_that_of_all_patterns(timing, size, ratio, model, of):
-    times, chance = by_enumeration(timing, size, ratio, model, of)
-    law = timing.response_law(size, ratio, model, of)
+def test_the_law_is_that_of_all_patterns(timing, size, ratio, model, only):
+    times, chance = by_enumeration(timing, size, ratio, model, only)
+    law = timing.response_law(size, ratio, model, only)
     below = np.cumsum(chance)
     np.testing.assert_allclose(law.cdf(times), below, atol=1e-12)
     np.testing.assert_allclose(law.exceedance(times - 0.5 * (times > 0)), 1 - below + chance * (times > 0), atol=1e-12)
@@ -52,8 +52,8 @@ def test_the_law_is_that_of_all_patterns(timing, size, ratio, model, of):
 
 
 @given(timings, st.integers(1, 200), ratios, models, populations, st.floats(0.001, 1))
-def test_a_quantile_is_the_first_time_that_reaches_its_level(timing, size, ratio, model, of, level):
-    law = timing.response_law(size, ratio, model, of)
+def test_a_quantile_is_the_first_time_that_reaches_its_level(timing, size, ratio, model, only, level):
+    law = timing.response_law(size, ratio, model, only)
     time = law.quantile(level)
     assert law.cdf(time) >= level - 1e-11
     if time > 0.5:
@@ -82,26 +82,26 @@ def test_varying_network_times_mix_the_laws():
 
 
 @given(timings, st.integers(1, 60), ratios, models, populations, st.integers(0, 400))
-def test_responses_grow_in_law_with_the_batch(timing, size, ratio, model, of, time):
-    smaller, larger = (timing.response_law(m, ratio, model, of) for m in (size, size + 1))
+def test_responses_grow_in_law_with_the_batch(timing, size, ratio, model, only, time):
+    smaller, larger = (timing.response_law(m, ratio, model, only) for m in (size, size + 1))
     assert larger.cdf(time) <= smaller.cdf(time) + 1e-11
 
 
 @given(timings, ratios, models, populations, st.integers(0, 300), st.floats(0, 0.5), st.integers(1, 90))
-def test_the_largest_batch_in_time_is_the_one_of_an_exhaustive_search(timing, ratio, model, of, deadline, miss, start):
-    late = [timing.response_law(m, ratio, model, of).exceedance(deadline) for m in range(1, 61)]
+def test_the_largest_batch_in_time_is_that_of_an_exhaustive_search(timing, ratio, model, only, deadline, miss, start):
+    late = [timing.response_law(m, ratio, model, only).exceedance(deadline) for m in range(1, 61)]
     assume(min(abs(probability - miss) for probability in late) > 1e-9)
     kept = [m for m, probability in enumerate(late, 1) if probability <= miss]
     if not kept:
         with pytest.raises(DeadlineError) as refused:
-            timing.largest_batch_size(ratio, deadline, miss, model, of)
+            timing.largest_batch_size(ratio, deadline, miss, model, only)
         nearest = refused.value.nearest_deadline
         assert nearest > deadline
-        assert timing.largest_batch_size(ratio, nearest, miss, model, of) >= 1
+        assert timing.largest_batch_size(ratio, nearest, miss, model, only) >= 1
         with pytest.raises(DeadlineError):
-            timing.largest_batch_size(ratio, nearest - 0.5, miss, model, of)
+            timing.largest_batch_size(ratio, nearest - 0.5, miss, model, only)
     else:
-        found = timing.largest_batch_size(ratio, deadline, miss, model, of, start=start)
+        found = timing.largest_batch_size(ratio, deadline, miss, model, only, start=start)
         assert min(found, 60) == max(kept)
 
 

@@ -320,7 +320,7 @@ def _run(address: str, session: Session) -> Report:
     n = min(checks.whole("--samples", session.samples), known - first)
     if n < 1:
         raise ValueError(f"{session.state} has been through all {known} samples: remove it to start again")
-    controller = _controller(session)
+    controller = _controller(session, plan)
     before = signal.getsignal(signal.SIGINT)
     with _far_end(address, session, plan) as (context, far_end):
         link = Link(context, far_end, speed, draw, session.keys)
@@ -442,10 +442,10 @@ def _sending_time(session: Session) -> float:
     return 8000 * _setting(session.sml or session.trace).image_bytes / session.rate if session.rate else 0.0
 
 
-def _controller(session: Session) -> AdaptiveBatchSize | None:
+def _controller(session: Session, plan: Plan) -> AdaptiveBatchSize | None:
     if session.batch_size != "adaptive":
         return None
-    timing = replace(_setting(session.sml or session.trace).timing, tau_tx=_sending_time(session))
+    timing = replace(_setting(session.sml or session.trace).timing, tau_tx=plan.tau_tx)
     aim = {"alpha": session.alpha} if session.deadline is None else {"deadline": session.deadline}
     return AdaptiveBatchSize(timing, 0.5, **aim, largest=_LARGEST)  # type: ignore[arg-type]
 

@@ -37,7 +37,7 @@ class AdaptiveBatchSize:
     transmissions : int
         How many past network times count: their mean for f, all of them for a deadline.
     replan : int
-        Plan anew once so many samples have passed; a plan takes about half a millisecond on a desktop computer.
+        Plan anew once so many samples have passed; a plan for a deadline takes longest, some milliseconds.
     largest : int
         No batch is larger.
 
@@ -73,10 +73,10 @@ class AdaptiveBatchSize:
         if (self.alpha is None) == (self.deadline is None):
             raise ValueError("exactly one of alpha and deadline must be given")
         if self.alpha is not None:
-            checks.real("alpha", self.alpha, 0, 1, open_ends="()")
+            self.alpha = checks.real("alpha", self.alpha, 0, 1, open_ends="()")
         if self.deadline is not None:
-            checks.nonnegative("deadline", self.deadline)
-        checks.real("miss_probability", self.miss_probability, 0, 1, open_ends=")")
+            self.deadline = checks.nonnegative("deadline", self.deadline)
+        self.miss_probability = checks.real("miss_probability", self.miss_probability, 0, 1, open_ends=")")
         self.replan, self.largest = checks.whole("replan", self.replan), checks.whole("largest", self.largest)
         self.offload_ratio = checks.real("offload_ratio", self.offload_ratio, 0, 1)
         self._keep = 1 - 1 / checks.whole("memory", self.memory)

@@ -20,7 +20,6 @@ from hi_lib._tree import (
     learn,
     learn_all,
     share_above,
-    weigh,
 )
 from hi_lib.forecaster import inside_cell
 from hi_lib.typing import Floats
@@ -49,15 +48,13 @@ class Tree:
     def add(self, confidence: float, step: float) -> None:
         """Add one sample to the past: as `update`, without arrays."""
         if step != 0.0 and 0.0 < confidence < 1.0:
-            if self._count == len(self._cells):
-                self._grow()
-            self._count = learn(self._cells, self._count, confidence, step, self._eta)
+            self._learn(confidence, step)
 
     def offload_probability(self, confidence: Floats, learning_rate: float) -> Floats:
         """Probability that θ > p, for each p of shape (m,)."""
         if learning_rate != self._eta:
             self._weigh(learning_rate)
-        return _shares_above(self._cells, confidence, self._eta)
+        return np.array([share_above(self._cells, p, self._eta) for p in confidence.tolist()])
 
     def draw(self, rng: np.random.Generator, learning_rate: float) -> float:
         """Draw one threshold from the current density."""
@@ -74,41 +71,24 @@ class Tree:
 
     def restore(self, state: dict[str, list[float]]) -> None:
         """Go on from a state; this tree must be new."""
-        self.update(np.array(state["confidence"]), np.array(state["step"]))
+        for confidence, step in zip(state["confidence"], state["step"], strict=True):
+            self._learn(confidence, step)  # also where steps have cancelled: that confidence still cuts a cell in two
+
+    def _learn(self, confidence: float, step: float) -> None:
+        if self._count == len(self._cells):
+            self._grow()
+        self._count = learn(self._cells, self._count, confidence, step, self._eta)
 
     def _grow(self) -> None:
         self._cells = np.concatenate((self._cells, empty(len(self._cells))))
 
     def _weigh(self, learning_rate: float) -> None:
-        self._eta = learning_rate
-        _weigh_afresh(self._cells, self._count, learning_rate)
+        state = self.state()
+        self._eta, self._count, self._cells = learning_rate, 1, empty(len(self._cells))
+        self.restore(state)
 
 
-@compiled
-def _shares_above(cells, confidence, eta):  # type: ignore[no-untyped-def]
-    share = np.empty(confidence.size)
-    for t in range(confidence.size):
-        share[t] = share_above(cells, confidence[t], eta)
-    return share
-
-
-@compiled
-def _weigh_afresh(cells, count, eta):  # type: ignore[no-untyped-def]
-    """Weigh all nodes for another learning rate, children before their parents."""
-    links = cells.view(np.int64)
-    order = np.empty(count, np.int32)
-    order[0] = HEAD
-    found = 1
-    for place in range(count):
-        for side in (LEFT, RIGHT):
-            child = links[order[place], side]
-            if child != NONE:
-                order[found] = child
-                found += 1
-    for place in range(count - 1, -1, -1):
-        weigh(cells, links, order[place], eta)
-
-
+# It holds the layout of `_tree`'s columns: where that changes, change this file, too, or old code comes from a cache.
 @compiled
 def _cell(cells, uniform, eta):  # type: ignore[no-untyped-def]
     """Both ends of the cell below which a share `uniform` of the mass ends."""

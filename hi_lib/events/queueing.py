@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import numba
@@ -27,9 +27,9 @@ class Pipeline(NamedTuple):
     wants it, shape (n,)."""
 
 
-@dataclass(frozen=True)
-class Costs:
-    """What a transmission costs beside the paper's times, and whether the device waits for it.
+@dataclass(frozen=True, eq=False)
+class Extras:
+    """What the paper's times leave out: whether the device waits, and what else a transmission costs.
 
     Parameters
     ----------
@@ -48,8 +48,7 @@ class Costs:
     server_setup: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.window is not None and self.window != math.inf:
-            checks.whole("window", self.window)
+        checked_window(self.window)
         checks.nonnegative("overhead", self.overhead)
         checks.nonnegative("server_setup", self.server_setup)
 
@@ -59,11 +58,11 @@ def pipeline(
     offloaded: ArrayLike,
     batch_size: int | tuple[int, ...],
     arrivals: ArrayLike | None = None,
-    **costs: Any,
+    **extras: Any,
 ) -> Pipeline:
     """Count directly when each sample is answered; arguments and errors as for `simulation.simulate`.
 
-    `batch_size` may also hold the size of every batch; `costs` are the options of `Costs`.
+    `batch_size` may also hold the size of every batch; `extras` are the options of `Extras`.
 
     Examples
     --------
@@ -76,14 +75,16 @@ def pipeline(
     >>> late.system_time                                    # counted from the first arrival: 120 ms for three
     40.0
     """
-    flags, costly = checks.flags("offloaded", offloaded), Costs(**costs)
-    sizes, wide = sizes_of(batch_size, flags.size), costly.window
+    for name in extras:
+        checks.choice("pipeline's option", name, [parameter.name for parameter in fields(Extras)])
+    flags, beside = checks.flags("offloaded", offloaded), Extras(**extras)
+    sizes, wide = sizes_of(batch_size, flags.size), beside.window
     if sizes.sum() != flags.size or (sizes < 1).any():
         raise ValueError(f"batch_size must hold sizes >= 1 that add up to {flags.size}, got a sum of {sizes.sum()}")
     ends = np.cumsum(sizes)
     there = np.zeros(flags.size) if arrivals is None else in_order(arrivals, flags.size)
     there = there - there[0] if flags.size else there
-    times = timing.tau_ed, timing.tau_tx, timing.tau_nw, timing.tau_es, costly.overhead, costly.server_setup
+    times = timing.tau_ed, timing.tau_tx, timing.tau_nw, timing.tau_es, beside.overhead, beside.server_setup
     slots = 0 if wide is None else int(min(wide, flags.size + 1))
     started, answered, heard = _count(flags, there, ends, times, slots)
     # Batches that have begun before the feedback is there are decided without it.
@@ -91,6 +92,12 @@ def pipeline(
     delay = np.append(0, ends)[batches] - np.repeat(ends, sizes)
     response = answered - (started if arrivals is None else there)
     return Pipeline(response, float(heard.max() / flags.size), np.maximum(delay, 0))
+
+
+def checked_window(window: float | None) -> None:
+    """Refuse what is neither None, for a device that waits, nor a whole number or inf of transmissions."""
+    if window is not None and window != math.inf:
+        checks.whole("window", window)
 
 
 def in_order(arrivals: ArrayLike, n: int) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ import simpy
 from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks
-from hi_lib.events.queueing import Costs, in_order, n_times
+from hi_lib.events.queueing import Extras, in_order, n_times
 from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace
 from hi_lib.typing import Floats
@@ -157,8 +157,8 @@ class Log:
 
 
 @dataclass(frozen=True, eq=False)
-class How(Costs):
-    """What the device meets and does beside the paper's assumptions; window, overhead and server_setup as `Costs`.
+class How(Extras):
+    """What the device meets and does beside the paper's assumptions; window, overhead and server_setup as `Extras`.
 
     Parameters
     ----------
@@ -251,8 +251,8 @@ class _Cell:
 
     def __init__(self, timing: TimingModel, how: How, n: int) -> None:
         self.timing, self.how = timing, how
-        self.network = _n_times("network_times", how.network_times, timing.tau_nw, n)
-        self.sending = _n_times("sending_times", how.sending_times, timing.tau_tx, n)
+        self.network = _usual_or("network_times", how.network_times, timing.tau_nw, n)
+        self.sending = _usual_or("sending_times", how.sending_times, timing.tau_tx, n)
         self.intervals: list[Interval] | None = [] if how.record else None
         self.env = simpy.Environment()
         self.link, self.server = simpy.Resource(self.env), simpy.Resource(self.env)
@@ -374,5 +374,5 @@ class _Cell:
             self.intervals.append(Interval(lane, float(self.env.now - duration), float(self.env.now), sample))
 
 
-def _n_times(where: str, times: ArrayLike | None, usual: float, n: int) -> list[float]:
+def _usual_or(where: str, times: ArrayLike | None, usual: float, n: int) -> list[float]:
     return [usual] * n if times is None else n_times(where, times, n).tolist()

@@ -1,6 +1,6 @@
 """The explorer: a page of the book that computes in the browser, without a kernel.
 
-Here are its forms, its table, its presets and its traces; book/explorer/explorer.js holds the same timing model as
+Here are its forms, its table and its presets; book/explorer/explorer.js holds the same timing model as
 `timing`, and learner.js the same learner as `learners`. Tests in a real browser compare what they show with these.
 """
 

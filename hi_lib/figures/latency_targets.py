@@ -228,22 +228,22 @@ def _order_violation(case: Case) -> float:
 def _searches(timing: TimingModel) -> dict[str, int]:
     """How often the search and an exhaustive one disagree, of how many searches."""
     cases = [
-        (ratio, deadline, miss, of, model)
+        (ratio, deadline, miss, only, model)
         for ratio in (0.05, 0.2, 0.421, 0.8, 1)
         for deadline in (25, 60, 150)
         for miss in (0.02, 0.1)
-        for of in ("all", "offloaded")
+        for only in (False, True)
         for model in EXACT_MODELS
     ]
     return {"search_errors": sum(_misses(timing, case) for case in cases), "searches": len(cases)}
 
 
-def _misses(timing: TimingModel, case: tuple[float, float, float, str, str]) -> bool:
-    ratio, deadline, miss, of, model = case
-    late = [float(timing.response_law(size, ratio, model, of).exceedance(deadline)) for size in SIZES]
+def _misses(timing: TimingModel, case: tuple[float, float, float, bool, str]) -> bool:
+    ratio, deadline, miss, only, model = case
+    late = [float(timing.response_law(size, ratio, model, only).exceedance(deadline)) for size in SIZES]
     kept = [size for size, share in zip(SIZES, late, strict=True) if share <= miss]
     try:
-        best = timing.largest_batch_size(ratio, deadline, miss, model, of)
+        best = timing.largest_batch_size(ratio, deadline, miss, model, only)
     except DeadlineError:
         best = 0
     return min(best, SIZES[-1]) != max(kept, default=0)

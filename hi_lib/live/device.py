@@ -12,7 +12,7 @@ import numpy as np
 
 from hi_lib import checks
 from hi_lib.device.streaming import HILF, Ticket
-from hi_lib.events.queueing import Costs
+from hi_lib.events.queueing import checked_window
 from hi_lib.live.link import Link
 from hi_lib.live.log import Log, Transmission
 from hi_lib.live.wire import Reply, Request, WireError, pack_request, read_reply, receive, send
@@ -73,11 +73,12 @@ class Plan:
 
     def __post_init__(self) -> None:
         checks.whole("batch_size", self.batch_size)
-        Costs(self.window)  # which checks it
+        checked_window(self.window)
         checks.real("timeout", self.timeout, 0, LONGEST_TIMEOUT, open_ends="(")
         if self.max_wait is not None:
             checks.positive("max_wait", self.max_wait)
         checks.choice("feedback", self.feedback, ("labels", "lml"))
+        checks.nonnegative("tau_tx", self.tau_tx)
 
 
 class Controller(Protocol):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import zipfile
@@ -40,9 +39,11 @@ def frame(content: bytes) -> tuple[pd.DataFrame, str] | None:
 def _parquet(content: bytes) -> pd.DataFrame:
     import pandas as pd
 
-    if not importlib.util.find_spec("pyarrow"):
-        raise ValueError("Parquet needs pyarrow, which is not installed: pip install pyarrow, or save it as CSV")
-    return pd.read_parquet(io.BytesIO(content))
+    try:
+        return pd.read_parquet(io.BytesIO(content))
+    except ImportError:  # or it is too old for this pandas
+        reason = "Parquet needs pyarrow, which is not installed: pip install pyarrow, or save it as CSV"
+        raise ValueError(reason) from None
 
 
 def _json(text: str) -> pd.DataFrame:
@@ -82,7 +83,7 @@ def _arrays(found: Any) -> pd.DataFrame:
         if found.dtype.names is None:
             raise ValueError(f"it holds one array of shape {found.shape} without names: save a .npz with several")
         found = {name: found[name] for name in found.dtype.names}
-    arrays = {name: found[name] for name in found if found[name].ndim in (1, 2)}
+    arrays = {name: found[name] for name in found if np.ndim(found[name]) in (1, 2)}
     if not arrays:
         raise ValueError("it holds no array with one or two axes")
     if len({len(array) for array in arrays.values()}) > 1:

@@ -101,7 +101,7 @@ def _render(builder: str = "html") -> Path:
     _configure(source / "_config.yml", changed)
     _copy_mathjax(source / "extra" / "mathjax")
     explorer.copy(source / "extra" / "explorer")
-    command: list[str | Path] = [sys.executable, "-c", _JUPYTER_BOOK, "build", source, "--builder", builder]
+    command: list[str | Path] = [sys.executable, "-P", "-c", _JUPYTER_BOOK, "build", source, "--builder", builder]
     command += ["--config", source / "_config.yml", "--toc", source / "book" / "_toc.yml", "--path-output", output]
     command += ["-W", "-n", "--keep-going"]
     environment = os.environ | {"PYTHONHASHSEED": "0", "PYTHONWARNINGS": "ignore", "NO_COLOR": "1"}
@@ -199,6 +199,7 @@ def _sources() -> str:
         *places.files_below(places.EXECUTED),
         *places.files_below(places.RESULTS),
         *sorted(library.glob("*.py")),
+        library / "figures" / "symbols.py",
         *(file for room in ("device", "studies", "logs", "press") for file in places.files_below(library / room)),
     ]
     return places.digest(pages, installed())

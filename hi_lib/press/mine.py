@@ -43,7 +43,7 @@ def build(
     ValueError
         The name of a shipped trace; an unknown notebook.
     """
-    trace, name = log.trace, _free_name(log.trace)
+    trace, name = log.trace, _free_name(log.trace, log.trace.name)
     chosen = [checks.choice("notebook", notebook, TAKES) for notebook in notebooks]
     shutil.rmtree(folder, ignore_errors=True)
     keeping.write(log, folder / "traces" / f"{name}.csv")
@@ -79,7 +79,7 @@ def with_own_traces(
         for place, item in enumerate(items):
             if isinstance(item, str) and item not in known and (item == "-" or Path(item).is_file()):
                 log = reading.read(item, columns)
-                items[place] = _free_name(log.trace)
+                items[place] = _free_name(log.trace, item)
                 keeping.write(log, folder / "traces" / f"{items[place]}.csv")
                 notes += log.notes
         found[name] = items if isinstance(value, list) else items[0]
@@ -87,9 +87,9 @@ def with_own_traces(
     return found, {"HI_TRACES": str(own.resolve())} if own.is_dir() else {}, notes
 
 
-def _free_name(trace: Trace) -> str:
+def _free_name(trace: Trace, place: object) -> str:
     if trace.name in shipped():
-        raise ValueError(f"the log {trace.name} has the name of a trace that comes with the project: rename it")
+        raise ValueError(f"{place} has the name of a trace that comes with the project: rename it")
     return str(trace.name)
 
 

@@ -16,6 +16,8 @@ else:
 
 from hi_lib.checks import one_line, text_file
 
+_DEEPEST = 100
+
 
 def yaml_file(path: Path) -> Any:
     """Read a YAML file of plain values."""
@@ -28,14 +30,23 @@ def yaml_value(where: str, text: str) -> Any:
     Numbers and words are read as JSON and Python read them: 1e-1 is a number, 010 is ten, yes and 1_000 are texts.
     """
     try:
-        for event in yaml.parse(text, _Loader):
-            if isinstance(event, yaml.AliasEvent):
-                raise ValueError("an alias must be written out")
+        _refuse_what_surprises(text)
         value = yaml.load(text, _PlainValues)  # noqa: S506 (a safe loader, made stricter)
         json.dumps(value)
     except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"{where} cannot be read as YAML of plain values: {one_line(str(error))}") from None
     return value
+
+
+def _refuse_what_surprises(text: str) -> None:
+    """Aliases, which can stand for gigabytes, and depths at which libyaml would bring the whole process down."""
+    depth = 0
+    for event in yaml.parse(text, _Loader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError(f"an alias must be written out{event.start_mark}")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise ValueError(f"it must not be nested deeper than {_DEEPEST} levels{event.start_mark}")
 
 
 class _PlainValues(_Loader):

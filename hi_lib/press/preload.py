@@ -16,7 +16,6 @@ import socket
 import sys
 from typing import Any
 
-# A fork that already uses the system's graphics or maths libraries is not safe everywhere; there, kernels import.
 _MODULES = [
     *("ipykernel.kernelapp", "ipykernel.debugger", "psutil", "pandas.io.formats.style", "myst_nb.ext.glue"),
     *("matplotlib.pyplot", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg"),
@@ -27,6 +26,7 @@ _MODULES = [
 
 def main(channel: socket.socket) -> None:
     """Fork a kernel for every request that comes, until the build is gone; then end them all."""
+    # A fork that already uses the system's graphics or maths libraries is not safe elsewhere: there, kernels import.
     if sys.platform == "linux":
         _preload()
     kernels: list[int] = []

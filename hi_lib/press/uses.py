@@ -22,7 +22,7 @@ def modules(code: str, root: Path) -> list[Path]:
     return sorted(found)
 
 
-@functools.cache  # many notebooks use the same modules
+@functools.cache  # many notebooks use the same modules; no file comes or goes while a build looks
 def _imported(code: str, root: Path) -> tuple[Path, ...]:
     return tuple(_imports(code, root))
 

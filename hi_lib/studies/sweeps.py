@@ -10,7 +10,7 @@ import itertools
 import math
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from hi_lib import checks, regret
@@ -74,7 +74,7 @@ class Notes(Protocol):
 
 @dataclass(frozen=True)
 class Options:
-    """What to replay beside HIL-F, what to measure, and where the runs are made.
+    """Which learners to replay, what to measure, and where the runs are made.
 
     Parameters
     ----------
@@ -147,6 +147,8 @@ def sweep(
     """
     import pandas as pd
 
+    for name in options:
+        checks.choice("sweep's option", name, [parameter.name for parameter in fields(Options)])
     asked = Options(**options)
     if asked.jobs != -1:
         checks.whole("jobs", asked.jobs)

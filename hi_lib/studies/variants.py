@@ -83,7 +83,7 @@ def sliding_window(trace: Trace, beta: float, batch_size: int, learning_rate: fl
     from hi_lib import _tree  # brings numba
 
     offload = _tree.replay(
-        trace, ~trace.correct, Steps(beta, beta - 1, eta), Schedule(size), _tree.Feedback(window=window)
+        trace, ~trace.correct, Steps(beta, beta - 1, eta), Schedule(size, size), _tree.Feedback(window=window)
     )
     return as_run(trace, beta, size, Decided(offload, eta))
 

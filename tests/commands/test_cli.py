@@ -151,8 +151,10 @@ def test_a_book_or_the_figures_of_an_own_trace_are_opened(monkeypatch, tmp_path)
     monkeypatch.setattr(mine, "build", lambda log, **_: tmp_path / log.trace.name / "index.html")
     assert hi("book", "--profile", "quick").stdout == f"open {tmp_path}/quick/index.html  (or: make serve)\n"
     own = tmp_path / "own.csv"
-    own.write_text("confidence,correct\n0.5,1\n")
-    assert hi("book", "--trace", own).stdout == f"open {tmp_path}/own/index.html\n"
+    own.write_text("conf,correct\n0.5,1\n")
+    result = hi("book", "--trace", own)
+    assert result.stdout == f"open {tmp_path}/own/index.html\n"
+    assert "guessed: --confidence 'conf'" in result.stderr
 
 
 def test_claims_are_a_table_too(monkeypatch):

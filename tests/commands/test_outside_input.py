@@ -116,6 +116,12 @@ def test_aliases_and_repeats_are_refused(text):
         plain_yaml.yaml_value("-p x", text)
 
 
+@pytest.mark.parametrize("text", ["- " * 50_000 + "1", "[" * 30_000 + "]" * 30_000, "{a: " * 30_000 + "}" * 30_000])
+def test_bottomless_values_are_refused(text):
+    with pytest.raises(ValueError, match="nested deeper than 100 levels"):
+        plain_yaml.yaml_value("-p x", text)
+
+
 def test_a_parameter_given_twice_is_refused():
     result = CliRunner().invoke(cli.app, ["run", "fig5_network_time", "-p", "alpha=0.5", "-p", "alpha=0.7"])
     assert result.exit_code == 2

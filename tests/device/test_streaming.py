@@ -82,6 +82,17 @@ def live(learner, samples, rng):
     return drawn
 
 
+def test_a_restored_learner_knows_confidences_whose_losses_have_cancelled():
+    learner = hi.HILF(0.5, 1.0, seed=0)
+    for p, correct in ((0.3, 1), (0.3, 0), (0.6, 1)):  # β, and then β − 1: nothing is left at 0.3 but a cell's edge
+        learner.update([p], [correct])
+    restored = hi.HILF.restore(learner.state())
+    for each in (learner, restored):
+        for _ in range(200):
+            each.update([0.6], [1])
+    assert learner.state() == restored.state()
+
+
 @every_learner
 @memory
 def test_a_restored_learner_goes_on_to_the_last_bit(make, levels, tmp_path):

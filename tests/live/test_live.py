@@ -436,6 +436,24 @@ def test_the_report_names_each_stage():
     assert told["valid"] == (told["doubts"] == [])
 
 
+@pytest.mark.parametrize(
+    ("options", "replayable"),
+    [
+        ([], True),
+        (["--window", "2"], False),
+        (["--max-wait", "5"], False),
+        (["--batch-size", "adaptive"], False),
+        (["--learner", "hil-n"], False),
+    ],
+)
+def test_only_what_a_replay_does_is_expected_of_it(options, replayable):
+    given = ["--batch-size", "4", "--network-time", "0", "--json", *options]
+    with serving(ReplayedLarge(TRACE, 0.0)) as (address, _):
+        done = CliRunner().invoke(app, ["live", "device", "--server", address, "--samples", "60", *given])
+    assert done.exit_code == 0, done.output
+    assert bool(json.loads(done.stdout)["expected"]) == replayable
+
+
 def test_what_was_expected_is_the_times_of_a_replay():
     with serving(ReplayedLarge(TRACE, 2.0)) as (address, _):
         plan = Plan(4)

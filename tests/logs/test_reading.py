@@ -6,6 +6,8 @@ import json
 import os
 import sys
 import threading
+import zipfile
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -37,6 +39,14 @@ def npz(**arrays):
     return file.getvalue()
 
 
+def zip_of_text():
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("notes.txt", "no array")
+    return file.getvalue()
+
+
+ZIP_OF_TEXT = zip_of_text()
 RECORDS = [{"confidence": p, "correct": right} for p, right in SAMPLES]
 FORMATS = {
     "a.csv": CSV,
@@ -78,10 +88,9 @@ def test_blank_lines_before_the_first_row_are_passed_over(tmp_path):
 
 def test_parquet_is_read_or_says_what_it_needs(tmp_path, monkeypatch):
     path = written(tmp_path / "a.parquet", b"PAR1" + bytes(8) + b"PAR1")
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    monkeypatch.setattr(pd, "read_parquet", Mock(side_effect=ImportError))
     with pytest.raises(ValueError, match=r"a.parquet cannot be read: Parquet needs pyarrow, which is not installed"):
         reading.read(path)
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: True)
     monkeypatch.setattr(pd, "read_parquet", lambda _: pd.DataFrame(SAMPLES, columns=["confidence", "correct"]))
     assert len(reading.read(path).trace) == len(SAMPLES)
 
@@ -90,6 +99,7 @@ def test_parquet_is_read_or_says_what_it_needs(tmp_path, monkeypatch):
     ("content", "says"),
     [
         (b"[1, 2]", "its JSON is neither a list of records"),
+        (ZIP_OF_TEXT, "it holds no array with one or two axes"),
         (b'[{"confidence": 0.5,', "it is no JSON: .* in line 1"),
         (b'{"confidence": 0.5}\n{"confidence": \n', "line 2 is no JSON record"),
         (b"[" * 100_000, "its JSON is nested too deeply"),

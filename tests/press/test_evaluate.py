@@ -8,7 +8,6 @@ from typer.testing import CliRunner
 
 import hi_lib as hi
 from hi_lib.commands import main as cli
-from hi_lib.logs.reading import Log
 from hi_lib.press import evaluation, places
 from hi_lib.timing import TimingModel
 
@@ -84,7 +83,7 @@ def test_the_page_stands_alone(mine, tmp_path):
 
 def test_a_name_cannot_smuggle_markup_into_the_page():
     trace = hi.Trace(CSV.confidence, CSV.correct, name="<script>alert(1)</script>")
-    text = evaluation.evaluate(Log(trace), 0.5).as_html()
+    text = evaluation.evaluate(trace, 0.5).as_html()
     assert "<script" not in text
 
 
@@ -114,7 +113,7 @@ def test_the_trace_is_not_overwritten(mine):
 
 def test_a_batch_that_never_ends_is_said_to_be_infinite():
     instant = TimingModel(0, 0, 0, 5)
-    found = evaluation.evaluate(Log(CSV), 0.5, timing=instant)
+    found = evaluation.evaluate(CSV, 0.5, timing=instant)
     assert found.as_dict()["optimal_batch_size"]["paper"]["integer"] is None
     assert "M* = inf" in found.as_text()
     assert "<svg" in found.as_html()
