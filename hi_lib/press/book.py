@@ -199,7 +199,7 @@ def _sources() -> str:
         *places.files_below(places.EXECUTED),
         *places.files_below(places.RESULTS),
         *sorted(library.glob("*.py")),
-        library / "figures" / "symbols.py",
+        *library.glob("figures/symbols.py"),
         *(file for room in ("device", "studies", "logs", "press") for file in places.files_below(library / room)),
     ]
     return places.digest(pages, installed())
