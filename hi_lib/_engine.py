@@ -175,7 +175,7 @@ def _replay(order, wrong, gaps, batch_size, factors):  # type: ignore[no-untyped
     mass = np.empty((2, n + 1))
     mass[0] = gaps
     # For each lane: next place to write; sum, then weight; samples met, right and wrong.
-    lanes = np.empty(1 << _LANES, np.uint64), np.empty(2 << _LANES), np.empty(2 << _LANES)
+    lanes = place, state, _ = np.empty(1 << _LANES, np.uint64), np.empty(2 << _LANES), np.empty(2 << _LANES)
     passes = -(-(level - w) // _LANES)
     while level > w:
         bits = -(-(level - w) // passes)
@@ -196,8 +196,8 @@ def _replay(order, wrong, gaps, batch_size, factors):  # type: ignore[no-untyped
                     _resync(lanes, 1 << bits, factors)
             # A lane's first write took the place of the last mass of the lane before it: read it before that is due.
             for lane in range(used - 1, -1, -1):
-                new[1][lanes[0][lane]] = lanes[1][lane]
-                parts[(node << bits) + lane] = new[1][start + lane * step]
+                mass[1 - now, place[lane]] = state[lane]
+                parts[(node << bits) + lane] = mass[1 - now, start + lane * step]
         below, now = parts, 1 - now
     return _shares_above(entries[now], mass[now], below, batch_size, w)
 

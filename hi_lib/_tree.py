@@ -31,7 +31,7 @@ KEY, STEP, LENGTH, SUM, LEAST, MASS, LEFT, RIGHT = range(8)
 HEAD = 0  # owns the cell from 0 to the least confidence; the treap is its right child
 NONE = -1
 # Lengths are kept in this unit: even the shortest, 2^-1074, has all its digits after some learning.
-UNIT = 2.0**600
+_UNIT = 2.0**600
 _DEPTH = 128  # a path longer than this is rarer than a broken computer, and costs one larger array
 
 # Whose answers count: all; offloaded ones, by their probability; offloaded ones, as they are.
@@ -76,7 +76,7 @@ def _priority(cells, node):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def weigh(cells, links, node, eta):  # type: ignore[no-untyped-def]
+def _weigh(cells, links, node, eta):  # type: ignore[no-untyped-def]
     """Take S, ℓ and m of a node from its children and its own cell."""
     left, right = links[node, LEFT], links[node, RIGHT]
     own = cells[node, STEP]
@@ -123,10 +123,10 @@ def learn(cells, count, p, step, eta):  # type: ignore[no-untyped-def]
     if new:  # cut the cell that holds p
         node = count
         count += 1
-        cells[node, KEY], cells[node, LENGTH] = p, (after - p) * UNIT
-        cells[before, LENGTH] = (p - cells[before, KEY]) * UNIT
+        cells[node, KEY], cells[node, LENGTH] = p, (after - p) * _UNIT
+        cells[before, LENGTH] = (p - cells[before, KEY]) * _UNIT
     cells[node, STEP] += step
-    weigh(cells, links, node, eta)
+    _weigh(cells, links, node, eta)
     rises = new
     while depth > 0:
         depth -= 1
@@ -137,14 +137,14 @@ def learn(cells, count, p, step, eta):  # type: ignore[no-untyped-def]
             other = LEFT + RIGHT - side
             links[parent, side] = links[node, other]
             links[node, other] = parent
-            weigh(cells, links, parent, eta)
-            weigh(cells, links, node, eta)
+            _weigh(cells, links, parent, eta)
+            _weigh(cells, links, node, eta)
         else:
             links[parent, side] = node
-            weigh(cells, links, parent, eta)
+            _weigh(cells, links, parent, eta)
             node = parent
     links[HEAD, RIGHT] = node
-    weigh(cells, links, HEAD, eta)
+    _weigh(cells, links, HEAD, eta)
     return count
 
 
@@ -170,7 +170,7 @@ def share_above(cells, p, eta):  # type: ignore[no-untyped-def]
         else:
             at, passed = own, own
             node = right
-    above += max(high - p, 0.0) * UNIT * np.exp(-eta * (at - least))
+    above += max(high - p, 0.0) * _UNIT * np.exp(-eta * (at - least))
     return min(above / cells[HEAD, MASS], 1.0)
 
 
@@ -179,7 +179,7 @@ def empty(capacity):  # type: ignore[no-untyped-def]
     """A tree that has met no confidence yet: with room for more."""
     cells = np.zeros((capacity, 8))
     cells.view(np.int64)[:, LEFT:] = NONE
-    cells[HEAD, LENGTH] = cells[HEAD, MASS] = UNIT
+    cells[HEAD, LENGTH] = cells[HEAD, MASS] = _UNIT
     return cells
 
 

@@ -52,14 +52,10 @@ class Forecaster:
     ----------
     confidence : array-like of shape (n,)
         All confidences that will be met.
-
-    Attributes
-    ----------
-    edges : NDArray of shape (cells + 1,)
-        0 = c_0 < c_1 < … < 1, between which every loss is constant; confidences of 0 and 1 add none.
     """
 
     def __init__(self, confidence: ArrayLike) -> None:
+        # 0 = c_0 < c_1 < … < 1, shape (cells + 1,), between which every loss is constant; 0 and 1 add none.
         self.edges = np.unique(np.concatenate(([0.0, 1.0], checks.vector("confidence", confidence))))
         self._loss = np.zeros(self.edges.size - 1)
         self._log_length = np.log(np.diff(self.edges))

@@ -350,9 +350,8 @@ def _run(address: str, session: Session) -> Report:
 
 def _replayable(session: Session, plan: Plan) -> bool:
     """Whether the exact times of a replay are those that the device should have: it waits, and M is the same."""
-    if plan.window is not None:
-        return False
-    return session.batch_size != "adaptive" and session.max_wait is None and session.learner == "hil-f"
+    waits = plan.window is None and session.max_wait is None
+    return waits and session.batch_size != "adaptive" and session.learner == "hil-f"
 
 
 def _plan(session: Session) -> Plan:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numba
@@ -75,9 +75,8 @@ def pipeline(
     >>> late.system_time                                    # counted from the first arrival: 120 ms for three
     40.0
     """
-    for name in extras:
-        checks.choice("pipeline's option", name, [parameter.name for parameter in fields(Extras)])
-    flags, beside = checks.flags("offloaded", offloaded), Extras(**extras)
+    beside: Extras = checks.options("pipeline", Extras, extras)
+    flags = checks.flags("offloaded", offloaded)
     sizes, wide = sizes_of(batch_size, flags.size), beside.window
     if sizes.sum() != flags.size or (sizes < 1).any():
         raise ValueError(f"batch_size must hold sizes >= 1 that add up to {flags.size}, got a sum of {sizes.sum()}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -228,9 +228,7 @@ def simulate(timing: TimingModel, offloaded: ArrayLike | Policy, batch_size: int
     >>> log.response_time
     array([31.,  1.])
     """
-    for name in how:
-        checks.choice("simulate's option", name, {parameter.name for parameter in fields(How)})
-    asked = How(**how)
+    asked: How = checks.options("simulate", How, how)
     if hasattr(offloaded, "decide"):
         policy, n = offloaded, checks.whole("samples", asked.samples)
     else:
@@ -251,8 +249,8 @@ class _Cell:
 
     def __init__(self, timing: TimingModel, how: How, n: int) -> None:
         self.timing, self.how = timing, how
-        self.network = _usual_or("network_times", how.network_times, timing.tau_nw, n)
-        self.sending = _usual_or("sending_times", how.sending_times, timing.tau_tx, n)
+        self.network = _given_or_usual("network_times", how.network_times, timing.tau_nw, n)
+        self.sending = _given_or_usual("sending_times", how.sending_times, timing.tau_tx, n)
         self.intervals: list[Interval] | None = [] if how.record else None
         self.env = simpy.Environment()
         self.link, self.server = simpy.Resource(self.env), simpy.Resource(self.env)
@@ -374,5 +372,5 @@ class _Cell:
             self.intervals.append(Interval(lane, float(self.env.now - duration), float(self.env.now), sample))
 
 
-def _usual_or(where: str, times: ArrayLike | None, usual: float, n: int) -> list[float]:
+def _given_or_usual(where: str, times: ArrayLike | None, usual: float, n: int) -> list[float]:
     return [usual] * n if times is None else n_times(where, times, n).tolist()

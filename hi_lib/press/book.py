@@ -24,7 +24,7 @@ from typing import Any
 import yaml
 
 from hi_lib.files import write_atomically
-from hi_lib.press import claims, explorer, places, plain_yaml, provenance
+from hi_lib.press import claims, explorer, places, plain_yaml, provenance, uses
 from hi_lib.press.notebooks import BuildError, Progress, installed, notebook_names, run_notebooks
 
 # Pages are made of a million small parts that all stay: looking for garbage among them would take a quarter longer.
@@ -191,15 +191,12 @@ def _only_one_build(progress: Progress) -> Iterator[None]:
 
 
 def _sources() -> str:
-    """Hash of all that the rendered book depends on: of hi_lib what it prints, and what makes pages."""
-    library = places.ROOT / "hi_lib"
+    """Hash of all that the rendered book depends on: pages, results, and the code that makes and documents them."""
     pages = [
         *places.files_below(places.PAGES),
         places.ROOT / "_config.yml",
         *places.files_below(places.EXECUTED),
         *places.files_below(places.RESULTS),
-        *sorted(library.glob("*.py")),
-        *library.glob("figures/symbols.py"),
-        *(file for room in ("device", "studies", "logs", "press") for file in places.files_below(library / room)),
+        *uses.modules("from hi_lib.press import book", places.ROOT),
     ]
     return places.digest(pages, installed())

@@ -30,7 +30,7 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from hi_lib.files import ROOT
 
 _NAME = "hi-forked"  # as registered in pyproject.toml
-_asking = threading.Lock()
+_asking = threading.RLock()
 _channel: socket.socket | None = None  # to the process that forks; it ends when this closes
 _running: set[ForkedProcess] = set()
 
@@ -53,11 +53,12 @@ def manager(environment: Mapping[str, str], folder: Path) -> type[AsyncKernelMan
     return Manager
 
 
-def warm_up() -> None:
-    """Let the warm process begin to import, before the first kernel is asked for."""
+def warm_up() -> socket.socket:
+    """The channel to the warm process, which begins to import when this is first asked for."""
     global _channel
     with _asking:
         _channel = _channel or _start()
+        return _channel
 
 
 def stop_all() -> None:
@@ -127,12 +128,12 @@ def _fork(request: dict[str, Any], held: int) -> int:
     """Let the warm process fork a kernel that keeps the descriptor `held`; return its process id."""
     global _channel
     with _asking:
-        _channel = _channel or _start()
+        channel = warm_up()
         try:
             text = json.dumps(request).encode() + b"\n"
-            sent = socket.send_fds(_channel, [text], [held])
-            _channel.sendall(text[sent:])
-            return int(_channel.recv(32))
+            sent = socket.send_fds(channel, [text], [held])
+            channel.sendall(text[sent:])
+            return int(channel.recv(32))
         except (OSError, ValueError):
             _channel = None
             raise RuntimeError("Kernel died before replying: the process that forks kernels has ended") from None

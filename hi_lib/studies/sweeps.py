@@ -10,7 +10,7 @@ import itertools
 import math
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from hi_lib import checks, regret
@@ -147,9 +147,7 @@ def sweep(
     """
     import pandas as pd
 
-    for name in options:
-        checks.choice("sweep's option", name, [parameter.name for parameter in fields(Options)])
-    asked = Options(**options)
+    asked: Options = checks.options("sweep", Options, options)
     if asked.jobs != -1:
         checks.whole("jobs", asked.jobs)
     known = [trace if isinstance(trace, Trace) else load_trace(trace) for trace in traces]
