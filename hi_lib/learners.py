@@ -16,6 +16,7 @@ from hi_lib.traces import Trace, checked
 from hi_lib.typing import Floats
 
 LEARNERS = ("hil-f", "hil-n", "apple", "naive", "quantised", "hi-lcb", "hi-lcb-lite", "fixed", "always", "never")
+WITHOUT_RATE = ("hi-lcb", "hi-lcb-lite", "fixed", "always", "never")
 LATE_LEARNERS = ("hil-f", "hil-n", "apple", "naive")
 
 
@@ -109,7 +110,8 @@ def replay(
         Feedback on offloaded samples only: "hil-n", "apple", "naive", "hi-lcb", "hi-lcb-lite"; see `rivals`.
         Rules: "fixed", "always", "never".
     learning_rate : {"tuned", "anytime"} or float > 0
-        η: the one that minimises the regret bound, rates that need no horizon ("hil-f" only), or a value of your own.
+        η: the one that minimises the regret bound, rates that need no horizon ("hil-f" only), or a value of your own;
+        for "hi-lcb", "hi-lcb-lite" and the rules, which have none, it must be left out.
     exploration : float in (0, 1], optional
         ε for "hil-n", and only for it; by default the one that minimises its regret bound.
     threshold : float in [0, 1], optional
@@ -134,12 +136,15 @@ def replay(
     """
     checked(trace)
     checks.choice("learner", learner, LEARNERS)
-    checks.seed("seed", seed)
+    seed = checks.seed("seed", seed)
     beta = checks.real("beta", beta, 0, 1)
     size = checks.whole("batch_size", batch_size)
     if exploration is not None and learner != "hil-n":
         got = checks.shown(exploration)
         raise ValueError(f"exploration must be None for learner {learner!r}, got {got}: only hil-n explores")
+    if learner in WITHOUT_RATE and not (isinstance(learning_rate, str) and learning_rate == "tuned"):
+        got = checks.shown(learning_rate)
+        raise ValueError(f"learning_rate must be left out for learner {learner!r}, which has none, got {got}")
     if (threshold is None) == (learner == "fixed"):
         raise ValueError(f"threshold must be {'given' if learner == 'fixed' else 'None'} for learner {learner!r}")
     schedule = _schedule(len(trace), size, delay, learner)
@@ -169,7 +174,7 @@ class Asked(NamedTuple):
 
 
 def _schedule(n: int, batch_size: int, delay: ArrayLike, learner: str) -> Schedule:
-    if isinstance(delay, int) and delay == 0:
+    if np.ndim(delay) == 0 and checks.nonnegative("delay", delay) == 0:
         return Schedule(batch_size, batch_size)
     release = regret.release_times(n, batch_size, delay)
     if learner not in LATE_LEARNERS:

@@ -192,6 +192,11 @@ def test_anytime_rates_start_high_and_fall():
         ({"learner": "hil-n", "exploration": np.nan}, r"exploration must be in \(0, 1\]"),
         ({"learner": "hil-n", "learning_rate": "anytime"}, "learning_rate must be one of tuned"),
         ({"threshold": 0.5}, "threshold must be None"),
+        ({"learner": "fixed", "threshold": 0.5, "learning_rate": -3}, "learning_rate must be left out for learner"),
+        ({"learner": "hi-lcb", "learning_rate": "foo"}, "learning_rate must be left out for learner 'hi-lcb'"),
+        ({"learner": "never", "learning_rate": np.ones(2)}, "learning_rate must be left out for learner 'never'"),
+        ({"learner": "always", "delay": np.int64(1)}, "delay must be 0 for learner 'always'"),
+        ({"learner": "always", "delay": "x"}, "delay must be numeric"),
         ({"learner": "fixed"}, "threshold must be given"),
         ({"learner": "fixed", "threshold": 2}, "threshold must be in"),
     ],
@@ -199,6 +204,14 @@ def test_anytime_rates_start_high_and_fall():
 def test_bad_arguments_are_refused(arguments, says):
     with pytest.raises(ValueError, match=says):
         hi.replay(TRACE, **{"beta": 0.5, **arguments})
+
+
+@pytest.mark.parametrize("whole", [np.int64, np.int8, np.float32, float])
+def test_whole_numbers_of_any_kind_are_whole_numbers(whole):
+    plain = hi.replay(TRACE, 0.5, 2, "always", seed=3, delay=0)
+    assert hi.replay(TRACE, 0.5, whole(2), "always", seed=whole(3), delay=whole(0)).regret == plain.regret
+    late = hi.replay(TRACE, 0.5, whole(2), "naive", seed=whole(3), delay=whole(2))
+    assert late.regret == hi.replay(TRACE, 0.5, 2, "naive", seed=3, delay=2).regret
 
 
 @pytest.mark.parametrize("arguments", [(1.5, 0.1), (0.5, 0), (0.5, -1), (0.5, np.nan), (0.5, "tuned")])

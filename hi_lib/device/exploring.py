@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks
-from hi_lib.device.streaming import HILF, Decided, Ticket, as_decided
-from hi_lib.typing import Floats
+from hi_lib.device import states
+from hi_lib.device.grid import Grid
+from hi_lib.device.states import Begun, Decided
+from hi_lib.device.streaming import HILF, Ticket
+from hi_lib.typing import Flags, Floats
+
+if TYPE_CHECKING:
+    from hi_lib.device.tree import Tree
+
+LEAST_EXPLORATION = 1e-12  # rarer exploration would not teach in a lifetime, and its weights would leave no digits
 
 
 class HILN(HILF):
@@ -37,7 +46,7 @@ class HILN(HILF):
     >>> learner.update([0.2, 0.99], correct=[0, np.nan])  # nothing is known of what stayed on the device
     """
 
-    _all_answer = False
+    feedback = "offloaded"
 
     def __init__(
         self,
@@ -50,7 +59,7 @@ class HILN(HILF):
         lambda_min: float | None = None,
         loss_rate: float = 0.0,
     ) -> None:
-        self._exploration = checks.share("exploration", exploration)
+        self._exploration = checks.real("exploration", exploration, LEAST_EXPLORATION, 1)
         self._loss_rate = checks.real("loss_rate", loss_rate, 0, 1, open_ends=")")
         self._batch: list[Decided] = []
         super().__init__(beta, learning_rate, seed, levels=levels, lambda_min=lambda_min)
@@ -70,7 +79,8 @@ class HILN(HILF):
 
         A batch may come in several calls; each call decides further samples.
         """
-        decided = self._decided(self._seen(confidence), self._threshold)
+        values = self._seen(confidence)
+        decided = self._decided(values, self._begin())
         self._batch.append(decided)
         return decided.offload
 
@@ -84,8 +94,8 @@ class HILN(HILF):
         """
         number, decided = self._outstanding_ticket(ticket)
         self._close(number, decided)
-        # What an offload costs is known without an answer.
-        self._forecaster.update(decided.confidence, np.full(decided.confidence.size, self._beta))
+        # What an offload costs is known without an answer: as if the local one had been right.
+        self._learn(decided, np.ones(decided.confidence.size, np.bool_))
 
     def _batch_of(self, confidence: Floats) -> Decided:
         decided = _joined(self._batch)
@@ -94,14 +104,14 @@ class HILN(HILF):
             raise ValueError(f"confidence must hold the {count} samples decided since the last update, in order")
         return decided
 
-    def _next_batch(self) -> None:
+    def _end_batch(self) -> None:
         self._batch.clear()
-        super()._next_batch()
+        super()._end_batch()
 
-    def _decided(self, confidence: Floats, threshold: float) -> Decided:
+    def _decided(self, confidence: Floats, begun: Begun) -> Decided:
         explored = self._rng.random(confidence.size) < self._exploration
         weight = explored / (self._exploration * (1 - self._loss_rate))
-        return Decided(confidence, (threshold > confidence) | explored, weight)
+        return Decided(confidence, (begun.threshold > confidence) | explored, weight)
 
     def _exposed(self, pattern: int, samples: int) -> float:
         # T4: (η/2) Σ (1/ε + 2 g_t) is η/8 times this.
@@ -111,11 +121,14 @@ class HILN(HILF):
         return super()._settings() | {"exploration": self._exploration, "loss_rate": self._loss_rate}
 
     def _memory(self) -> dict[str, Any]:
-        return super()._memory() | {"batch": [[part.tolist() for part in call] for call in self._batch]}
+        return super()._memory() | {"calls": [[part.tolist() for part in call] for call in self._batch]}
 
     def _remember(self, state: dict[str, Any]) -> None:
         super()._remember(state)
-        self._batch = [as_decided(parts) for parts in state["batch"]]
+        calls = states.part(state, "calls", list)
+        self._batch = [states.decided("calls", parts, self._levels) for parts in calls]
+        if self._batch and self._begun is None:
+            raise ValueError("state's calls must be empty where no batch has begun")
 
 
 class Apple(HILN):
@@ -148,19 +161,39 @@ class Apple(HILN):
         loss_rate: float = 0.0,
     ) -> None:
         rate = checks.positive("learning_rate", learning_rate)
+        self._drawn_from: Grid | Tree | None = None
         super().__init__(beta, rate, exploration, seed, levels=levels, loss_rate=loss_rate)
 
-    def _decided(self, confidence: Floats, threshold: float) -> Decided:
+    def _decided(self, confidence: Floats, begun: Begun) -> Decided:
         explored = self._rng.random(confidence.size) < self._exploration
-        offload = (threshold > confidence) | explored
-        q = self._forecaster.offload_probability(confidence, self._eta)
+        offload = (begun.threshold > confidence) | explored
+        # θ was drawn from the weights of then, whatever has been heard since.
+        weights = self._drawn_from if self._drawn_from and begun is self._begun else self._forecaster
+        q = weights.offload_probability(confidence, self._eta)
         probability = q + (1 - q) * self._exploration
         return Decided(confidence, offload, offload / (probability * (1 - self._loss_rate)))
+
+    def _learn(self, decided: Decided, right: Flags) -> None:
+        if self._begun and self._drawn_from is None:
+            self._drawn_from = copy.deepcopy(self._forecaster)
+        super()._learn(decided, right)
+
+    def _end_batch(self) -> None:
+        self._drawn_from = None
+        super()._end_batch()
 
     def _settings(self) -> dict[str, Any]:
         settings = super()._settings()
         del settings["lambda_min"]
         return settings
+
+    def _memory(self) -> dict[str, Any]:
+        return super()._memory() | {"drawn_from": self._drawn_from.state() if self._drawn_from else None}
+
+    def _remember(self, state: dict[str, Any]) -> None:
+        super()._remember(state)
+        if state.get("drawn_from") is not None:
+            self._drawn_from = self._restored(states.part(state, "drawn_from", dict))
 
 
 def _joined(calls: list[Decided]) -> Decided:

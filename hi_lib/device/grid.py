@@ -6,8 +6,12 @@ import math
 
 import numpy as np
 
+from hi_lib import checks
 from hi_lib.forecaster import SPAN, Forecaster
 from hi_lib.typing import Floats
+
+_MOST = 1e300
+_ALIKE = 1e-6  # far above what a weight loses until all are computed afresh
 
 
 class Grid(Forecaster):
@@ -23,6 +27,7 @@ class Grid(Forecaster):
     def __init__(self, levels: int, learning_rate: float) -> None:
         super().__init__(np.arange(levels) / levels)
         self._levels, self._eta = levels, learning_rate
+        self._weight: Floats
         self._step = [0.0] * (levels + 1)  # of all samples at each place of the grid; losses are its running sums
         self._weigh_afresh()
 
@@ -49,13 +54,30 @@ class Grid(Forecaster):
         return self._weight
 
     def state(self) -> dict[str, list[float]]:
-        """The steps at each place, and the weight of each cell as it has come to be."""
-        return {"step": list(self._step), "weight": self._weight.tolist(), "drift": [self._drift]}
+        """The steps at each place, and the weight of each cell as it has come to be, with which rate."""
+        weight = self._weight.tolist()
+        return {"step": list(self._step), "weight": weight, "drift": [self._drift], "rate": [self._eta]}
 
     def restore(self, state: dict[str, list[float]]) -> None:
-        """Go on from a state of a grid of as many levels."""
-        self._step = list(state["step"])
-        self._weight, self._drift = np.array(state["weight"]), state["drift"][0]
+        """Go on from a state of a grid of as many levels.
+
+        Raises
+        ------
+        ValueError
+            Not as many numbers as levels, or weights that do not follow from the steps.
+        """
+        sizes = {"step": self._levels + 1, "weight": self._levels, "drift": 1, "rate": 1}
+        found = {name: checks.reals(f"state's {name}", state.get(name, 0.0), -_MOST, _MOST) for name in sizes}
+        if any(found[name].shape != (size,) for name, size in sizes.items()):
+            raise ValueError(f"state's weights must be those of a grid of {self._levels} levels")
+        drift = checks.real("state's drift", found["drift"].item(), 0, SPAN)
+        self._eta = checks.positive("state's rate", found["rate"].item())
+        self._step = found["step"].tolist()
+        self._weigh_afresh()
+        weight, now = found["weight"], self._weight
+        if weight.min() < 0 or not np.allclose(weight * now.max(), now * weight.max(), rtol=_ALIKE, atol=_ALIKE):
+            raise ValueError("state's weight must follow from its steps")
+        self._weight, self._drift = weight, drift
 
     def _weigh_afresh(self) -> None:
         self._loss = np.cumsum(self._step[:-1])

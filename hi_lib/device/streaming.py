@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks, regret
+from hi_lib.device import states
 from hi_lib.device.grid import Grid
+from hi_lib.device.states import Begun, Decided
 from hi_lib.typing import Flags, Floats
 
 if TYPE_CHECKING:
     from hi_lib.device.tree import Tree
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 DEFAULT_LAMBDA_MIN = 1e-6
 _MOST_LEVELS = 2**20
+_LEAST_RATE = 1e-150  # that of an exposure of 2^1000
 _FULL_WEIGHT = np.ones(1)  # of every sample, where all answers are known
 # What a single sample's decision may be: looked up ten times faster than compared as an array.
 _KEPT, _SENT = np.zeros(1, np.bool_), np.ones(1, np.bool_)
@@ -42,23 +44,13 @@ class Ticket(NamedTuple):
     """Which samples to offload, shape (m,)."""
 
 
-class Decided(NamedTuple):
-    """Samples that wait for their feedback, arrays of shape (m,): p, whether offloaded, how much a mistake counts.
-
-    The last may have shape (1,), for all.
-    """
-
-    confidence: Floats
-    offload: Flags
-    weight: Floats
-
-
 class HILF:
     """Algorithm 1 with full feedback, on a device.
 
     Either in batches, each with one θ: `decide`, then `update`, as often as there are batches. Or with feedback that
     comes when it comes: `decide_later` gives a ticket (or `defer` does, at the end of a batch that `decide` decided),
-    `hear` takes its feedback, in any order, `forget` gives it up.
+    `hear` takes its feedback, in any order, `forget` gives it up. The θ of a batch is drawn when its first sample is
+    decided, from all feedback there is by then.
 
     Parameters
     ----------
@@ -88,13 +80,16 @@ class HILF:
     >>> theta = learner.threshold()                  # the same for the whole batch
     >>> learner.decide([0.2, 0.99]) == (theta > np.array([0.2, 0.99]))
     array([ True,  True])
-    >>> learner.update([0.2, 0.99], correct=[0, 1])  # feedback at the batch's end; a new θ is drawn
+    >>> learner.update([0.2, 0.99], correct=[0, 1])  # feedback at the batch's end; the next batch has another θ
     >>> first, second = learner.decide_later([0.3]), learner.decide_later([0.8])
     >>> learner.hear(second, correct=[1])            # out of order
     >>> learner.forget(first)                        # no answer will come
     """
 
-    _all_answer = True  # feedback on accepted samples, too
+    feedback = "all"
+    """Whose answers it must hear: "all" samples', or those of "offloaded" ones."""
+    _eta: float
+    _lambda_min: float | None
 
     def __init__(
         self,
@@ -113,8 +108,8 @@ class HILF:
         self._rng = np.random.default_rng(checks.seed("seed", seed))
         self._forecaster = self._new_forecaster()
         self._tickets: dict[int, Decided] = {}
-        self._next_ticket, self._outstanding, self._exposure = 0, 0, 0.0
-        self._threshold = self._draw()
+        self._next_ticket, self._ticketed, self._closed, self._exposure = 0, 0, 0, 0.0
+        self._begun: Begun | None = None
 
     @property
     def beta(self) -> float:
@@ -137,15 +132,16 @@ class HILF:
         return list(self._tickets)
 
     def threshold(self) -> float:
-        """θ of the current batch."""
-        return self._threshold
+        """θ of the current batch, which begins with this if none has begun."""
+        return self._begin().threshold
 
     def decide(self, confidence: ArrayLike) -> NDArray[np.bool_]:
-        """Which samples of the current batch to offload: bool array of shape (m,), θ > p."""
-        return self._threshold > self._seen(confidence)
+        """Which samples of the current batch to offload: bool array of shape (m,), θ > p; the first call draws θ."""
+        values = self._seen(confidence)
+        return self._begin().threshold > values
 
     def update(self, confidence: ArrayLike, correct: ArrayLike) -> None:
-        """End the batch: learn from the confidence and correctness of all its m samples, then draw the next θ.
+        """End the batch: learn from the confidence and correctness of all its m samples.
 
         Raises
         ------
@@ -154,27 +150,31 @@ class HILF:
             `confidence` is not what was decided since the last update, or `correct`, nan or None where a sample stayed
             local, lacks the answer to one that was offloaded.)
         """
-        decided = self._batch_of(self._seen(confidence))
+        values = self._seen(confidence)
+        decided = self._batch_of(values)
         right = self._answers(correct, decided)
-        self._expose(decided.confidence.size)
+        self._expose(values.size, self._begun.closed if self._begun else self._closed)
+        self._ticketed, self._closed = self._ticketed + values.size, self._closed + values.size
+        self._end_batch()
         self._learn(decided, right)
-        self._next_batch()
 
     def defer(self, confidence: ArrayLike) -> Ticket:
-        """End the batch before its feedback is there: a ticket for what was decided, and the next θ is drawn.
+        """End the batch before its feedback is there: a ticket for what was decided.
 
         `confidence` holds all its m samples; errors as for `update`.
         """
-        decided = self._batch_of(self._seen(confidence))
-        ticket = self._ticket(decided, self._threshold)
-        self._next_batch()
-        return ticket
+        values = self._seen(confidence)
+        if self.feedback == "all":
+            self._begin()  # where nothing was decided before, all is now
+        decided, begun = self._batch_of(values), self._begin()
+        self._end_batch()
+        return self._ticket(decided, begun)
 
     def decide_later(self, confidence: ArrayLike) -> Ticket:
         """Decide m samples with a θ of their own, from what has been heard so far; their feedback comes later."""
         values = self._seen(confidence)
-        threshold = self._draw()
-        return self._ticket(self._decided(values, threshold), threshold)
+        own = Begun(self._draw(), self._closed)
+        return self._ticket(self._decided(values, own), own)
 
     def hear(self, ticket: Ticket | int, correct: ArrayLike) -> None:
         """Learn from the feedback on a ticket: whether the S-ML was right, shape (m,).
@@ -224,10 +224,16 @@ class HILF:
         if state["learner"] != cls.__name__:
             raise ValueError(f"state must be of {cls.__name__}, got one of {checks.shown(state['learner'])}")
         if state["version"] != STATE_VERSION:
-            raise ValueError(f"state must be of version {STATE_VERSION}, got {checks.shown(state['version'])}")
+            got = checks.shown(state["version"])
+            raise ValueError(f"state must be of version {STATE_VERSION}, got {got}: let the learner begin anew")
         if state["sha256"] != _digest(body):
             raise ValueError("state is damaged: its sha256 is not that of what it holds")
-        learner = cls(**state["settings"])
+        try:
+            learner = cls(**states.part(state, "settings", dict))
+        except TypeError:
+            learner = None
+        if learner is None or learner._settings() != state["settings"]:
+            raise ValueError(f"state's settings must be those of {cls.__name__}, got {checks.shown(state['settings'])}")
         learner._remember(state)
         return learner
 
@@ -241,7 +247,8 @@ class HILF:
         random["state"] = {key: str(value) for key, value in random["state"].items()}
         return {
             "random": random,
-            "threshold": self._threshold,
+            "batch": None if self._begun is None else list(self._begun),
+            "closed": self._closed,
             "exposure": self._exposure,
             "rate": self._eta,
             "weights": self._forecaster.state(),
@@ -250,14 +257,21 @@ class HILF:
         }
 
     def _remember(self, state: dict[str, Any]) -> None:
-        random = state["random"]
-        self._rng.bit_generator.state = random | {"state": {k: int(value) for k, value in random["state"].items()}}
-        self._eta, self._threshold, self._exposure = state["rate"], state["threshold"], state["exposure"]
-        self._forecaster = self._new_forecaster()
-        self._forecaster.restore(state["weights"])
-        self._tickets = {int(number): as_decided(parts) for number, parts in state["tickets"].items()}
-        self._outstanding = sum(ticket.confidence.size for ticket in self._tickets.values())
-        self._next_ticket = state["next_ticket"]
+        self._rng.bit_generator.state = states.generator(state)
+        self._tickets = states.tickets(state, self._levels)
+        self._next_ticket = states.count(state, "next_ticket", low=1 + max(self._tickets, default=-1))
+        self._closed = states.count(state, "closed")
+        self._ticketed = self._closed + sum(ticket.confidence.size for ticket in self._tickets.values())
+        self._begun = states.begun(state, self._closed)
+        self._exposure = states.number(state, "exposure", low=self._ticketed)
+        first = self._eta  # a rate that was given stays; others only fall
+        self._eta = states.number(state, "rate", first if self._lambda_min is None else _LEAST_RATE, first)
+        self._forecaster = self._restored(states.part(state, "weights", dict))
+
+    def _restored(self, weights: dict[str, Any]) -> Grid | Tree:
+        forecaster = self._new_forecaster()
+        forecaster.restore(weights)
+        return forecaster
 
     def _set_rate(self, learning_rate: float | str, lambda_min: float | None) -> None:
         if not isinstance(learning_rate, str):
@@ -281,28 +295,29 @@ class HILF:
     def _seen(self, confidence: ArrayLike) -> Floats:
         """Confidences as the learner tells them apart."""
         values = checks.vector("confidence", confidence)
-        if self._levels is None:
-            return values
-        if values.size == 1:  # the usual case on a device, four times faster so
-            values[0] = math.floor(values.item() * self._levels) / self._levels
-            return values
-        return np.floor(values * self._levels) / self._levels
+        return values if self._levels is None else states.on_grid(values, self._levels)
 
-    def _decided(self, confidence: Floats, threshold: float) -> Decided:
+    def _decided(self, confidence: Floats, begun: Begun) -> Decided:
         if confidence.size == 1:
-            return Decided(confidence, _SENT if threshold > confidence.item() else _KEPT, _FULL_WEIGHT)
-        return Decided(confidence, threshold > confidence, _FULL_WEIGHT)
+            return Decided(confidence, _SENT if begun.threshold > confidence.item() else _KEPT, _FULL_WEIGHT)
+        return Decided(confidence, begun.threshold > confidence, _FULL_WEIGHT)
+
+    def _begin(self) -> Begun:
+        """The current batch; it begins with a draw of its θ."""
+        if self._begun is None:
+            self._begun = Begun(self._draw(), self._closed)
+        return self._begun
 
     def _batch_of(self, confidence: Floats) -> Decided:
-        """The current batch, which holds these samples."""
-        return self._decided(confidence, self._threshold)
+        """The current batch, which holds these samples; where it has not begun, none of them was offloaded."""
+        return self._decided(confidence, self._begun or Begun(0.0, self._closed))
 
-    def _ticket(self, decided: Decided, threshold: float) -> Ticket:
+    def _ticket(self, decided: Decided, begun: Begun) -> Ticket:
         number, samples = self._next_ticket, decided.confidence.size
         self._tickets[number] = decided
-        self._expose(samples)
-        self._next_ticket, self._outstanding = number + 1, self._outstanding + samples
-        return Ticket(number, threshold, decided.offload)
+        self._expose(samples, begun.closed)
+        self._next_ticket, self._ticketed = number + 1, self._ticketed + samples
+        return Ticket(number, begun.threshold, decided.offload)
 
     def _learn(self, decided: Decided, right: Flags) -> None:
         if right.size == 1:  # the usual case on a device, twice as fast without arrays
@@ -311,11 +326,11 @@ class HILF:
         else:
             self._forecaster.update(decided.confidence, self._beta - decided.weight * ~right)
 
-    def _next_batch(self) -> None:
-        self._threshold = self._draw()
+    def _end_batch(self) -> None:
+        self._begun = None
 
     def _answers(self, correct: ArrayLike, decided: Decided) -> Flags:
-        if self._all_answer:
+        if self.feedback == "all":
             return checks.flags("correct", correct, decided.confidence.size)
         return _partial_flags("correct", correct, known=decided.offload)
 
@@ -328,11 +343,17 @@ class HILF:
 
     def _close(self, number: int, decided: Decided) -> None:
         del self._tickets[number]
-        self._outstanding -= decided.confidence.size
+        self._closed += decided.confidence.size
 
-    def _expose(self, samples: int) -> None:
-        """Count Σ (1 + 2 g_t) over samples decided together, and let "anytime" follow."""
-        self._exposure += self._exposed(samples**2 + 2 * samples * self._outstanding, samples)
+    def _expose(self, samples: int, closed: int) -> None:
+        """Count Σ (1 + 2 g_t) over samples with one θ, and let "anytime" follow.
+
+        What had not been `closed` when their θ was drawn is outstanding for each of them, and so are those of their
+        own that were decided before it. (Tickets that others were given in the meantime count here, too: either these
+        samples or those do not know of the other.)
+        """
+        missing = self._ticketed - closed
+        self._exposure += self._exposed(samples**2 + 2 * samples * missing, samples)
         if self._lambda_min is not None:
             # As if the next batch were like this one: then a rate is that of all exposure up to its batch's end.
             self._eta = min(self._eta, regret.doubling_learning_rate(self._exposure + samples**2, self._lambda_min))
@@ -342,12 +363,6 @@ class HILF:
 
     def _draw(self) -> float:
         return self._forecaster.draw(self._rng, self._eta)
-
-
-def as_decided(parts: list[list[Any]]) -> Decided:
-    """Samples as a state holds them."""
-    confidence, offload, weight = parts
-    return Decided(np.array(confidence, float), np.array(offload, np.bool_), np.array(weight, float))
 
 
 def _partial_flags(where: str, values: ArrayLike, known: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -365,4 +380,7 @@ def _partial_flags(where: str, values: ArrayLike, known: NDArray[np.bool_]) -> N
 
 
 def _digest(body: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    try:
+        return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    except (TypeError, ValueError, RecursionError):
+        raise ValueError("state must hold plain values only, as json.load gives them") from None

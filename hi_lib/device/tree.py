@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from hi_lib import checks
 from hi_lib._tree import (
     HEAD,
     KEY,
@@ -23,6 +24,9 @@ from hi_lib._tree import (
 )
 from hi_lib.forecaster import inside_cell
 from hi_lib.typing import Floats
+
+_STATE = ("confidence", "step")
+_MOST = 1e300
 
 
 class Tree:
@@ -70,9 +74,20 @@ class Tree:
         return {"confidence": met[:, KEY].tolist(), "step": met[:, STEP].tolist()}
 
     def restore(self, state: dict[str, list[float]]) -> None:
-        """Go on from a state; this tree must be new."""
-        for confidence, step in zip(state["confidence"], state["step"], strict=True):
-            self._learn(confidence, step)  # also where steps have cancelled: that confidence still cuts a cell in two
+        """Go on from a state; this tree must be new.
+
+        Raises
+        ------
+        ValueError
+            Confidences that do not rise from above 0 to below 1, a step that is not finite, or not one for each.
+        """
+        confidence, step = (checks.reals(f"state's {name}", state.get(name, 0.0), -_MOST, _MOST) for name in _STATE)
+        if confidence.ndim != 1 or step.shape != confidence.shape:
+            raise ValueError("state's weights must hold confidences, and a step for each")
+        if (np.diff(confidence, prepend=0.0, append=1.0) <= 0).any():
+            raise ValueError("state's confidence must rise, from above 0 to below 1")
+        for p, change in zip(confidence.tolist(), step.tolist(), strict=True):
+            self._learn(p, change)  # also where steps have cancelled: that confidence still cuts a cell in two
 
     def _learn(self, confidence: float, step: float) -> None:
         if self._count == len(self._cells):

@@ -86,8 +86,8 @@ def pipeline(
     times = timing.tau_ed, timing.tau_tx, timing.tau_nw, timing.tau_es, beside.overhead, beside.server_setup
     slots = 0 if wide is None else int(min(wide, flags.size + 1))
     started, answered, heard = _count(flags, there, ends, times, slots)
-    # Batches that have begun before the feedback is there are decided without it.
-    batches = started[ends - sizes].searchsorted(heard, side="left")
+    # Batches whose first sample is decided before the feedback is there are all decided without it.
+    batches = (started[ends - sizes] + timing.tau_ed).searchsorted(heard, side="left")
     delay = np.append(0, ends)[batches] - np.repeat(ends, sizes)
     response = answered - (started if arrivals is None else there)
     return Pipeline(response, float(heard.max() / flags.size), np.maximum(delay, 0))

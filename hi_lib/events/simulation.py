@@ -37,10 +37,10 @@ class Interval(NamedTuple):
 
 
 class Policy(Protocol):
-    """Who decides what is offloaded, batch by batch."""
+    """Who decides what is offloaded."""
 
     def decide(self, batch: slice) -> NDArray[np.bool_]:
-        """Which of these samples to offload; asked once, when the batch begins."""
+        """Which of these samples, further ones of a batch, to offload; asked when the S-ML is through with them."""
 
     def learn(self, batch: slice) -> None:
         """Take note that the batch has ended."""
@@ -78,7 +78,7 @@ class Learning:
     trace: Trace
 
     def decide(self, batch: slice) -> NDArray[np.bool_]:
-        """The learner's decision with its threshold of the moment."""
+        """The learner's decision with the threshold of the batch at hand."""
         return self.learner.decide(self.trace.confidence[batch])
 
     def learn(self, batch: slice) -> None:
@@ -94,7 +94,7 @@ class LateLearning:
         self._tickets: dict[int, Any] = {}
 
     def decide(self, batch: slice) -> NDArray[np.bool_]:
-        """The learner's decision with its threshold of the moment."""
+        """The learner's decision with the threshold of the batch at hand."""
         return self.learner.decide(self.trace.confidence[batch])
 
     def sent(self, batch: slice) -> None:
@@ -298,19 +298,15 @@ class _Cell:
     def compute(self, first: int, last: int, arrivals: list[float] | None) -> Generator[simpy.Event, Any, slice]:
         """Work through a batch; it closes early once `max_wait` has passed since its first sample was begun."""
         env, tau_ed, max_wait, closes = self.env, self.timing.tau_ed, self.how.max_wait, math.inf
-        if max_wait == math.inf:
-            batch = slice(first, last)
-            self.offloaded[batch] = self.policy.decide(batch)
         for sample in range(first, last):
             if arrivals is not None and arrivals[sample] > env.now:
                 yield env.timeout(min(arrivals[sample], max(closes, env.now)) - env.now)
             if env.now >= closes:
                 return slice(first, sample)
             self.started[sample] = env.now
-            if max_wait < math.inf:
-                self.offloaded[sample : sample + 1] = self.policy.decide(slice(sample, sample + 1))
-                closes = closes if sample > first else env.now + max_wait
+            closes = closes if sample > first else env.now + max_wait
             yield env.timeout(tau_ed)
+            self.offloaded[sample : sample + 1] = self.policy.decide(slice(sample, sample + 1))
             self.answered[sample] = env.now
             self.note("device", tau_ed, sample)
         return slice(first, last)

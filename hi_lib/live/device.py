@@ -185,11 +185,12 @@ class Device:
             log.started[sample] = begun = self._now()
             log.confidence[sample] = self.small.classify(log.first + sample)
             computed = self._now()
+            self._take(0)  # before it is decided: the θ of a batch is drawn from all feedback there is
+            taught = self._now()
             log.offloaded[sample] = self.learner.decide(log.confidence[sample : sample + 1])[0]
             log.answered[sample] = decided = self._now()
             log.spent.small += computed - begun
-            log.spent.learning += decided - computed
-            self._take(0)
+            log.spent.learning += decided - taught
             if self.plan.max_wait is not None and decided - log.started[begin] >= self.plan.max_wait:
                 return sample + 1 - begin
         return end - begin

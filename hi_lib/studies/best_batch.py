@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hi_lib import checks, regret
-from hi_lib.learners import Run, replay
+from hi_lib.learners import WITHOUT_RATE, Run, replay
 from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace, checked
 
@@ -80,7 +80,8 @@ def best_batch_size(
         raise ValueError("seeds must hold at least one seed, or be left out")
 
     def replayed(order: Trace, seed: int | None, size: int) -> Run:
-        rate = regret.vanilla_learning_rate(order) if learning_rate == "vanilla" else learning_rate
+        rate = "tuned" if learner in WITHOUT_RATE else learning_rate
+        rate = regret.vanilla_learning_rate(order) if rate == "vanilla" else rate
         return replay(order, beta, size, learner, rate, seed=seed)
 
     @functools.cache

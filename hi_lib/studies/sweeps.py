@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from hi_lib import checks, regret
 from hi_lib.files import ROOT, sha256
-from hi_lib.learners import Run, replay
+from hi_lib.learners import WITHOUT_RATE, Run, replay
 from hi_lib.studies import lml
 from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace, load_trace
@@ -249,7 +249,9 @@ def _replay_all(code: str, wanted: Wanted, key: str, task: Task) -> tuple[str, l
 def _measure(trace: Trace, seed: int, point: Point, wanted: Wanted) -> list[Any]:
     """The columns MEASURED, those that are wanted beside them, and the reason why there are none."""
     beta, batch_size, learning_rate, learner = point
-    if learning_rate == "vanilla":
+    if learner in WITHOUT_RATE:
+        learning_rate = "tuned"
+    elif learning_rate == "vanilla":
         learning_rate = regret.vanilla_learning_rate(trace)
     try:
         run = replay(trace, beta, batch_size, learner, learning_rate, seed=seed)

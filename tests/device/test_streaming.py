@@ -118,8 +118,9 @@ def test_state_of_others_or_damaged_is_refused(make):
     others = {"Apple", "HILF", "HILN"} - {type(learner).__name__}
     for bad, says in [
         (state | {"learner": others.pop()}, "state must be of"),
-        (state | {"version": 99}, "must be of version 2, got 99"),
-        (state | {"threshold": 0.123}, "state is damaged"),
+        (state | {"version": 99}, "must be of version 3, got 99: let the learner begin anew"),
+        (state | {"version": 2}, "must be of version 3, got 2: let the learner begin anew"),
+        (state | {"rate": 0.123}, "state is damaged"),
         ({**state, "weights": {}}, "state is damaged"),
         ({key: value for key, value in state.items() if key != "exposure"}, "state is damaged"),
         ({}, r"state must be what state\(\) gave"),
@@ -205,7 +206,7 @@ def test_lost_answers_leave_no_bias_where_their_rate_is_known(kind):
     confidence, wrong, beta = np.array([0.2, 0.5, 0.9]), np.array([1, 1, 0]), 0.5
     found = []
     for seed in range(4000):
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng([seed, 1])  # losses have nothing to do with what the learner draws
         learner = kind(beta, 0.4, 0.3, seed, loss_rate=0.4, levels=10)
         for _ in range(3):
             ticket = learner.decide_later(confidence)
@@ -233,12 +234,7 @@ def test_a_batch_that_is_deferred_and_heard_teaches_what_an_update_does(make, le
         ticket = late.defer(batch)
         assert ticket.offload.tolist() == [*itertools.chain(*decided[0])]
         late.hear(ticket, right)
-        # The next θ was drawn before the feedback came: draw it again from the same weights.
-        late._rng.bit_generator.state = at_once._rng.bit_generator.state
-        late._threshold = at_once.threshold()
-    asked = np.linspace(0, 1, 9)
-    first, second = (each._forecaster.offload_probability(asked, 0.3) for each in (at_once, late))
-    assert first == pytest.approx(second, abs=1e-13)
+        assert at_once.threshold() == late.threshold()  # drawn from the same weights, to the last bit
 
 
 def test_answers_that_are_lost_without_notice_look_right():
@@ -247,7 +243,7 @@ def test_answers_that_are_lost_without_notice_look_right():
     for seed in range(2000):
         learner = hi.HILN(0.5, 0.4, 1.0, seed, levels=2)
         ticket = learner.decide_later([0.5])
-        learner.forget(ticket) if np.random.default_rng(seed).random() < 0.4 else learner.hear(ticket, [0])
+        learner.forget(ticket) if np.random.default_rng([seed, 1]).random() < 0.4 else learner.hear(ticket, [0])
         found.append(sum(learner._forecaster._step[:2]))
     assert np.mean(found) == pytest.approx(0.5 - 0.6, abs=4.5 * np.sqrt(0.24 / 2000))
 
