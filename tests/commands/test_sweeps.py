@@ -63,8 +63,8 @@ def test_rules_that_have_no_rate_join_a_grid_of_rates():
     table = sweeps.sweep([SMALL], [0.3], [1, 4], ["vanilla", 0.1], range(1), learners=["never", "hi-lcb"])
     never = table[table["learner"] == "never"]["average_cost"]
     assert np.allclose(never, 1 - SMALL.accuracy)
-    best = hi.best_batch_size(SMALL, hi.CIFAR10.timing, 0.3, 0.5, "always", learning_rate="vanilla")
-    assert best.batch_size == hi.best_batch_size(SMALL, hi.CIFAR10.timing, 0.3, 0.5, "always").batch_size
+    best = hi.best_batch_size(SMALL, hi.CIFAR10.timing, 0.3, 0.5, learner="always", learning_rate="vanilla")
+    assert best.batch_size == hi.best_batch_size(SMALL, hi.CIFAR10.timing, 0.3, 0.5, learner="always").batch_size
 
 
 def test_a_bad_combination_is_a_row_with_its_reason():
