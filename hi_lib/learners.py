@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
+import functools
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,12 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from hi_lib import checks, regret
 from hi_lib.forecaster import Forecaster, Steps
 from hi_lib.regret import Schedule
+from hi_lib.specification import ANYTIME, TUNED, VANILLA, Decided, Horizon, Learner, Rates, Task
 from hi_lib.traces import Trace, checked
 from hi_lib.typing import Floats
-
-LEARNERS = ("hil-f", "hil-n", "apple", "naive", "quantised", "hi-lcb", "hi-lcb-lite", "fixed", "always", "never")
-WITHOUT_RATE = ("hi-lcb", "hi-lcb-lite", "fixed", "always", "never")
-LATE_LEARNERS = ("hil-f", "hil-n", "apple", "naive")
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,9 +105,9 @@ def replay(
         Full feedback: "hil-f" (Algorithm 1; M = 1 is vanilla HI), "quantised" (the same on confidences of 4 bits).
         Feedback on offloaded samples only: "hil-n", "apple", "naive", "hi-lcb", "hi-lcb-lite"; see `rivals`.
         Rules: "fixed", "always", "never".
-    learning_rate : {"tuned", "anytime"} or float > 0
-        η: the one that minimises the regret bound, rates that need no horizon ("hil-f" only), or a value of your own;
-        for "hi-lcb", "hi-lcb-lite" and the rules, which have none, it must be left out.
+    learning_rate : {"tuned", "vanilla", "anytime"} or float > 0
+        η: the one that minimises the regret bound, the one that does so at M = 1, rates that need no horizon ("hil-f"
+        only), or a value of your own; for "hi-lcb", "hi-lcb-lite" and the rules, which have none, it must be left out.
     exploration : float in (0, 1], optional
         ε for "hil-n", and only for it; by default the one that minimises its regret bound.
     threshold : float in [0, 1], optional
@@ -135,77 +131,41 @@ def replay(
     array([0.75 , 0.25 , 0.811, 0.189])
     """
     checked(trace)
-    checks.choice("learner", learner, LEARNERS)
-    seed = checks.seed("seed", seed)
-    beta = checks.real("beta", beta, 0, 1)
+    found = named(learner)
+    beta, seed = checks.real("beta", beta, 0, 1), checks.seed("seed", seed)
     size = checks.whole("batch_size", batch_size)
-    if exploration is not None and learner != "hil-n":
-        got = checks.shown(exploration)
-        raise ValueError(f"exploration must be None for learner {learner!r}, got {got}: only hil-n explores")
-    if learner in WITHOUT_RATE and not (isinstance(learning_rate, str) and learning_rate == "tuned"):
-        got = checks.shown(learning_rate)
-        raise ValueError(f"learning_rate must be left out for learner {learner!r}, which has none, got {got}")
-    if (threshold is None) == (learner == "fixed"):
-        raise ValueError(f"threshold must be {'given' if learner == 'fixed' else 'None'} for learner {learner!r}")
-    schedule = _schedule(len(trace), size, delay, learner)
-    asked = Asked(trace, beta, schedule, learning_rate, exploration, threshold, seed)
-    return as_run(trace, beta, size, _decide(asked, learner))
+    schedule = _schedule(len(trace), size, delay, found)
+    task = Task(trace, beta, schedule, learning_rate, exploration, threshold, seed)
+    found.refuse_useless(task)
+    return as_run(trace, beta, size, found.replay(task))
 
 
-class Decided(NamedTuple):
-    """What a learner did: P(offload) of each sample, shape (n,), with which η and ε, and what a theorem says of it."""
+@functools.cache
+def known() -> dict[str, Learner]:
+    """All learners and rules, by name."""
+    from hi_lib import rivals  # brings numba, which only replays need
 
-    offload: Floats
-    learning_rate: float | None = None
-    regret_bound: float | None = None
-    exploration: float | None = None
-
-
-class Asked(NamedTuple):
-    """What `replay` was asked for, but for the learner; what each of them takes is checked by itself."""
-
-    trace: Trace
-    beta: float
-    schedule: Schedule
-    learning_rate: str | float
-    exploration: float | None
-    threshold: float | None
-    seed: int | None
+    return {each.name: each for each in (*_PAPERS, *rivals.RIVALS, *_RULES)}
 
 
-def _schedule(n: int, batch_size: int, delay: ArrayLike, learner: str) -> Schedule:
+def named(name: str) -> Learner:
+    """The learner of this name; ValueError for one that there is not, with the closest ones."""
+    return known()[checks.choice("learner", name, known())]
+
+
+def _schedule(n: int, batch_size: int, delay: ArrayLike, learner: Learner) -> Schedule:
     if np.ndim(delay) == 0 and checks.nonnegative("delay", delay) == 0:
         return Schedule(batch_size, batch_size)
     release = regret.release_times(n, batch_size, delay)
-    if learner not in LATE_LEARNERS:
-        raise ValueError(f"delay must be 0 for learner {learner!r}: {', '.join(LATE_LEARNERS)} can learn late")
+    if not learner.late:
+        others = ", ".join(each.name for each in known().values() if each.late)
+        raise ValueError(f"delay must be 0 for learner {learner.name!r}: {others} can learn late")
     return Schedule(batch_size, regret.equivalent_batch_size(n, batch_size, delay), release)
 
 
-def _decide(asked: Asked, learner: str) -> Decided:
-    trace, beta, schedule, seed = asked.trace, asked.beta, asked.schedule, asked.seed
-    if learner == "fixed":
-        return Decided((trace.confidence < checks.real("threshold", asked.threshold, 0, 1)).astype(float))
-    if learner in ("always", "never"):
-        return Decided(np.full(len(trace), float(learner == "always")))
-    if learner == "hil-f":
-        return _replay_hil_f(asked)
-    if learner == "hil-n":
-        return _replay_hil_n(asked)
-    from hi_lib import rivals  # brings numba
-
-    if learner == "quantised":
-        return _replay_hil_f(asked._replace(trace=rivals.quantised(trace)))._replace(regret_bound=None)
-    size, n, shortest = schedule.equivalent, len(trace), regret.lambda_min(trace)
-    if learner == "apple":
-        most = 1 / size
-        eta = _one_rate(asked, min(regret.tuned_apple_rate(n, size, shortest, beta) or most, most), most)
-        bound = None if schedule.release is not None else regret.apple_bound(n, size, shortest, beta, eta)
-        return Decided(rivals.apple(trace, beta, schedule, eta, seed), eta, bound, eta * size)
-    if learner == "naive":
-        eta = _one_rate(asked, regret.tuned_learning_rate(n, size, shortest) or 1.0)
-        return Decided(rivals.naive(trace, beta, schedule, eta, seed), eta)
-    return Decided(rivals.lower_confidence_bound(trace, beta, schedule.batch_size, monotone=learner == "hi-lcb"))
+def horizon_of(task: Task) -> Horizon:
+    """What a tuned rate must know of a task."""
+    return Horizon(len(task.trace), task.schedule.equivalent, regret.lambda_min(task.trace), task.beta)
 
 
 def as_run(trace: Trace, beta: float, batch_size: int | tuple[int, ...], decided: Decided) -> Run:
@@ -217,20 +177,27 @@ def as_run(trace: Trace, beta: float, batch_size: int | tuple[int, ...], decided
     return Run(cost, offload, trace.correct, batch_size, eta, float(cost.sum() - floor), bound, exploration)
 
 
-def _one_rate(asked: Asked, tuned: float, most: float = np.inf) -> float:
-    """Return `tuned` where that is asked for, else the learner's own rate, in (0, most]."""
-    if isinstance(asked.learning_rate, str):
-        checks.choice("learning_rate", asked.learning_rate, ("tuned",))
-        return tuned
-    return checks.real("learning_rate", asked.learning_rate, 0, most, open_ends="(")
+def replay_hil_f(task: Task) -> Decided:
+    """HIL-F over a trace: with one rate at O(log n) a sample, with rates that fall at O(n)."""
+    trace, beta = task.trace, task.beta
+    horizon, rate = horizon_of(task), task.learning_rate
+    if rate == ANYTIME:
+        if task.schedule.release is not None:
+            raise ValueError("delay must be 0 with anytime rates: give one rate, or tuned")
+        n, size, shortest = horizon.samples, task.schedule.batch_size, horizon.lambda_min
+        rates = regret.anytime_learning_rates(n, size, shortest)
+        bound = regret.anytime_regret_bound(n, size, shortest)
+        return Decided(hil_f(trace, beta, size, rates), float(rates[-1]), bound)
+    eta = _HIL_F.rates(horizon, rate).learning_rate
+    # (5) is (4) with the tuned rate; where there is but one cell, no rate learns anything, and none is needed.
+    given = None if rate == TUNED or eta == 0 else eta
+    bound = regret.regret_bound(horizon.samples, horizon.batch_size, horizon.lambda_min, given)
+    return Decided(_quickly(trace, ~trace.correct, Steps(beta, beta - 1, eta), task.schedule), eta, bound)
 
 
-def _replay_hil_f(asked: Asked) -> Decided:
-    rates, bound = _learning_rates(asked)
-    trace, beta, eta = asked.trace, asked.beta, float(rates[-1])
-    if rates[0] == eta:  # a constant η: the same at O(log n) a sample
-        return Decided(_quickly(trace, ~trace.correct, Steps(beta, beta - 1, eta), asked.schedule), eta, bound)
-    return Decided(hil_f(trace, beta, asked.schedule.batch_size, rates), eta, bound)
+def _tune_hil_f(horizon: Horizon, learning_rate: float | None, _exploration: float | None) -> Rates:
+    tuned = regret.tuned_learning_rate(*horizon[:3])
+    return Rates(tuned if learning_rate is None else learning_rate)
 
 
 def hil_f(trace: Trace, beta: float, batch_size: int | tuple[int, ...], rates: Floats) -> Floats:
@@ -246,47 +213,55 @@ def hil_f(trace: Trace, beta: float, batch_size: int | tuple[int, ...], rates: F
     return offload
 
 
-def _replay_hil_n(asked: Asked) -> Decided:
+def _replay_hil_n(task: Task) -> Decided:
     """HIL-N over a trace: every sample is flagged with probability ε, and offloaded if flagged or below θ.
 
     Only flagged samples count as feedback, weighted 1/ε: pseudo-loss β for θ > p, e_t Q_t / ε for θ <= p, unbiased.
     """
-    trace, beta, size = asked.trace, asked.beta, asked.schedule.equivalent
-    n, shortest, rate = len(trace), regret.lambda_min(trace), asked.learning_rate
-    own_rate = None if isinstance(rate, str) else checks.positive("learning_rate", rate)
-    exploration = asked.exploration
-    if exploration is None:
-        exploration = regret.tuned_exploration(n, size, shortest, beta, own_rate)
-    exploration = checks.share("exploration", exploration)
-    # Where there is nothing to learn, any η does.
-    eta = _one_rate(asked, regret.tuned_partial_feedback_rate(n, size, shortest, exploration) or 1.0)
-    bound = regret.partial_feedback_bound(n, size, shortest, beta, eta, exploration)
-    flagged = np.random.default_rng(asked.seed).random(n) < exploration
+    trace, beta, horizon = task.trace, task.beta, horizon_of(task)
+    eta, exploration = _HIL_N.rates(horizon, task.learning_rate, task.exploration)
+    bound = regret.partial_feedback_bound(*horizon, eta, exploration)
+    flagged = np.random.default_rng(task.seed).random(len(trace)) < exploration
     steps = Steps(beta, beta - 1 / exploration, eta)
-    offload = _quickly(trace, flagged & ~trace.correct, steps, asked.schedule)
+    offload = _quickly(trace, flagged & ~trace.correct, steps, task.schedule)
     return Decided(offload + exploration * (1 - offload), eta, bound, exploration)
+
+
+def _tune_hil_n(horizon: Horizon, learning_rate: float | None, exploration: float | None) -> Rates:
+    if exploration is None:
+        exploration = regret.tuned_exploration(*horizon, learning_rate)
+    share = checks.share("exploration", exploration)
+    # Where there is nothing to learn, any η does.
+    tuned = regret.tuned_partial_feedback_rate(*horizon[:3], share) or 1.0
+    return Rates(tuned if learning_rate is None else learning_rate, share)
 
 
 def _quickly(trace: Trace, wrong: NDArray[np.bool_], steps: Steps, schedule: Schedule) -> Floats:
     """Full feedback with one η, by the engine, or by the tree where feedback is late."""
-    from hi_lib import _engine, _tree  # bring numba, which only replays need
+    from hi_lib import _engine, _tree  # bring numba
 
     if schedule.release is None:
         return _engine.offload_probability(trace, wrong, steps, min(schedule.batch_size, len(trace)))
     return _tree.replay(trace, wrong, steps, schedule)
 
 
-def _learning_rates(asked: Asked) -> tuple[Floats, float]:
-    """HIL-F's η of every batch, shape (⌈n/M⌉,), and the bound that goes with it."""
-    n, shortest, schedule, rate = len(asked.trace), regret.lambda_min(asked.trace), asked.schedule, asked.learning_rate
-    batches = math.ceil(n / schedule.batch_size)
-    if not isinstance(rate, str):
-        eta = checks.positive("learning_rate", rate)
-        return np.full(batches, eta), regret.regret_bound(n, schedule.equivalent, shortest, eta)
-    if checks.choice("learning_rate", rate, ("tuned", "anytime")) == "tuned":
-        eta = regret.tuned_learning_rate(n, schedule.equivalent, shortest)
-        return np.full(batches, eta), regret.regret_bound(n, schedule.equivalent, shortest)
-    if schedule.release is not None:
-        raise ValueError("delay must be 0 with anytime rates: give one rate, or tuned")
-    rates = regret.anytime_learning_rates(n, schedule.batch_size, shortest)
-    return rates, regret.anytime_regret_bound(n, schedule.batch_size, shortest)
+def _fixed(task: Task) -> Decided:
+    return Decided((task.trace.confidence < checks.real("threshold", task.threshold, 0, 1)).astype(float))
+
+
+def _always(task: Task) -> Decided:
+    return Decided(np.ones(len(task.trace)))
+
+
+def _never(task: Task) -> Decided:
+    return Decided(np.zeros(len(task.trace)))
+
+
+_HIL_F = Learner("hil-f", replay_hil_f, "all", (TUNED, VANILLA, ANYTIME), _tune_hil_f, late=True, device="HILF")
+_HIL_N = Learner(
+    "hil-n", _replay_hil_n, "offloaded", (TUNED, VANILLA), _tune_hil_n, late=True, explores=True, device="HILN"
+)
+_PAPERS = (_HIL_F, _HIL_N)
+_RULES = tuple(
+    Learner(name, rule, "none") for name, rule in {"fixed": _fixed, "always": _always, "never": _never}.items()
+)

@@ -17,31 +17,62 @@ References
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
-from hi_lib import _tree
+from hi_lib import _tree, checks, regret
 from hi_lib._tree import compiled
 from hi_lib.forecaster import Steps
-from hi_lib.regret import Schedule
+from hi_lib.learners import horizon_of, replay_hil_f
+from hi_lib.specification import ANYTIME, TUNED, VANILLA, Decided, Horizon, Learner, Rates, Task
 from hi_lib.traces import Trace
 from hi_lib.typing import Floats
 
 LEVELS = 16  # equal steps of confidence for the learners that know no finer ones: 4 bits
 
 
-def apple(trace: Trace, beta: float, schedule: Schedule, learning_rate: float, seed: int | None) -> Floats:
+def apple(task: Task) -> Decided:
     """Importance weights on every offload, explored or not, as in apple tasting: ê_t = e_t 1{offloaded} / P_t.
 
-    A sample is explored with probability ε = η M, which keeps η ê_t below 1/M. Returns P_t, shape (n,).
+    A sample is explored with probability ε = η M, which keeps η ê_t below 1/M.
     """
-    feedback = _drawn(trace, schedule, seed, _tree.WEIGHTED, learning_rate * schedule.equivalent)
-    return _tree.replay(trace, ~trace.correct, Steps(beta, beta - 1, learning_rate), schedule, feedback)
+    horizon = horizon_of(task)
+    eta, exploration = APPLE.rates(horizon, task.learning_rate)
+    offload = _learned(task, eta, _tree.WEIGHTED, exploration)
+    # For late feedback the theorem is not proved.
+    late = task.schedule.release is not None
+    bound = None if late else regret.apple_bound(*horizon, eta)
+    return Decided(offload, eta, bound, exploration)
 
 
-def naive(trace: Trace, beta: float, schedule: Schedule, learning_rate: float, seed: int | None) -> Floats:
+def _tune_apple(horizon: Horizon, learning_rate: float | None, _exploration: float | None) -> Rates:
+    most = 1 / horizon.batch_size
+    eta = min(regret.tuned_apple_rate(*horizon) or most, most) if learning_rate is None else learning_rate
+    eta = checks.real("learning_rate", eta, 0, most, open_ends="(")
+    return Rates(eta, eta * horizon.batch_size)
+
+
+def naive(task: Task) -> Decided:
     """Algorithm 1 as the paper lists it: losses of offloaded samples count as they are, the others not at all."""
-    feedback = _drawn(trace, schedule, seed, _tree.NAIVE)
-    return _tree.replay(trace, ~trace.correct, Steps(beta, beta - 1, learning_rate), schedule, feedback)
+    eta = NAIVE.rates(horizon_of(task), task.learning_rate).learning_rate
+    return Decided(_learned(task, eta, _tree.NAIVE), eta)
+
+
+def _tune_naive(horizon: Horizon, learning_rate: float | None, _exploration: float | None) -> Rates:
+    return Rates((regret.tuned_learning_rate(*horizon[:3]) or 1.0) if learning_rate is None else learning_rate)
+
+
+def _learned(task: Task, eta: float, counts: int, exploration: float = 0.0) -> Floats:
+    """P(offload) of each sample where only offloads are heard of; what chance decides follows from the seed."""
+    trace, rng = task.trace, np.random.default_rng(task.seed)
+    uniform = rng.random(-(-len(trace) // task.schedule.batch_size))  # θ of each batch, then who is explored
+    feedback = _tree.Feedback(counts, uniform, rng.random(len(trace)) < exploration, exploration)
+    return _tree.replay(trace, ~trace.correct, Steps(task.beta, task.beta - 1, eta), task.schedule, feedback)
+
+
+def _hi_lcb(monotone: bool, task: Task) -> Decided:
+    return Decided(lower_confidence_bound(task.trace, task.beta, task.schedule.batch_size, monotone))
 
 
 def lower_confidence_bound(trace: Trace, beta: float, batch_size: int, monotone: bool) -> Floats:
@@ -60,11 +91,8 @@ def quantised(trace: Trace) -> Trace:
     return Trace(np.floor(trace.confidence * LEVELS) / LEVELS, trace.correct)
 
 
-def _drawn(trace: Trace, schedule: Schedule, seed: int | None, counts: int, exploration: float = 0.0) -> _tree.Feedback:
-    """What chance decides: θ of each batch, then who is explored."""
-    rng = np.random.default_rng(seed)
-    uniform = rng.random(-(-len(trace) // schedule.batch_size))
-    return _tree.Feedback(counts, uniform, rng.random(len(trace)) < exploration, exploration)
+def _quantised(task: Task) -> Decided:
+    return replay_hil_f(task._replace(trace=quantised(task.trace)))._replace(regret_bound=None)
 
 
 @compiled
@@ -89,3 +117,15 @@ def _lcb(level, correct, beta, batch_size, monotone):  # type: ignore[no-untyped
                 count[level[t]] += 1
                 right[level[t]] += correct[t]
     return offload
+
+
+_NAMES = (TUNED, VANILLA)
+APPLE = Learner("apple", apple, "offloaded", _NAMES, _tune_apple, late=True, device="Apple")
+NAIVE = Learner("naive", naive, "offloaded", _NAMES, _tune_naive, late=True)
+RIVALS = (
+    APPLE,
+    NAIVE,
+    Learner("quantised", _quantised, "all", (TUNED, VANILLA, ANYTIME)),
+    Learner("hi-lcb", functools.partial(_hi_lcb, True), "offloaded"),
+    Learner("hi-lcb-lite", functools.partial(_hi_lcb, False), "offloaded"),
+)

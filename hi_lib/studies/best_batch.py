@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hi_lib import checks, regret
-from hi_lib.learners import WITHOUT_RATE, Run, replay
+from hi_lib import checks
+from hi_lib.learners import Run, named, replay
+from hi_lib.specification import TUNED
 from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace, checked
 
@@ -80,8 +81,7 @@ def best_batch_size(
         raise ValueError("seeds must hold at least one seed, or be left out")
 
     def replayed(order: Trace, seed: int | None, size: int) -> Run:
-        rate = "tuned" if learner in WITHOUT_RATE else learning_rate
-        rate = regret.vanilla_learning_rate(order) if rate == "vanilla" else rate
+        rate = learning_rate if named(learner).rate_names else TUNED
         return replay(order, beta, size, learner, rate, seed=seed)
 
     @functools.cache

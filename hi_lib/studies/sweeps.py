@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from hi_lib import checks, regret
+from hi_lib import checks
 from hi_lib.files import ROOT, sha256
-from hi_lib.learners import WITHOUT_RATE, Run, replay
+from hi_lib.learners import Run, named, replay
+from hi_lib.specification import TUNED
 from hi_lib.studies import lml
 from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace, load_trace
@@ -249,11 +250,8 @@ def _replay_all(code: str, wanted: Wanted, key: str, task: Task) -> tuple[str, l
 def _measure(trace: Trace, seed: int, point: Point, wanted: Wanted) -> list[Any]:
     """The columns MEASURED, those that are wanted beside them, and the reason why there are none."""
     beta, batch_size, learning_rate, learner = point
-    if learner in WITHOUT_RATE:
-        learning_rate = "tuned"
-    elif learning_rate == "vanilla":
-        learning_rate = regret.vanilla_learning_rate(trace)
     try:
+        learning_rate = learning_rate if named(learner).rate_names else TUNED
         run = replay(trace, beta, batch_size, learner, learning_rate, seed=seed)
     except ValueError as error:
         return [math.nan] * len([*MEASURED, *wanted.columns]) + [" ".join(str(error).split())]

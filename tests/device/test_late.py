@@ -113,7 +113,7 @@ def test_partial_feedback_late_stays_below_its_bound(learner):
 
 def test_who_cannot_learn_late_says_so():
     trace = hi.Trace([0.2, 0.6], [0, 1])
-    for learner in set(learners.LEARNERS) - set(LATE):
+    for learner in set(learners.known()) - set(LATE):
         more = {"threshold": 0.5} if learner == "fixed" else {}
         with pytest.raises(ValueError, match=f"delay must be 0 for learner '{learner}'"):
             hi.replay(trace, 0.5, learner=learner, delay=1, **more)

@@ -1,0 +1,123 @@
+"""What there is to know of a learner, said in one place: replays, devices, sweeps and the wire read it.
+
+A learner is a `Learner` in `learners.known()`. Which of its names for a rate stands for which number, what it hears,
+and whether it may hear late follow from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from hi_lib import checks
+from hi_lib.regret import Schedule
+from hi_lib.traces import Trace
+from hi_lib.typing import Floats
+
+TUNED = "tuned"
+"""The rate that minimises the regret bound."""
+VANILLA = "vanilla"
+"""The one that is tuned for single samples, whatever the batch size."""
+ANYTIME = "anytime"
+"""Rates that fall, and need no horizon."""
+
+
+class Horizon(NamedTuple):
+    """What a tuned rate must know in advance."""
+
+    samples: int
+    batch_size: float
+    """M, or what late feedback is equivalent to."""
+    lambda_min: float
+    beta: float
+
+
+class Rates(NamedTuple):
+    """η, and ε of a learner that explores."""
+
+    learning_rate: float
+    exploration: float = 0.0
+
+
+class Decided(NamedTuple):
+    """What a learner did: P(offload) of each sample, shape (n,), with which η and ε, and what a theorem says of it."""
+
+    offload: Floats
+    learning_rate: float | None = None
+    regret_bound: float | None = None
+    exploration: float | None = None
+
+
+class Task(NamedTuple):
+    """What a learner is to be replayed on; what each of them takes is checked by itself."""
+
+    trace: Trace
+    beta: float
+    schedule: Schedule
+    learning_rate: str | float
+    exploration: float | None
+    threshold: float | None
+    seed: int | None
+
+
+def _no_rates(_horizon: Horizon, _learning_rate: float | None, _exploration: float | None) -> Rates:
+    raise ValueError("learning_rate must be left out for a learner that has none")
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A learner, or a fixed rule.
+
+    Attributes
+    ----------
+    name : str
+    replay : callable
+        From a `Task` to what it decided.
+    feedback : str
+        Whose answers it must hear: "all" samples', those of "offloaded" ones, or "none".
+    rate_names : tuple of str
+        Names that its learning rate may have, besides numbers; a learner without any has no rate.
+    tune : callable
+        From a `Horizon`, an own η and an own ε, each or None, to the `Rates` that minimise its bound for these.
+    late : bool
+        Whether its feedback may come late.
+    explores : bool
+        Whether it takes an ε.
+    device : str, optional
+        Name of its class in `hi_lib`, for a device.
+    """
+
+    name: str
+    replay: Callable[[Task], Decided]
+    feedback: str = "all"
+    rate_names: tuple[str, ...] = ()
+    tune: Callable[[Horizon, float | None, float | None], Rates] = _no_rates
+    late: bool = False
+    explores: bool = False
+    device: str | None = None
+
+    def rates(self, horizon: Horizon, learning_rate: str | float, exploration: float | None = None) -> Rates:
+        """η and ε for a name or a number.
+
+        Raises
+        ------
+        ValueError
+            A name that this learner's rate does not have, or a number that is no rate.
+        """
+        if not isinstance(learning_rate, str):
+            return self.tune(horizon, checks.positive("learning_rate", learning_rate), exploration)
+        name = checks.choice("learning_rate", learning_rate, [each for each in self.rate_names if each != ANYTIME])
+        return self.tune(horizon._replace(batch_size=1.0) if name == VANILLA else horizon, None, exploration)
+
+    def refuse_useless(self, task: Task) -> None:
+        """Raise ValueError for what was given, and this learner has no use for."""
+        if task.exploration is not None and not self.explores:
+            got = checks.shown(task.exploration)
+            raise ValueError(f"exploration must be None for learner {self.name!r}, got {got}: only hil-n explores")
+        if (task.threshold is None) == (self.name == "fixed"):
+            must = "given" if self.name == "fixed" else "None"
+            raise ValueError(f"threshold must be {must} for learner {self.name!r}")
+        if not self.rate_names and not (isinstance(task.learning_rate, str) and task.learning_rate == TUNED):
+            got = checks.shown(task.learning_rate)
+            raise ValueError(f"learning_rate must be left out for learner {self.name!r}, which has none, got {got}")
