@@ -145,7 +145,7 @@ def known() -> dict[str, Learner]:
     """All learners and rules, by name."""
     from hi_lib import rivals  # brings numba, which only replays need
 
-    return {each.name: each for each in (*_PAPERS, *rivals.RIVALS, *_RULES)}
+    return {each.name: each for each in (HIL_F, HIL_N, APPLE, *rivals.RIVALS, *_RULES)}
 
 
 def named(name: str) -> Learner:
@@ -188,7 +188,7 @@ def replay_hil_f(task: Task) -> Decided:
         rates = regret.anytime_learning_rates(n, size, shortest)
         bound = regret.anytime_regret_bound(n, size, shortest)
         return Decided(hil_f(trace, beta, size, rates), float(rates[-1]), bound)
-    eta = _HIL_F.rates(horizon, rate).learning_rate
+    eta = HIL_F.rates(horizon, rate).learning_rate
     # (5) is (4) with the tuned rate; where there is but one cell, no rate learns anything, and none is needed.
     given = None if rate == TUNED or eta == 0 else eta
     bound = regret.regret_bound(horizon.samples, horizon.batch_size, horizon.lambda_min, given)
@@ -219,7 +219,7 @@ def _replay_hil_n(task: Task) -> Decided:
     Only flagged samples count as feedback, weighted 1/ε: pseudo-loss β for θ > p, e_t Q_t / ε for θ <= p, unbiased.
     """
     trace, beta, horizon = task.trace, task.beta, horizon_of(task)
-    eta, exploration = _HIL_N.rates(horizon, task.learning_rate, task.exploration)
+    eta, exploration = HIL_N.rates(horizon, task.learning_rate, task.exploration)
     bound = regret.partial_feedback_bound(*horizon, eta, exploration)
     flagged = np.random.default_rng(task.seed).random(len(trace)) < exploration
     steps = Steps(beta, beta - 1 / exploration, eta)
@@ -234,6 +234,40 @@ def _tune_hil_n(horizon: Horizon, learning_rate: float | None, exploration: floa
     # Where there is nothing to learn, any η does.
     tuned = regret.tuned_partial_feedback_rate(*horizon[:3], share) or 1.0
     return Rates(tuned if learning_rate is None else learning_rate, share)
+
+
+def _replay_apple(task: Task) -> Decided:
+    """Importance weights on every offload, explored or not, as in apple tasting (T5): ê_t = e_t 1{offloaded} / P_t.
+
+    A sample is explored with probability ε = η M, which keeps η ê_t below 1/M.
+    """
+    from hi_lib._tree import WEIGHTED  # brings numba
+
+    horizon = horizon_of(task)
+    eta, exploration = APPLE.rates(horizon, task.learning_rate)
+    # For late feedback the theorem is not proved.
+    bound = None if task.schedule.release is not None else regret.apple_bound(*horizon, eta)
+    return Decided(learned_from_offloads(task, eta, WEIGHTED, exploration), eta, bound, exploration)
+
+
+def _tune_apple(horizon: Horizon, learning_rate: float | None, _exploration: float | None) -> Rates:
+    most = 1 / horizon.batch_size
+    eta = min(regret.tuned_apple_rate(*horizon) or most, most) if learning_rate is None else learning_rate
+    eta = checks.real("learning_rate", eta, 0, most, open_ends="(")
+    return Rates(eta, eta * horizon.batch_size)
+
+
+def learned_from_offloads(task: Task, eta: float, counts: int, exploration: float = 0.0) -> Floats:
+    """P(offload) of each sample, shape (n,), where only offloads are heard of; what chance decides follows the seed.
+
+    `counts` is one of `_tree`'s WEIGHTED and NAIVE.
+    """
+    from hi_lib import _tree  # brings numba
+
+    trace, rng = task.trace, np.random.default_rng(task.seed)
+    uniform = rng.random(-(-len(trace) // task.schedule.batch_size))  # θ of each batch, then who is explored
+    feedback = _tree.Feedback(counts, uniform, rng.random(len(trace)) < exploration, exploration)
+    return _tree.replay(trace, ~trace.correct, Steps(task.beta, task.beta - 1, eta), task.schedule, feedback)
 
 
 def _quickly(trace: Trace, wrong: NDArray[np.bool_], steps: Steps, schedule: Schedule) -> Floats:
@@ -257,11 +291,37 @@ def _never(task: Task) -> Decided:
     return Decided(np.zeros(len(task.trace)))
 
 
-_HIL_F = Learner("hil-f", replay_hil_f, "all", (TUNED, VANILLA, ANYTIME), _tune_hil_f, late=True, device="HILF")
-_HIL_N = Learner(
-    "hil-n", _replay_hil_n, "offloaded", (TUNED, VANILLA), _tune_hil_n, late=True, explores=True, device="HILN"
+HIL_F = Learner(
+    "hil-f",
+    replay_hil_f,
+    feedback="all",
+    rate_names=(TUNED, VANILLA, ANYTIME),
+    tune=_tune_hil_f,
+    late=True,
+    device="HILF",
+    device_rate_names=(TUNED, VANILLA, ANYTIME),
 )
-_PAPERS = (_HIL_F, _HIL_N)
+HIL_N = Learner(
+    "hil-n",
+    _replay_hil_n,
+    feedback="offloaded",
+    rate_names=(TUNED, VANILLA),
+    tune=_tune_hil_n,
+    late=True,
+    explores=True,
+    device="HILN",
+    device_rate_names=(TUNED, VANILLA, ANYTIME),
+)
+APPLE = Learner(
+    "apple",
+    _replay_apple,
+    feedback="offloaded",
+    rate_names=(TUNED, VANILLA),
+    tune=_tune_apple,
+    late=True,
+    device="Apple",
+    device_rate_names=(TUNED, VANILLA),
+)
 _RULES = tuple(
     Learner(name, rule, "none") for name, rule in {"fixed": _fixed, "always": _always, "never": _never}.items()
 )

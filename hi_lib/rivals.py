@@ -12,7 +12,6 @@ References
   Inference", arXiv 2508.08985 (HI-LCB and HI-LCB-lite; radius and levels here are our own).
 * `quantised`: G. Al-Atat et al., "Regret Bounds for Online Learning for Hierarchical Inference",
   MobiHoc 2024 (Hedge-HI).
-* `apple` is the book's: theorem T5.
 """
 
 from __future__ import annotations
@@ -21,10 +20,9 @@ import functools
 
 import numpy as np
 
-from hi_lib import _tree, checks, regret
+from hi_lib import _tree, regret
 from hi_lib._tree import compiled
-from hi_lib.forecaster import Steps
-from hi_lib.learners import horizon_of, replay_hil_f
+from hi_lib.learners import horizon_of, learned_from_offloads, replay_hil_f
 from hi_lib.specification import ANYTIME, TUNED, VANILLA, Decided, Horizon, Learner, Rates, Task
 from hi_lib.traces import Trace
 from hi_lib.typing import Floats
@@ -32,43 +30,14 @@ from hi_lib.typing import Floats
 LEVELS = 16  # equal steps of confidence for the learners that know no finer ones: 4 bits
 
 
-def apple(task: Task) -> Decided:
-    """Importance weights on every offload, explored or not, as in apple tasting: ê_t = e_t 1{offloaded} / P_t.
-
-    A sample is explored with probability ε = η M, which keeps η ê_t below 1/M.
-    """
-    horizon = horizon_of(task)
-    eta, exploration = APPLE.rates(horizon, task.learning_rate)
-    offload = _learned(task, eta, _tree.WEIGHTED, exploration)
-    # For late feedback the theorem is not proved.
-    late = task.schedule.release is not None
-    bound = None if late else regret.apple_bound(*horizon, eta)
-    return Decided(offload, eta, bound, exploration)
-
-
-def _tune_apple(horizon: Horizon, learning_rate: float | None, _exploration: float | None) -> Rates:
-    most = 1 / horizon.batch_size
-    eta = min(regret.tuned_apple_rate(*horizon) or most, most) if learning_rate is None else learning_rate
-    eta = checks.real("learning_rate", eta, 0, most, open_ends="(")
-    return Rates(eta, eta * horizon.batch_size)
-
-
 def naive(task: Task) -> Decided:
     """Algorithm 1 as the paper lists it: losses of offloaded samples count as they are, the others not at all."""
     eta = NAIVE.rates(horizon_of(task), task.learning_rate).learning_rate
-    return Decided(_learned(task, eta, _tree.NAIVE), eta)
+    return Decided(learned_from_offloads(task, eta, _tree.NAIVE), eta)
 
 
 def _tune_naive(horizon: Horizon, learning_rate: float | None, _exploration: float | None) -> Rates:
     return Rates((regret.tuned_learning_rate(*horizon[:3]) or 1.0) if learning_rate is None else learning_rate)
-
-
-def _learned(task: Task, eta: float, counts: int, exploration: float = 0.0) -> Floats:
-    """P(offload) of each sample where only offloads are heard of; what chance decides follows from the seed."""
-    trace, rng = task.trace, np.random.default_rng(task.seed)
-    uniform = rng.random(-(-len(trace) // task.schedule.batch_size))  # θ of each batch, then who is explored
-    feedback = _tree.Feedback(counts, uniform, rng.random(len(trace)) < exploration, exploration)
-    return _tree.replay(trace, ~trace.correct, Steps(task.beta, task.beta - 1, eta), task.schedule, feedback)
 
 
 def _hi_lcb(monotone: bool, task: Task) -> Decided:
@@ -120,10 +89,8 @@ def _lcb(level, correct, beta, batch_size, monotone):  # type: ignore[no-untyped
 
 
 _NAMES = (TUNED, VANILLA)
-APPLE = Learner("apple", apple, "offloaded", _NAMES, _tune_apple, late=True, device="Apple")
 NAIVE = Learner("naive", naive, "offloaded", _NAMES, _tune_naive, late=True)
 RIVALS = (
-    APPLE,
     NAIVE,
     Learner("quantised", _quantised, "all", (TUNED, VANILLA, ANYTIME)),
     Learner("hi-lcb", functools.partial(_hi_lcb, True), "offloaded"),

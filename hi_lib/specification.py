@@ -86,6 +86,8 @@ class Learner:
         Whether it takes an ε.
     device : str, optional
         Name of its class in `hi_lib`, for a device.
+    device_rate_names : tuple of str
+        Names that a learning rate may have there.
     """
 
     name: str
@@ -96,6 +98,7 @@ class Learner:
     late: bool = False
     explores: bool = False
     device: str | None = None
+    device_rate_names: tuple[str, ...] = ()
 
     def rates(self, horizon: Horizon, learning_rate: str | float, exploration: float | None = None) -> Rates:
         """η and ε for a name or a number.

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hi_lib import checks
-from hi_lib.device import states
+from hi_lib import checks, learners
+from hi_lib.device import states, tuning
 from hi_lib.device.grid import Grid
 from hi_lib.device.states import Begun, Decided
 from hi_lib.device.streaming import HILF, Ticket
@@ -29,10 +29,10 @@ class HILN(HILF):
 
     Parameters
     ----------
-    beta, learning_rate, seed, levels, lambda_min
+    beta, learning_rate, seed, levels, lambda_min, samples, batch_size
         As for `HILF`; the seed also decides which samples are explored.
-    exploration : float
-        ε, in (0, 1].
+    exploration : float, optional
+        ε, in [1e-12, 1]; by default the one that minimises the bound, as "tuned" does with the rate.
     loss_rate : float
         Share r of the answers that never come, in [0, 1): those that do count 1/(1 − r) times as much. If losses have
         nothing to do with the answers, what is learned is unbiased then; r too small makes the S-ML look better than
@@ -46,23 +46,27 @@ class HILN(HILF):
     >>> learner.update([0.2, 0.99], correct=[0, np.nan])  # nothing is known of what stayed on the device
     """
 
-    feedback = "offloaded"
+    learner = learners.HIL_N
 
     def __init__(
         self,
         beta: float,
         learning_rate: float | str,
-        exploration: float,
+        exploration: float | None = None,
         seed: int | None = None,
         *,
         levels: int | None = None,
         lambda_min: float | None = None,
         loss_rate: float = 0.0,
+        samples: int | None = None,
+        batch_size: int = 1,
     ) -> None:
-        self._exploration = checks.real("exploration", exploration, LEAST_EXPLORATION, 1)
+        self._prepare(beta, levels)
+        share = self._set_rates(learning_rate, exploration, tuning.Given(lambda_min, samples, batch_size))
+        self._exploration = checks.real("exploration", share, LEAST_EXPLORATION, 1)
         self._loss_rate = checks.real("loss_rate", loss_rate, 0, 1, open_ends=")")
         self._batch: list[Decided] = []
-        super().__init__(beta, learning_rate, seed, levels=levels, lambda_min=lambda_min)
+        self._begin_life(seed)
 
     @property
     def exploration(self) -> float:
@@ -136,10 +140,10 @@ class Apple(HILN):
 
     Parameters
     ----------
-    beta, learning_rate, seed, levels, loss_rate
-        As for `HILN`; the learning rate is a number.
-    exploration : float
-        ε, in (0, 1]; the bound takes ε = η M for batches of M, and no less.
+    beta, learning_rate, seed, levels, lambda_min, loss_rate, samples, batch_size
+        As for `HILN`; there are no "anytime" rates.
+    exploration : float, optional
+        ε, in [1e-12, 1]; by default η M for batches of M, as the bound takes it, and no less.
 
     Examples
     --------
@@ -150,19 +154,8 @@ class Apple(HILN):
     >>> learner.hear(ticket, correct=[0, None])
     """
 
-    def __init__(
-        self,
-        beta: float,
-        learning_rate: float,
-        exploration: float,
-        seed: int | None = None,
-        *,
-        levels: int | None = None,
-        loss_rate: float = 0.0,
-    ) -> None:
-        rate = checks.positive("learning_rate", learning_rate)
-        self._drawn_from: Grid | Tree | None = None
-        super().__init__(beta, rate, exploration, seed, levels=levels, loss_rate=loss_rate)
+    learner = learners.APPLE
+    _drawn_from: Grid | Tree | None = None
 
     def _decided(self, confidence: Floats, begun: Begun) -> Decided:
         explored = self._rng.random(confidence.size) < self._exploration
@@ -181,11 +174,6 @@ class Apple(HILN):
     def _end_batch(self) -> None:
         self._drawn_from = None
         super()._end_batch()
-
-    def _settings(self) -> dict[str, Any]:
-        settings = super()._settings()
-        del settings["lambda_min"]
-        return settings
 
     def _memory(self) -> dict[str, Any]:
         return super()._memory() | {"drawn_from": self._drawn_from.state() if self._drawn_from else None}

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hi_lib import checks, regret
-from hi_lib.device import states
+from hi_lib import checks, learners, regret
+from hi_lib.device import states, tuning
 from hi_lib.device.grid import Grid
 from hi_lib.device.states import Begun, Decided
+from hi_lib.specification import ANYTIME
 from hi_lib.typing import Flags, Floats
 
 if TYPE_CHECKING:
     from hi_lib.device.tree import Tree
 
 STATE_VERSION = 3
-DEFAULT_LAMBDA_MIN = 1e-6
 _MOST_LEVELS = 2**20
 _LEAST_RATE = 1e-150  # that of an exposure of 2^1000
 _FULL_WEIGHT = np.ones(1)  # of every sample, where all answers are known
@@ -56,9 +56,10 @@ class HILF:
     ----------
     beta : float
         Cost of an offload, in [0, 1].
-    learning_rate : float or "anytime"
-        η > 0; or rates that need no horizon, constant between doublings of the exposure Σ (1 + 2 g_t), with g_t earlier
-        samples outstanding when sample t is decided: see `doubling_learning_rate`.
+    learning_rate : float or {"tuned", "vanilla", "anytime"}
+        η > 0; or the one that minimises the regret bound for `samples` in batches of `batch_size` ("tuned") or one by
+        one ("vanilla"); or rates that need no horizon, constant between doublings of the exposure Σ (1 + 2 g_t), with
+        g_t earlier samples outstanding when sample t is decided: see `doubling_learning_rate`.
     seed : int, optional
         Seeds the draws of θ.
     levels : int, optional
@@ -66,13 +67,17 @@ class HILF:
         grid has the bound with λ_min = 1/levels; that threshold makes at most one more unit of cost than the best of
         all for each sample in one cell of the grid.
     lambda_min : float, optional
-        For "anytime", in (0, 1): the shortest distance of two confidences that should count; 1e-6 by default, and
-        1/levels with levels. The bound grows by √2 at most for every factor of two between ln(1/λ) and its truth.
+        For rates that have a name, in (0, 1): the shortest distance of two confidences that should count; 1/levels with
+        levels. For "anytime" it is 1e-6 by default; the bound grows by √2 at most for every factor of two between
+        ln(1/λ) and its truth.
+    samples, batch_size : int, optional
+        n and M, for "tuned" and "vanilla".
 
     Raises
     ------
     ValueError
-        An argument outside its range.
+        An argument outside its range; "tuned" or "vanilla" without `samples`, or with neither `levels` nor
+        `lambda_min`.
 
     Examples
     --------
@@ -86,8 +91,8 @@ class HILF:
     >>> learner.forget(first)                        # no answer will come
     """
 
-    feedback = "all"
-    """Whose answers it must hear: "all" samples', or those of "offloaded" ones."""
+    learner = learners.HIL_F
+    """What there is to know of it: `hi_lib.specification.Learner`."""
     _eta: float
     _lambda_min: float | None
 
@@ -99,12 +104,26 @@ class HILF:
         *,
         levels: int | None = None,
         lambda_min: float | None = None,
+        samples: int | None = None,
+        batch_size: int = 1,
     ) -> None:
+        self._prepare(beta, levels)
+        self._set_rates(learning_rate, None, tuning.Given(lambda_min, samples, batch_size))
+        self._begin_life(seed)
+
+    def _prepare(self, beta: float, levels: int | None) -> None:
         self._beta = checks.real("beta", beta, 0, 1)
         self._levels = None if levels is None else checks.whole("levels", levels)
         if self._levels is not None and self._levels > _MOST_LEVELS:
             raise ValueError(f"levels must be at most 2^20, got {self._levels}: leave it out for a tree")
-        self._set_rate(learning_rate, lambda_min)
+
+    def _set_rates(self, learning_rate: float | str, exploration: float | None, given: tuning.Given) -> float:
+        """Take η, or what it is to follow; return ε."""
+        found = tuning.rates(self.learner, self._beta, self._levels, learning_rate, exploration, given)
+        self._eta, self._lambda_min = found.learning_rate, found.lambda_min
+        return found.exploration
+
+    def _begin_life(self, seed: int | None) -> None:
         self._rng = np.random.default_rng(checks.seed("seed", seed))
         self._forecaster = self._new_forecaster()
         self._tickets: dict[int, Decided] = {}
@@ -164,7 +183,7 @@ class HILF:
         `confidence` holds all its m samples; errors as for `update`.
         """
         values = self._seen(confidence)
-        if self.feedback == "all":
+        if self.learner.feedback == "all":
             self._begin()  # where nothing was decided before, all is now
         decided, begun = self._batch_of(values), self._begin()
         self._end_batch()
@@ -238,7 +257,7 @@ class HILF:
         return learner
 
     def _settings(self) -> dict[str, Any]:
-        rate = {"learning_rate": self._eta} if self._lambda_min is None else {"learning_rate": "anytime"}
+        rate = {"learning_rate": self._eta if self._lambda_min is None else ANYTIME}
         return {"beta": self._beta, **rate, "levels": self._levels, "lambda_min": self._lambda_min}
 
     def _memory(self) -> dict[str, Any]:
@@ -272,18 +291,6 @@ class HILF:
         forecaster = self._new_forecaster()
         forecaster.restore(weights)
         return forecaster
-
-    def _set_rate(self, learning_rate: float | str, lambda_min: float | None) -> None:
-        if not isinstance(learning_rate, str):
-            if lambda_min is not None:
-                raise ValueError('lambda_min must be left out unless learning_rate is "anytime"')
-            self._lambda_min, self._eta = None, checks.positive("learning_rate", learning_rate)
-            return
-        checks.choice("learning_rate", learning_rate, ("anytime",))
-        if lambda_min is None:
-            lambda_min = DEFAULT_LAMBDA_MIN if self._levels is None else 1 / max(self._levels, 2)
-        self._lambda_min = checks.real("lambda_min", lambda_min, 0, 1, open_ends="()")
-        self._eta = regret.doubling_learning_rate(1, self._lambda_min)
 
     def _new_forecaster(self) -> Grid | Tree:
         if self._levels is not None:
@@ -330,7 +337,7 @@ class HILF:
         self._begun = None
 
     def _answers(self, correct: ArrayLike, decided: Decided) -> Flags:
-        if self.feedback == "all":
+        if self.learner.feedback == "all":
             return checks.flags("correct", correct, decided.confidence.size)
         return _partial_flags("correct", correct, known=decided.offload)
 

@@ -168,13 +168,23 @@ def test_settings_cannot_be_changed(make):
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        (lambda: hi.HILF(0.5, "tuned"), "learning_rate must be one of anytime"),
+        (
+            lambda: hi.HILF(0.5, "tuned"),
+            "learning_rate must be a number unless samples, and either levels or lambda_min,",
+        ),
+        (lambda: hi.HILF(0.5, "vanilla", samples=100), "learning_rate must be a number unless samples"),
+        (lambda: hi.HILF(0.5, "best"), "learning_rate must be one of tuned, vanilla, anytime"),
+        (lambda: hi.HILF(0.5, 0.1, samples=100), "samples must be left out unless learning_rate is tuned or vanilla"),
+        (lambda: hi.HILF(0.5, "tuned", samples=0, levels=8), "samples must be an integer >= 1"),
+        (lambda: hi.HILF(0.5, "tuned", samples=9, levels=8, batch_size=0), "batch_size must be an integer >= 1"),
+        (lambda: hi.HILN(0.5, 0.1), "exploration must be a number unless samples, and"),
+        (lambda: hi.HILN(0.5, "anytime", samples=9, levels=4), "exploration must be given with anytime rates"),
         (lambda: hi.HILF(0.5, 0.1, lambda_min=0.1), "lambda_min must be left out"),
         (lambda: hi.HILF(0.5, "anytime", lambda_min=1), r"lambda_min must be in \(0, 1\)"),
         (lambda: hi.HILF(0.5, 0.1, levels=0), "levels must be an integer >= 1"),
         (lambda: hi.HILF(0.5, 0.1, levels=2**21), "levels must be at most 2"),
         (lambda: hi.HILN(0.5, 0.1, 0.1, loss_rate=1), r"loss_rate must be in \[0, 1\)"),
-        (lambda: hi.Apple(0.5, "anytime", 0.1), "learning_rate must be numeric"),
+        (lambda: hi.Apple(0.5, "anytime", 0.1), "learning_rate must be one of tuned, vanilla"),
     ],
 )
 def test_settings_that_no_learner_has_are_refused(wrong, says):
@@ -336,6 +346,20 @@ def test_levels_need_numpy_alone(tmp_path):
     # -S leaves out site-packages, -I what the environment or the folder would add.
     done = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=False)
     assert done.stdout.splitlines() == ["['hi_lib', 'numpy']", "numba"], done.stderr
+
+
+@pytest.mark.parametrize("name", ["tuned", "vanilla"])
+@pytest.mark.parametrize("learner", [hi.HILF, hi.HILN, hi.Apple])
+def test_a_rate_by_name_is_that_of_the_replay(learner, name):
+    """On a trace whose shortest cell is that of the grid, device and replay have the same η and ε."""
+    trace = hi.Trace(np.arange(64) % 32 / 32, np.arange(64) % 3 > 0)
+    run = hi.replay(trace, 0.4, 4, learner.learner.name, learning_rate=name, seed=0)
+    given = {"samples": 64, "batch_size": 4, "seed": 0}
+    for more in ({"levels": 32}, {"lambda_min": 1 / 32}):
+        device = learner(0.4, name, **given, **more)
+        assert device.learning_rate == run.learning_rate
+        assert learner is hi.HILF or device.exploration == run.exploration
+        assert type(device).restore(device.state()).learning_rate == run.learning_rate
 
 
 def test_a_learner_says_how_it_was_made():

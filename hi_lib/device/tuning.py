@@ -1,0 +1,80 @@
+"""Rates of a learner on a device: given as numbers, or by names that ask for what only a horizon can tell."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from hi_lib import checks, regret
+from hi_lib.specification import ANYTIME, Horizon, Learner
+
+DEFAULT_LAMBDA_MIN = 1e-6  # for rates that need no horizon
+
+
+class Given(NamedTuple):
+    """What a device may say of its data in advance: the shortest cell that counts, n, and M."""
+
+    lambda_min: float | None
+    samples: int | None
+    batch_size: int
+
+
+class Chosen(NamedTuple):
+    """η, ε, and the λ that falling rates follow; None for one rate."""
+
+    learning_rate: float
+    exploration: float
+    lambda_min: float | None
+
+
+def rates(
+    learner: Learner,
+    beta: float,
+    levels: int | None,
+    learning_rate: float | str,
+    exploration: float | None,
+    given: Given,
+) -> Chosen:
+    """The rates of a learner that knows so much.
+
+    Raises
+    ------
+    ValueError
+        A name that the learner's rate does not have, one that needs what is not given, or something given without need.
+    """
+    if isinstance(learning_rate, str):
+        checks.choice("learning_rate", learning_rate, learner.device_rate_names)
+    named = isinstance(learning_rate, str) and learning_rate != ANYTIME
+    wanted = named or (exploration is None and learner.explores)
+    _refuse_useless(learning_rate, given, wanted)
+    if wanted:
+        horizon = _horizon(learning_rate, beta, levels, given)
+        if learning_rate == ANYTIME:
+            raise ValueError("exploration must be given with anytime rates")
+        found = learner.rates(horizon, learning_rate, exploration)
+        return Chosen(found.learning_rate or 1.0, found.exploration if exploration is None else exploration, None)
+    if isinstance(learning_rate, str):
+        shortest = _shortest(given.lambda_min, levels, DEFAULT_LAMBDA_MIN)
+        return Chosen(regret.doubling_learning_rate(1, shortest), exploration or 0.0, shortest)
+    return Chosen(checks.positive("learning_rate", learning_rate), exploration or 0.0, None)
+
+
+def _refuse_useless(learning_rate: float | str, given: Given, wanted: bool) -> None:
+    if given.lambda_min is not None and not isinstance(learning_rate, str) and not wanted:
+        raise ValueError("lambda_min must be left out unless learning_rate is a name")
+    if given.samples is not None and not wanted:
+        raise ValueError("samples must be left out unless learning_rate is tuned or vanilla")
+
+
+def _horizon(learning_rate: float | str, beta: float, levels: int | None, given: Given) -> Horizon:
+    if given.samples is None or (given.lambda_min is None and levels is None):
+        name = "learning_rate" if isinstance(learning_rate, str) else "exploration"
+        raise ValueError(f"{name} must be a number unless samples, and either levels or lambda_min, are given")
+    shortest = _shortest(given.lambda_min, levels, DEFAULT_LAMBDA_MIN)
+    return Horizon(checks.whole("samples", given.samples), checks.whole("batch_size", given.batch_size), shortest, beta)
+
+
+def _shortest(lambda_min: float | None, levels: int | None, default: float) -> float:
+    """λ: as given, else the grid's, else the default."""
+    if lambda_min is not None:
+        return checks.real("lambda_min", lambda_min, 0, 1, open_ends="()")
+    return default if levels is None else 1 / max(levels, 2)
