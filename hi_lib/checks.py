@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import numbers
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -117,13 +117,6 @@ def choice(where: str, value: Any, options: Iterable[str]) -> str:
     close = difflib.get_close_matches(str(value), known, n=3)
     hint = f"; did you mean {' or '.join(close)}?" if close else ""
     raise ValueError(f"{where} must be one of {one_line(', '.join(known), _LIST)}; got {shown(value)}{hint}")
-
-
-def options(where: str, kind: Any, given: Mapping[str, Any]) -> Any:
-    """Return the dataclass `kind` of these options; a name that it does not have is refused, with the closest ones."""
-    for name in given:
-        choice(f"{where}'s option", name, kind.__dataclass_fields__)
-    return kind(**given)
 
 
 def text_file(path: Path) -> str:

@@ -6,12 +6,14 @@ import contextlib
 import errno
 import json
 import os
+from collections.abc import Callable, Iterable, Sequence
 from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hi_lib.files import writable, write_atomically
 from hi_lib.studies.sweeps import MEASURED, REAL, sweep
+from hi_lib.traces import Trace
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,11 +60,37 @@ class Journal:
             raise ValueError(f"the sweep's journal {self._path} cannot be used{hint}") from None
 
 
-def sweep_to(path: Path, *grid: Any, **options: Any) -> pd.DataFrame:
-    """Run a sweep of this grid into a CSV, through a journal beside it; errors become rows."""
+def sweep_to(
+    path: Path,
+    traces: Sequence[str | Trace],
+    betas: Iterable[float],
+    batch_sizes: Iterable[int],
+    learning_rates: Iterable[str | float],
+    seeds: Iterable[int],
+    *,
+    learners: Iterable[str] = ("hil-f",),
+    real_lml: bool = False,
+    jobs: int = -1,
+    scheduler: str | None = None,
+    advance: Callable[[int], None] = lambda _: None,
+) -> pd.DataFrame:
+    """Run a sweep into a CSV, through a journal beside it; errors become rows. Arguments as for `sweep`."""
     target = writable(path)
     journal = Journal(target.with_name(f".{target.name[:200]}.journal"))
-    table = sweep(*grid, keep_errors=True, journal=journal, **options)
+    table = sweep(
+        traces,
+        betas,
+        batch_sizes,
+        learning_rates,
+        seeds,
+        learners=learners,
+        real_lml=real_lml,
+        keep_errors=True,
+        jobs=jobs,
+        scheduler=scheduler,
+        journal=journal,
+        advance=advance,
+    )
     if (table["error"] != "").all():
         journal.remove()
         raise ValueError(f"every run was refused, the first since {table['error'].iloc[0]}")

@@ -49,10 +49,17 @@ def sweep(
         rates,
         _numbers(seeds, "--seeds", int),
     )
-    options: dict[str, Any] = {"learners": learner.split(","), "scheduler": scheduler, "jobs": jobs}
-    options["real_lml"] = any(each.trace.lml_correct is not None for each in own)
-    with progress_bar("runs", math.prod(map(len, grid)) * len(options["learners"])) as advance:
-        table = sweep_to(out, *grid, advance=advance, **options)
+    learners = learner.split(",")
+    with progress_bar("runs", math.prod(map(len, grid)) * len(learners)) as advance:
+        table = sweep_to(
+            out,
+            *grid,
+            learners=learners,
+            real_lml=any(each.trace.lml_correct is not None for each in own),
+            jobs=jobs,
+            scheduler=scheduler,
+            advance=advance,
+        )
     tell(note for each in own for note in each.notes)
     refused = int((table["error"] != "").sum())
     say(f"{out}: {len(table)} runs" + (f", {refused} refused, see column error" if refused else ""))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -27,42 +26,19 @@ class Pipeline(NamedTuple):
     wants it, shape (n,)."""
 
 
-@dataclass(frozen=True, eq=False)
-class Extras:
-    """What the paper's times leave out: whether the device waits, and what else a transmission costs.
-
-    Parameters
-    ----------
-    window : int or inf, optional
-        W: the device goes on while up to so many transmissions are out; one more waits, and the device with it, until
-        an answer is back. By default it waits idle for every answer, as the paper's. A learner must then be able to
-        hear late: `simulation.LateLearning`.
-    overhead : float
-        Time of the device for each transmission that overlaps with nothing, e.g. to wake up the radio, ms.
-    server_setup : float
-        Time of the server for a batch, beside τ_es for each sample, ms.
-    """
-
-    window: float | None = None
-    overhead: float = 0.0
-    server_setup: float = 0.0
-
-    def __post_init__(self) -> None:
-        checked_window(self.window)
-        checks.nonnegative("overhead", self.overhead)
-        checks.nonnegative("server_setup", self.server_setup)
-
-
 def pipeline(
     timing: TimingModel,
     offloaded: ArrayLike,
     batch_size: int | tuple[int, ...],
     arrivals: ArrayLike | None = None,
-    **extras: Any,
+    *,
+    window: float | None = None,
+    overhead: float = 0.0,
+    server_setup: float = 0.0,
 ) -> Pipeline:
     """Count directly when each sample is answered; arguments and errors as for `simulation.simulate`.
 
-    `batch_size` may also hold the size of every batch; `extras` are the options of `Extras`.
+    `batch_size` may also hold the size of every batch.
 
     Examples
     --------
@@ -75,16 +51,17 @@ def pipeline(
     >>> late.system_time                                    # counted from the first arrival: 120 ms for three
     40.0
     """
-    beside: Extras = checks.options("pipeline", Extras, extras)
     flags = checks.flags("offloaded", offloaded)
-    sizes, wide = sizes_of(batch_size, flags.size), beside.window
+    checked_window(window)
+    extra = checks.nonnegative("overhead", overhead), checks.nonnegative("server_setup", server_setup)
+    sizes = sizes_of(batch_size, flags.size)
     if sizes.sum() != flags.size or (sizes < 1).any():
         raise ValueError(f"batch_size must hold sizes >= 1 that add up to {flags.size}, got a sum of {sizes.sum()}")
     ends = np.cumsum(sizes)
     there = np.zeros(flags.size) if arrivals is None else in_order(arrivals, flags.size)
     there = there - there[0] if flags.size else there
-    times = timing.tau_ed, timing.tau_tx, timing.tau_nw, timing.tau_es, beside.overhead, beside.server_setup
-    slots = 0 if wide is None else int(min(wide, flags.size + 1))
+    times = timing.tau_ed, timing.tau_tx, timing.tau_nw, timing.tau_es, *extra
+    slots = 0 if window is None else int(min(window, flags.size + 1))
     started, answered, heard = _count(flags, there, ends, times, slots)
     # Batches whose first sample is decided before the feedback is there are all decided without it.
     batches = (started[ends - sizes] + timing.tau_ed).searchsorted(heard, side="left")

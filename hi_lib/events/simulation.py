@@ -19,7 +19,7 @@ import simpy
 from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks
-from hi_lib.events.queueing import Extras, in_order, n_times
+from hi_lib.events.queueing import checked_window, in_order, n_times
 from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace
 from hi_lib.typing import Floats
@@ -156,44 +156,22 @@ class Log:
         return float(self.ended.max() / self.arrived.size)
 
 
-@dataclass(frozen=True, eq=False)
-class How(Extras):
-    """What the device meets and does beside the paper's assumptions; window, overhead and server_setup as `Extras`.
-
-    Parameters
-    ----------
-    samples : int, optional
-        n, only and always where a policy decides.
-    arrivals : array-like of shape (n,), optional
-        When each sample is there, ms, in order; all times count from the first. By default the next one is there
-        whenever the device is free.
-    network_times : array-like of shape (n,), optional
-        Network time of a transmission, ms, if it carries the batch that ends with this sample; by default τ_nw.
-    sending_times : array-like of shape (n,), optional
-        Time to send each sample, ms, where their sizes differ; by default τ_tx.
-    max_wait : float
-        A batch closes, full or not, once so many ms have passed since its first sample was begun.
-    half_duplex : bool
-        Whether the link carries one thing at a time: a transmission until it has arrived, or an answer on its way.
-    record : bool
-        Whether to keep every interval.
-    """
-
-    samples: int | None = None
-    arrivals: ArrayLike | None = None
-    network_times: ArrayLike | None = None
-    sending_times: ArrayLike | None = None
-    max_wait: float = math.inf
-    half_duplex: bool = False
-    record: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.max_wait != math.inf:
-            checks.nonnegative("max_wait", self.max_wait)
-
-
-def simulate(timing: TimingModel, offloaded: ArrayLike | Policy, batch_size: int | BatchSizes, **how: Any) -> Log:
+def simulate(
+    timing: TimingModel,
+    offloaded: ArrayLike | Policy,
+    batch_size: int | BatchSizes,
+    *,
+    samples: int | None = None,
+    arrivals: ArrayLike | None = None,
+    network_times: ArrayLike | None = None,
+    sending_times: ArrayLike | None = None,
+    window: float | None = None,
+    max_wait: float = math.inf,
+    overhead: float = 0.0,
+    server_setup: float = 0.0,
+    half_duplex: bool = False,
+    record: bool = False,
+) -> Log:
     """Let a device, a link and a server work through n samples.
 
     Parameters
@@ -204,9 +182,34 @@ def simulate(timing: TimingModel, offloaded: ArrayLike | Policy, batch_size: int
         Which samples are offloaded, or who decides, e.g. `Learning(hi.HILF(...), trace)`.
     batch_size : int or BatchSizes
         M >= 1, or who decides, e.g. `hi_lib.device.adaptive.AdaptiveBatchSize`. The last batch may be shorter.
-    how
-        Options of `How`: samples, arrivals, network_times, sending_times, window, max_wait, overhead, server_setup,
-        half_duplex, record.
+    samples : int, optional
+        n, only and always where a policy decides.
+    arrivals : array-like of shape (n,), optional
+        When each sample is there, ms, in order; all times count from the first. By default the next one is there
+        whenever the device is free.
+    network_times : array-like of shape (n,), optional
+        Network time of a transmission, ms, if it carries the batch that ends with this sample; by default τ_nw.
+    sending_times : array-like of shape (n,), optional
+        Time to send each sample, ms, where their sizes differ; by default τ_tx.
+    window : int or inf, optional
+        W: the device goes on while up to so many transmissions are out; one more waits, and the device with it, until
+        an answer is back. By default it waits idle for every answer, as the paper's. A learner must then be able to
+        hear late: `LateLearning`.
+    max_wait : float
+        A batch closes, full or not, once so many ms have passed since its first sample was begun.
+    overhead : float
+        Time of the device for each transmission that overlaps with nothing, e.g. to wake up the radio, ms.
+    server_setup : float
+        Time of the server for a batch, beside τ_es for each sample, ms.
+    half_duplex : bool
+        Whether the link carries one thing at a time: a transmission until it has arrived, or an answer on its way.
+    record : bool
+        Whether to keep every interval.
+
+    Returns
+    -------
+    Log
+        Of n samples, in order.
 
     Raises
     ------
@@ -228,30 +231,48 @@ def simulate(timing: TimingModel, offloaded: ArrayLike | Policy, batch_size: int
     >>> log.response_time
     array([31.,  1.])
     """
-    asked: How = checks.options("simulate", How, how)
     if hasattr(offloaded, "decide"):
-        policy, n = offloaded, checks.whole("samples", asked.samples)
+        policy, n = offloaded, checks.whole("samples", samples)
     else:
         flags = checks.flags("offloaded", offloaded)
-        if asked.samples not in (None, flags.size):
-            raise ValueError(f"samples must be left out where offloaded is given, got {checks.shown(asked.samples)}")
+        if samples not in (None, flags.size):
+            raise ValueError(f"samples must be left out where offloaded is given, got {checks.shown(samples)}")
         policy, n = Given(flags), checks.whole("samples", flags.size)
-    sizes = batch_size if hasattr(batch_size, "next_size") else Fixed(checks.whole("batch_size", batch_size))
-    there = None if asked.arrivals is None else in_order(asked.arrivals, n)
-    if asked.window is not None and isinstance(policy, Learning):
+    if window is not None and isinstance(policy, Learning):
         raise ValueError("a learner must be able to hear late where there is a window: use LateLearning")
-    cell = _Cell(timing, asked, n)
+    checked_window(window)
+    sizes = batch_size if hasattr(batch_size, "next_size") else Fixed(checks.whole("batch_size", batch_size))
+    there = None if arrivals is None else in_order(arrivals, n)
+    cell = _Cell(
+        timing,
+        network=_given_or_usual("network_times", network_times, timing.tau_nw, n),
+        sending=_given_or_usual("sending_times", sending_times, timing.tau_tx, n),
+        window=window,
+        max_wait=math.inf if max_wait == math.inf else checks.nonnegative("max_wait", max_wait),
+        overhead=checks.nonnegative("overhead", overhead),
+        server_setup=checks.nonnegative("server_setup", server_setup),
+        half_duplex=half_duplex,
+        record=record,
+    )
     return cell.run(policy, sizes, n, None if there is None else (there - there[0]).tolist())  # type: ignore[arg-type]
 
 
+@dataclass(eq=False)
 class _Cell:
     """One device, its link and its server."""
 
-    def __init__(self, timing: TimingModel, how: How, n: int) -> None:
-        self.timing, self.how = timing, how
-        self.network = _given_or_usual("network_times", how.network_times, timing.tau_nw, n)
-        self.sending = _given_or_usual("sending_times", how.sending_times, timing.tau_tx, n)
-        self.intervals: list[Interval] | None = [] if how.record else None
+    timing: TimingModel
+    network: list[float]
+    sending: list[float]
+    window: float | None
+    max_wait: float
+    overhead: float
+    server_setup: float
+    half_duplex: bool
+    record: bool
+
+    def __post_init__(self) -> None:
+        self.intervals: list[Interval] | None = [] if self.record else None
         self.env = simpy.Environment()
         self.link, self.server = simpy.Resource(self.env), simpy.Resource(self.env)
         self.out, self.back = 0, self.env.event()
@@ -270,7 +291,7 @@ class _Cell:
         return Log(arrived, started, answered, self.offloaded, *counts, ended, self.intervals or [])
 
     def device(self, n: int, arrivals: list[float] | None) -> Process:
-        env, first, how = self.env, 0, self.how
+        env, first = self.env, 0
         while first < n:
             size = self.sizes.next_size()
             if size < 1:
@@ -284,20 +305,20 @@ class _Cell:
             if not sent:
                 self.learn(number, batch, None)
                 continue
-            if how.overhead:
-                yield env.timeout(how.overhead)
-                self.note("device", how.overhead)
-            if how.window is None:
+            if self.overhead:
+                yield env.timeout(self.overhead)
+                self.note("device", self.overhead)
+            if self.window is None:
                 yield from self.carry(number, batch, sent)
                 continue
-            while self.out >= how.window:
+            while self.out >= self.window:
                 yield self.back
             self.out += 1
             env.process(self.carry(number, batch, sent))
 
     def compute(self, first: int, last: int, arrivals: list[float] | None) -> Generator[simpy.Event, Any, slice]:
         """Work through a batch; it closes early once `max_wait` has passed since its first sample was begun."""
-        env, tau_ed, max_wait, closes = self.env, self.timing.tau_ed, self.how.max_wait, math.inf
+        env, tau_ed, max_wait, closes = self.env, self.timing.tau_ed, self.max_wait, math.inf
         for sample in range(first, last):
             if arrivals is not None and arrivals[sample] > env.now:
                 yield env.timeout(min(arrivals[sample], max(closes, env.now)) - env.now)
@@ -314,7 +335,7 @@ class _Cell:
     def carry(self, number: int, batch: slice, sent: list[int]) -> Process:
         """Take a batch's offloads to the server and their answers back."""
         env, tau_es = self.env, self.timing.tau_es
-        half, both_ways, setup = self.network[batch.stop - 1] / 2, self.how.half_duplex, self.how.server_setup
+        half, both_ways, setup = self.network[batch.stop - 1] / 2, self.half_duplex, self.server_setup
         turn = yield from self.turn(self.link)
         for sample in sent:
             yield env.timeout(self.sending[sample])
@@ -340,14 +361,14 @@ class _Cell:
         for sample in sent:
             self.answered[sample] = env.now
         self.learn(number, batch, 2 * half)
-        if self.how.window is not None:
+        if self.window is not None:
             self.out -= 1
             self.back.succeed()
             self.back = env.event()
 
     def turn(self, resource: simpy.Resource) -> Generator[simpy.Event, Any, simpy.resources.resource.Request | None]:
         """Wait for one's turn, where others may be on the way."""
-        if self.how.window is None:
+        if self.window is None:
             return None
         request = resource.request()
         yield request

@@ -10,7 +10,6 @@ import itertools
 import math
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from hi_lib import checks
@@ -73,12 +72,32 @@ class Notes(Protocol):
         """Keep these."""
 
 
-@dataclass(frozen=True)
-class Options:
-    """Which learners to replay, what to measure, and where the runs are made.
+def sweep(
+    traces: Sequence[str | Trace],
+    betas: Iterable[float],
+    batch_sizes: Iterable[int],
+    learning_rates: Iterable[str | float],
+    seeds: Iterable[int],
+    *,
+    learners: Iterable[str] = ("hil-f",),
+    timing: TimingModel | None = None,
+    real_lml: bool = False,
+    keep_errors: bool = False,
+    jobs: int = -1,
+    scheduler: str | None = None,
+    journal: Notes | None = None,
+    advance: Callable[[int], None] = lambda _: None,
+) -> pd.DataFrame:
+    """Replay learners over shuffled traces: one row for each combination, in the order of the arguments.
+
+    The table does not depend on where and in which order the runs were made.
 
     Parameters
     ----------
+    traces : sequence of str or Trace
+        Names for `load_trace`, or traces.
+    betas, batch_sizes, learning_rates, seeds : iterables
+        Arguments of `replay` and `Trace.shuffled`; a seed decides both. Rules, which have no rate, take any.
     learners : iterable of str
     timing : TimingModel, optional
         A device whose exact times are measured, too, in columns system_time and response_time (`TimingModel.of_run`).
@@ -96,39 +115,6 @@ class Options:
         Told of finished tasks as they come; a sweep that finds its own notes there goes on from them.
     advance : callable
         Told how many runs have been finished.
-    """
-
-    learners: Iterable[str] = ("hil-f",)
-    timing: TimingModel | None = None
-    real_lml: bool = False
-    keep_errors: bool = False
-    jobs: int = -1
-    scheduler: str | None = None
-    journal: Notes | None = None
-    advance: Callable[[int], None] = lambda _: None
-
-
-def sweep(
-    traces: Sequence[str | Trace],
-    betas: Iterable[float],
-    batch_sizes: Iterable[int],
-    learning_rates: Iterable[str | float],
-    seeds: Iterable[int],
-    **options: Any,
-) -> pd.DataFrame:
-    """Replay learners over shuffled traces: one row for each combination, in the order of the arguments.
-
-    The table does not depend on where and in which order the runs were made.
-
-    Parameters
-    ----------
-    traces : sequence of str or Trace
-        Names for `load_trace`, or traces.
-    betas, batch_sizes, learning_rates, seeds : iterables
-        Arguments of `replay` and `Trace.shuffled`; a seed decides both. The learning rate "vanilla" is HIL-F's, tuned
-        for M = 1.
-    options
-        Those of `Options`: learners, timing, real_lml, keep_errors, jobs, scheduler, journal, advance.
 
     Returns
     -------
@@ -148,11 +134,10 @@ def sweep(
     """
     import pandas as pd
 
-    asked: Options = checks.options("sweep", Options, options)
-    if asked.jobs != -1:
-        checks.whole("jobs", asked.jobs)
+    if jobs != -1:
+        checks.whole("jobs", jobs)
     known = [trace if isinstance(trace, Trace) else load_trace(trace) for trace in traces]
-    axes = [_listed(axis) for axis in (betas, batch_sizes, learning_rates, asked.learners, seeds)]
+    axes = [_listed(axis) for axis in (betas, batch_sizes, learning_rates, learners, seeds)]
     if (runs := len(known) * math.prod(map(len, axes))) > MOST_RUNS:
         raise ValueError(f"a sweep may have {MOST_RUNS:,} runs at most, got {runs:,}: split it")
     *kinds, seeds = axes
@@ -168,20 +153,20 @@ def sweep(
     if not tasks:
         raise ValueError("a sweep needs at least one trace, beta, batch size, learning rate, learner and seed")
     digests = {trace.name: _digest(trace) for trace in known}
-    wanted = Wanted(asked.timing, asked.real_lml)
+    wanted = Wanted(timing, real_lml)
     keys = [_key(digests[trace.name], seed, chunk, wanted) for trace, seed, chunk in tasks]
-    noted = asked.journal.read() if asked.journal else {}
+    noted = journal.read() if journal else {}
     done = {
         key: noted[key] for key, (_, _, chunk) in zip(keys, tasks, strict=True) if len(noted.get(key, ())) == len(chunk)
     }
     missing = {key: task for key, task in zip(keys, tasks, strict=True) if key not in done}
-    asked.advance(sum(len(task[2]) for key, task in zip(keys, tasks, strict=True) if key in done))
-    with _finished(missing, wanted, asked.jobs, asked.scheduler) as coming:
+    advance(sum(len(task[2]) for key, task in zip(keys, tasks, strict=True) if key in done))
+    with _finished(missing, wanted, jobs, scheduler) as coming:
         for key, found in coming:
             done[key] = found
-            if asked.journal:
-                asked.journal.note(key, found)
-            asked.advance(len(found))
+            if journal:
+                journal.note(key, found)
+            advance(len(found))
     rows = [
         (trace.name, seed, *point, *measured)
         for key, (trace, seed, chunk) in zip(keys, tasks, strict=True)
@@ -189,7 +174,7 @@ def sweep(
     ]
     table = pd.DataFrame(rows, columns=[*COLUMNS, *wanted.columns, "error"])
     refused = table[table["error"] != ""]
-    if asked.keep_errors:
+    if keep_errors:
         return table
     if len(refused):
         raise ValueError(refused["error"].iloc[0])

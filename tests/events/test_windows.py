@@ -190,7 +190,6 @@ def test_a_learner_in_a_window_decides_with_what_it_has_heard():
         ({"window": 1.5}, "window must be an integer"),
         ({"max_wait": -1}, "max_wait must be in"),
         ({"overhead": math.inf}, "overhead must be in"),
-        ({"windw": 2}, "did you mean window"),
     ],
 )
 def test_what_no_device_does_is_refused(how, says):
