@@ -71,8 +71,21 @@ class Law(abc.ABC):
         """Smallest possible time of an offloaded sample from `time` on, where rounding may stand in between."""
 
 
+class ModelLaw(Law):
+    """What is expected before anything runs: of a timing model, a batch size, and ρ."""
+
+    @abc.abstractmethod
+    def mean(self) -> float:
+        """E[R], ms."""
+
+    @property
+    @abc.abstractmethod
+    def never_later(self) -> bool:
+        """Whether larger batches would not make any answer later."""
+
+
 @dataclass(frozen=True, eq=False)
-class ResponseLaw(Law):
+class ResponseLaw(ModelLaw):
     r"""Response time of a sample, ms, when positions are independent and m ~ Bin(M, ρ).
 
     An accepted sample has its answer after τ_ed. An offloaded one waits for j computations on the device, itself
@@ -97,6 +110,13 @@ class ResponseLaw(Law):
     chance: Floats
     least: Floats
     most: int
+    service: float
+    """τ_tx + τ_es, ms."""
+
+    @property
+    def never_later(self) -> bool:
+        """Whether larger batches would not make any answer later."""
+        return self.tau_ed == 0 and self.service == 0
 
     def mean(self) -> float:
         """E[R], ms."""
@@ -143,10 +163,11 @@ def response_law(
         chance=np.tile(chance / network.size, network.size),
         least=np.tile(least, network.size),
         most=batch_size,
+        service=service,
     )
 
 
-def largest_batch(law: Callable[[int], ResponseLaw], deadline: float, miss_probability: float, start: int = 1) -> float:
+def largest_batch(law: Callable[[int], ModelLaw], deadline: float, miss_probability: float, start: int = 1) -> float:
     """Largest M whose responses exceed the deadline with at most that probability; 0 if none, inf if all do.
 
     With every sample that is added to a batch the response time grows in law (T9 of the book), so that the batch sizes
@@ -160,8 +181,7 @@ def largest_batch(law: Callable[[int], ResponseLaw], deadline: float, miss_proba
     if one.exceedance(deadline) > miss_probability + ROUNDING:
         return 0
     never_late = 1 - one.accepted <= miss_probability + ROUNDING
-    never_later = one.tau_ed == 0 and law(2).after.max() == one.after.max()
-    if never_late or never_later:
+    if never_late or one.never_later:
         return np.inf
     low, step = start if start > 1 and kept(start) else 1, 1
     if low < start:  # too large a start: it bounds from above

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hi_lib import checks, optima
+from hi_lib import checks, cycles, optima
+from hi_lib.cycles import UNITS
 from hi_lib.optima import DeadlineError, OptimalBatch
 from hi_lib.typing import Floats
 
 if TYPE_CHECKING:
-    from hi_lib.response import ResponseLaw
+    from hi_lib.response import ModelLaw
     from hi_lib.run_times import Replayed, RunTimes
 
 # "exact" is the old name of "independent".
@@ -82,25 +83,49 @@ class TimingModel:
             value = checks.nonnegative(parameter.name, getattr(self, parameter.name))
             object.__setattr__(self, parameter.name, value)
 
-    def system_time(self, batch_size: ArrayLike, offload_ratio: ArrayLike, model: str = "paper") -> Floats:
+    def system_time(
+        self, batch_size: ArrayLike, offload_ratio: ArrayLike, model: str = "paper", unit: str = "samples"
+    ) -> Floats:
         """t_s, ms a sample: (6), or with independent offloads. `batch_size` and `offload_ratio` broadcast.
 
         `batch_size` is any real > 0 for "paper", an integer >= 1 for "independent"; `offload_ratio` lies in [0, 1].
+        With the unit "offloads" it is m, a real >= 1: a transmission is sent when m offloads are pending, offloads are
+        independent, and there is no other model (`cycles`).
+
+        Examples
+        --------
+        >>> timing = TimingModel(tau_ed=1.48, tau_es=4.41, tau_tx=4.93, tau_nw=20.0)
+        >>> float(timing.system_time(3, offload_ratio=0.421, unit="offloads").round(2))
+        8.22
         """
+        if checks.choice("unit", unit, UNITS) == "offloads":
+            return cycles.system_time(self._times, *self._in_offloads(batch_size, offload_ratio, model))
         checks.choice("model", model, SYSTEM_MODELS)
         size, ratio = optima.batch_sizes(batch_size, model), checks.reals("offload_ratio", offload_ratio, 0, 1)
         return self._system_time(size, ratio, model)
 
-    def response_time(self, batch_size: ArrayLike, offload_ratio: ArrayLike, model: str = "paper") -> Floats:
+    def response_time(
+        self, batch_size: ArrayLike, offload_ratio: ArrayLike, model: str = "paper", unit: str = "samples"
+    ) -> Floats:
         """t_r, ms, mean over all samples: (7), or the independent "worst" or "average"; arguments as `system_time`."""
+        if checks.choice("unit", unit, UNITS) == "offloads":
+            return cycles.response_time(self._times, *self._in_offloads(batch_size, offload_ratio, model))
         checks.choice("model", model, RESPONSE_MODELS)
         size, ratio = optima.batch_sizes(batch_size, model), checks.reals("offload_ratio", offload_ratio, 0, 1)
         return self._response_time(size, ratio, model)
 
     def objective(
-        self, batch_size: ArrayLike, offload_ratio: ArrayLike, alpha: ArrayLike, model: str = "paper"
+        self,
+        batch_size: ArrayLike,
+        offload_ratio: ArrayLike,
+        alpha: ArrayLike,
+        model: str = "paper",
+        unit: str = "samples",
     ) -> Floats:
         """f = α t_s + (1 − α) t_r, ms (8); "worst" and "average" take the independent t_s. α lies in (0, 1)."""
+        if checks.choice("unit", unit, UNITS) == "offloads":
+            size, ratio = self._in_offloads(batch_size, offload_ratio, model)
+            return cycles.objective(self._times, size, ratio, optima.alphas(alpha))
         checks.choice("model", model, RESPONSE_MODELS)
         size, ratio = optima.batch_sizes(batch_size, model), checks.reals("offload_ratio", offload_ratio, 0, 1)
         return self._objective(size, ratio, optima.alphas(alpha), model)
@@ -134,12 +159,14 @@ class TimingModel:
         model: str = "average",
         offloaded_only: bool = False,
         network_times: ArrayLike | None = None,
-    ) -> ResponseLaw:
+        unit: str = "samples",
+    ) -> ModelLaw:
         """Exact law of the response time: cdf, quantiles, mean.
 
         Parameters
         ----------
         batch_size : int
+            M; with the unit "offloads", m.
         offload_ratio : float
             ρ, in [0, 1].
         model : {"average", "worst"}
@@ -148,6 +175,8 @@ class TimingModel:
             Over the offloaded samples only, not over all.
         network_times : array-like of shape (k,), optional
             Equally likely network times of a transmission, ms, e.g. measured ones; by default τ_nw always.
+        unit : {"samples", "offloads"}
+            What `batch_size` counts.
 
         Examples
         --------
@@ -163,7 +192,13 @@ class TimingModel:
         if offloaded_only and ratio == 0:
             raise ValueError("offload_ratio must be in (0, 1] for the offloaded samples, got 0: there are none")
         times, network = (self.tau_ed, self.tau_es + self.tau_tx), self._network(network_times)
-        law = response.response_law(times, size, ratio, network, first=model == "worst")
+        if checks.choice("unit", unit, UNITS) == "offloads":
+            if model != "average":
+                raise ValueError(f"model must be left out for the unit offloads, got {checks.shown(model)}")
+            likely = ratio or 1.0  # of none it does not matter
+            in_offloads = cycles.OffloadLaw(self.tau_ed, 1 - ratio, size, likely, times[1], network)
+            return in_offloads.of_offloaded if offloaded_only else in_offloads
+        law: ModelLaw = response.response_law(times, size, ratio, network, first=model == "worst")
         return law.of_offloaded if offloaded_only else law
 
     def optimal_batch_size(
@@ -176,8 +211,9 @@ class TimingModel:
         miss_probability: float = 0.05,
         offloaded_only: bool = False,
         network_times: ArrayLike | None = None,
+        unit: str = "samples",
     ) -> OptimalBatch:
-        """Find M† and M*: least f, or least t_s while late answers stay rare.
+        """Find M† and M*: least f, or least t_s while late answers stay rare; with the unit "offloads", m† and m*.
 
         Without a deadline f counts: the closed form (9) for "paper" (the default; arguments may be arrays), a minimiser
         for "worst" and "average". With ρ = 0 the paper's f falls for ever and M† = inf; exactly, nothing is sent and
@@ -199,25 +235,44 @@ class TimingModel:
         >>> timing = TimingModel(tau_ed=1.48, tau_es=4.41, tau_tx=4.93, tau_nw=20.0)
         >>> timing.optimal_batch_size(0.421, deadline=80, miss_probability=0.05).integer
         8
+        >>> timing.optimal_batch_size(0.421, alpha=0.9, unit="offloads").integer
+        4
         """
+        in_offloads = checks.choice("unit", unit, UNITS) == "offloads"
         if deadline is None:
             if alpha is None:
                 raise ValueError("alpha must be given, in (0, 1), or a deadline")
             if network_times is not None or offloaded_only:
                 raise ValueError("network_times and offloaded_only must be left out where there is no deadline")
+            if in_offloads:
+                _, ratio = self._in_offloads(1, offload_ratio, model or "paper")
+                return cycles.optimal(self._times, ratio, optima.alphas(alpha))
             return self._optimal(offload_ratio, alpha, model or "paper")
         model = checks.choice("model", model or "average", EXACT_MODELS)
         ratio = np.asarray(checks.real("offload_ratio", offload_ratio, 0, 1))
-        most = self.largest_batch_size(float(ratio), deadline, miss_probability, model, offloaded_only, network_times)
+        most = self.largest_batch_size(
+            float(ratio), deadline, miss_probability, model, offloaded_only, network_times, unit=unit
+        )
         mean = replace(self, tau_nw=float(self._network(network_times).mean()))
         if alpha is not None:
-            free = mean._optimal(ratio, alpha, model)
+            weight = optima.alphas(alpha)
+            free = cycles.optimal(mean._times, ratio, weight) if in_offloads else mean._optimal(ratio, alpha, model)
             relaxed, size = min(free.relaxed, most), min(free.integer, most)
-            return optima.optimum(
-                relaxed, size, float(mean._objective(optima.finite_size(size), ratio, optima.alphas(alpha), model))
+            finite = optima.finite_size(size)
+            least = (
+                cycles.objective(mean._times, finite, ratio, weight)
+                if in_offloads
+                else mean._objective(finite, ratio, weight, model)
             )
+            return optima.optimum(relaxed, size, float(least))
         size = most if ratio * mean.tau_nw > 0 else 1  # else t_s does not depend on M
-        return optima.optimum(size, size, float(mean._system_time(optima.finite_size(size), ratio, "exact")))
+        finite = optima.finite_size(size)
+        least = (
+            cycles.system_time(mean._times, finite, ratio)
+            if in_offloads
+            else mean._system_time(finite, ratio, "independent")
+        )
+        return optima.optimum(size, size, float(least))
 
     def largest_batch_size(
         self,
@@ -228,6 +283,7 @@ class TimingModel:
         offloaded_only: bool = False,
         network_times: ArrayLike | None = None,
         start: int = 1,
+        unit: str = "samples",
     ) -> float:
         """Largest M with P(response > deadline) <= miss_probability, inf where every M does; all smaller M do as well.
 
@@ -238,8 +294,8 @@ class TimingModel:
         deadline = checks.nonnegative("deadline", deadline)
         miss = checks.real("miss_probability", miss_probability, 0, 1, open_ends=")")
 
-        def law(size: int) -> ResponseLaw:
-            return self.response_law(size, offload_ratio, model, offloaded_only, network_times)
+        def law(size: int) -> ModelLaw:
+            return self.response_law(size, offload_ratio, model, offloaded_only, network_times, unit)
 
         most = largest_batch(law, deadline, miss, checks.whole("start", start))
         if most == 0:
@@ -271,6 +327,19 @@ class TimingModel:
         best = self._optimal(offload_ratio, alpha, model)
         sizes = [chosen.relaxed, best.relaxed] if model == "paper" else [chosen.integer, best.integer]
         return float(np.subtract(*self.objective(sizes, offload_ratio, alpha, model)))
+
+    @property
+    def _times(self) -> cycles.Times:
+        return self.tau_ed, self.tau_es + self.tau_tx, self.tau_nw
+
+    def _in_offloads(self, batch_size: ArrayLike, offload_ratio: ArrayLike, model: str) -> tuple[Floats, Floats]:
+        """m >= 1 and ρ, where m offloads are sent together; there is one model of that."""
+        if model not in ("paper", "independent", "average"):  # the default, or what this model is
+            raise ValueError(f"model must be left out for the unit offloads, got {checks.shown(model)}")
+        size = checks.reals("batch_size", batch_size, 0, np.inf)
+        if (size < 1).any():
+            raise ValueError(f"batch_size must be >= 1 for the unit offloads, got {size[size < 1].flat[0]:g}")
+        return size, checks.reals("offload_ratio", offload_ratio, 0, 1)
 
     def _network(self, network_times: ArrayLike | None) -> Floats:
         if network_times is None:

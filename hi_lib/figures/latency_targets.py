@@ -22,14 +22,14 @@ from hi_lib.timing import EXACT_MODELS
 from hi_lib.typing import Floats
 
 if TYPE_CHECKING:
-    from hi_lib.response import ResponseLaw
+    from hi_lib.response import ModelLaw
     from hi_lib.timing import TimingModel
 
 Answer = tuple[float, float, "OptimalBatch | DeadlineError"]  # of a miss probability and a deadline (ms)
 SIZES = range(1, 41)  # M of the front and of the exhaustive search
 
 
-def response_laws(laws: Mapping[int, ResponseLaw], found: Mapping[int, Any], tails: Sequence[float]) -> Figure:
+def response_laws(laws: Mapping[int, ModelLaw], found: Mapping[int, Any], tails: Sequence[float]) -> Figure:
     """Distribution of the response time of several batch sizes: exact as lines, simulated as marks, levels dotted."""
     figure, axis = plt.subplots(figsize=(6.4, 3.4))
     times = np.geomspace(20, max(law.quantile(0.999) for law in laws.values()), 600)
@@ -107,7 +107,7 @@ class Case:
     samples: int
     seed: int
 
-    def law(self, batch_size: int, network_times: Floats | None = None) -> ResponseLaw:
+    def law(self, batch_size: int, network_times: Floats | None = None) -> ModelLaw:
         """Exact law of the response time, offloads anywhere."""
         return self.timing.response_law(batch_size, self.offload_ratio, network_times=network_times)
 
@@ -209,7 +209,7 @@ def numbers(
     }
 
 
-def law_distance(times: Floats, law: ResponseLaw) -> float:
+def law_distance(times: Floats, law: ModelLaw) -> float:
     """√n times the largest distance between the distribution of n independent response times (ms) and the law."""
     sample = np.sort(times)
     values = np.unique(sample)
