@@ -9,6 +9,7 @@ True
 
 from hi_lib import tables as _tables
 from hi_lib.device.exploring import HILN, Apple
+from hi_lib.device.offloads import OffloadBatches
 from hi_lib.device.streaming import HILF, Ticket
 from hi_lib.learners import Run, replay
 from hi_lib.logs import formats as _formats
@@ -45,6 +46,7 @@ __all__ = [
     "Apple",
     "BestBatch",
     "BestThreshold",
+    "OffloadBatches",
     "OptimalBatch",
     "Run",
     "Setting",

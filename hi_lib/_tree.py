@@ -66,6 +66,51 @@ def replay(
     return _rounds(trace.confidence, wrong, steps, (schedule.batch_size, late, release), feedback or Feedback())
 
 
+class Rate(NamedTuple):
+    """One η; or, where Δ is given, AdaHedge's: η = L/Δ, which falls as Δ grows, in steps of two at most (T22)."""
+
+    learning_rate: float
+    log_cells: float = 0.0
+    """L."""
+    gap: float = 0.0
+    """Δ at the start; 0 for one rate."""
+
+
+class Played(NamedTuple):
+    """What a learner did in cycles."""
+
+    offload: Floats
+    """q of each sample, given the past, shape (n,)."""
+    offloaded: NDArray[np.bool_]
+    """Whether its own θ offloads it; where a batch has one θ, nothing is drawn."""
+    ends: NDArray[np.int64]
+    """How many samples had been decided at the end of each cycle."""
+    learning_rate: float
+    """η of the last one."""
+    gap: float
+    """Δ at the end."""
+
+
+def play(
+    confidence: Floats, step: Floats, closing: tuple[int, int], rate: Rate, uniform: Floats | None = None
+) -> Played:
+    """HIL-F in cycles, each of which ends after so many samples or so many offloads; then all of it is learned.
+
+    Parameters
+    ----------
+    confidence : NDArray of shape (n,)
+    step : NDArray of shape (n,)
+        What each sample adds to the loss of the thresholds above it.
+    closing : tuple of int
+        The largest number of samples, and of offloads, of a cycle.
+    rate : Rate
+    uniform : NDArray of shape (n,), optional
+        A number in [0, 1) for each sample, which stands for its own θ; without it cycles end by samples alone.
+    """
+    drawn = np.empty(0) if uniform is None else uniform
+    return Played(*_play(confidence, step, closing, rate, drawn))
+
+
 @compiled
 def _priority(cells, node):  # type: ignore[no-untyped-def]
     """A hash of the confidence's bits (the finaliser of splitmix64), so that equal ones need no random numbers."""
@@ -172,6 +217,53 @@ def share_above(cells, p, eta):  # type: ignore[no-untyped-def]
             node = right
     above += max(high - p, 0.0) * _UNIT * np.exp(-eta * (at - least))
     return min(above / cells[HEAD, MASS], 1.0)
+
+
+@compiled
+def weigh_all(cells, eta):  # type: ignore[no-untyped-def]
+    """Take S, ℓ and m of all nodes afresh, children first: for another η."""
+    links = cells.view(np.int64)
+    waiting, order = [np.int64(HEAD)], [np.int64(HEAD)]
+    while waiting:
+        node = waiting.pop()
+        for side in (LEFT, RIGHT):
+            if links[node, side] != NONE:
+                waiting.append(links[node, side])
+                order.append(links[node, side])
+    for i in range(len(order) - 1, -1, -1):
+        _weigh(cells, links, order[i], eta)
+
+
+@compiled
+def _play(confidence, step, closing, rate, uniform):  # type: ignore[no-untyped-def]
+    (most_samples, most_offloads), (eta, log_cells, gap) = closing, rate
+    n, known, start, pending = confidence.size, 1, 0, 0
+    cells = empty(n + 1)
+    offload, offloaded, ends = np.empty(n), np.zeros(n, np.bool_), []
+    adaptive, mean = gap > 0.0, 0.0
+    for t in range(n):
+        q = share_above(cells, confidence[t], eta)
+        offload[t] = q
+        if confidence[t] > 0.0:  # every θ offloads it: that is no loss which tells them apart
+            mean += step[t] * q
+        if uniform.size:
+            offloaded[t] = uniform[t] < q
+            pending += offloaded[t]
+        if pending < most_offloads and t + 1 - start < most_samples and t + 1 < n:
+            continue
+        least, mass = cells[HEAD, LEAST], cells[HEAD, MASS]
+        known = learn_all(cells, known, confidence[start : t + 1], step[start : t + 1], eta)
+        ends.append(t + 1)
+        if adaptive:
+            # The learner's mean loss less the mixed one, −η⁻¹ ln ⟨w, e^(−η b)⟩: the part that rounding could take to
+            # below zero is none.
+            mixed = cells[HEAD, LEAST] - least - np.log(cells[HEAD, MASS] / mass) / eta
+            gap += max(mean - mixed, 0.0)
+            if eta > 2.0 * log_cells / gap:
+                eta = log_cells / gap
+                weigh_all(cells, eta)
+        start, pending, mean = t + 1, 0, 0.0
+    return offload, offloaded, np.array(ends), eta, gap
 
 
 @compiled

@@ -23,8 +23,6 @@ from hi_lib.optima import OptimalBatch
 from hi_lib.response import ROUNDING, ModelLaw
 from hi_lib.typing import Flags, Floats
 
-UNITS = ("samples", "offloads")
-
 Times = tuple[float, float, float]
 """τ_ed, s = τ_es + τ_tx, and τ_nw, ms."""
 

@@ -8,15 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hi_lib import checks, regret
+from hi_lib import checks, cycles, regret
 from hi_lib.forecaster import Forecaster, Steps
 from hi_lib.regret import Schedule
-from hi_lib.specification import ANYTIME, TUNED, VANILLA, Decided, Horizon, Learner, Rates, Task
+from hi_lib.specification import ADAPTIVE, ANYTIME, TUNED, VANILLA, Decided, Horizon, Learner, Rates, Task, Unit
 from hi_lib.traces import Trace, checked
 from hi_lib.typing import Floats
+from hi_lib.units import UNITS
+
+_FIRST_GAP = 1e-6  # Δ of the adaptive rate before anything is lost: a millionth of an error, and no division by zero
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Run:
     """What a learner does on a trace, in expectation over its own draws of θ.
 
@@ -41,6 +44,9 @@ class Run:
         The theorem's bound on `regret` (on its mean over seeds, where a seed matters); None where no theorem applies.
     exploration : float or None
         ε, the share of rounds offloaded to learn; None for learners that do not explore.
+    offloaded : NDArray of shape (n,), bool, or None
+        Which samples were offloaded, where transmissions count offloads: each has a θ of its own, which the seed draws,
+        and `transmissions` and `TimingModel.of_run` are those of this draw. None where M samples have one θ.
     """
 
     cost: Floats
@@ -51,6 +57,16 @@ class Run:
     regret: float
     regret_bound: float | None
     exploration: float | None = None
+    offloaded: NDArray[np.bool_] | None = None
+
+    def __repr__(self) -> str:
+        """One line: what matters of it."""
+        bound = "" if self.regret_bound is None else f" (bound {self.regret_bound:.4g})"
+        size = "varying" if isinstance(self.batch_size, tuple) else self.batch_size
+        return (
+            f"Run({self.cost.size} samples, batch_size={size}, average_cost={self.average_cost:.4g}, "
+            f"offload_ratio={self.offload_ratio:.4g}, regret={self.regret:.4g}{bound})"
+        )
 
     @property
     def average_cost(self) -> float:
@@ -69,12 +85,14 @@ class Run:
 
     @property
     def transmissions(self) -> float:
-        """Expected number of batches that send anything.
+        """Expected number of batches that send anything; where offloads are counted, how many of this draw do.
 
         One θ a batch: without exploration P(any) is the batch's largest q_t. With it, the other samples of the batch
         must not be explored either for nothing to be sent.
         """
         sizes = regret.sizes_of(self.batch_size, self.offload_probability.size)
+        if self.offloaded is not None:
+            return float(np.logical_or.reduceat(self.offloaded, np.cumsum(sizes) - sizes).sum())
         likeliest = np.maximum.reduceat(self.offload_probability, np.cumsum(sizes) - sizes)
         others = sizes - 1
         return float((1 - (1 - likeliest) * (1 - (self.exploration or 0.0)) ** others).sum())
@@ -91,6 +109,9 @@ def replay(
     seed: int | None = None,
     *,
     delay: ArrayLike = 0,
+    unit: str = "samples",
+    max_samples: int | None = None,
+    price: float = 0.0,
 ) -> Run:
     """Run a learner over a trace and return exact expectations over its draws of θ.
 
@@ -100,14 +121,16 @@ def replay(
     beta : float
         Cost of an offload, in [0, 1].
     batch_size : int
-        M >= 1 samples are decided with one θ; feedback and update come at the end of the batch.
+        M >= 1 samples are decided with one θ; feedback and update come at the end of the batch. With the unit
+        "offloads", m >= 1: a cycle ends when m samples are to be offloaded.
     learner : str
         Full feedback: "hil-f" (Algorithm 1; M = 1 is vanilla HI), "quantised" (the same on confidences of 4 bits).
         Feedback on offloaded samples only: "hil-n", "apple", "naive", "hi-lcb", "hi-lcb-lite"; see `rivals`.
         Rules: "fixed", "always", "never".
-    learning_rate : {"tuned", "vanilla", "anytime"} or float > 0
-        η: the one that minimises the regret bound, the one that does so at M = 1, rates that need no horizon ("hil-f"
-        only), or a value of your own; for "hi-lcb", "hi-lcb-lite" and the rules, which have none, it must be left out.
+    learning_rate : {"tuned", "vanilla", "anytime", "adaptive"} or float > 0
+        η: the one that minimises the regret bound, the one that does so at M = 1, rates that need no horizon,
+        AdaHedge's (T22; both for "hil-f" only, without delay), or a value of your own; for "hi-lcb", "hi-lcb-lite" and
+        the rules, which have none, it must be left out.
     exploration : float in (0, 1], optional
         ε for "hil-n", and only for it; by default the one that minimises its regret bound.
     threshold : float in [0, 1], optional
@@ -116,7 +139,24 @@ def replay(
         Decides what "hil-n", "apple" and "naive" see; the others give the same Run for every seed.
     delay : int or array-like of int, shape (n,)
         How many further samples are decided, after the end of a sample's batch, before its feedback is in. For "hil-f",
-        "hil-n", "apple" and "naive"; T14 gives the bounds of the first two, tuned rates are for them.
+        "hil-n", "apple" and "naive"; T14 gives the bounds of the first two, tuned rates are for them. HIL-N's bound is
+        that of delays which do not depend on its flags.
+    unit : {"samples", "offloads"}
+        What `batch_size` counts. With "offloads" ("hil-f" and the rules only, without delay) each sample has a θ of its
+        own, drawn from the weights of the cycle's beginning; feedback on all samples of a cycle comes at its end (T21).
+        What is pending when the trace ends is sent. The rate "tuned" is that of batches of (m + 1 − ρ)/ρ samples, ρ
+        being that of the best fixed threshold.
+    max_samples : int, optional
+        A cycle ends after so many samples at the latest.
+    price : float
+        β_0 >= 0 of a transmission, beside β of each offload ("hil-f" and the rules only): costs and regret include it,
+        and it is learned directly (T23). With the unit "offloads" every offload costs β + β_0/m.
+
+    Returns
+    -------
+    Run
+        Expectations over the learner's own draws, arrays of shape (n,). With the unit "offloads" `offloaded` is what
+        the seed drew, cycles follow from it, and expectations are over the θ of the sample at hand, given the past.
 
     Raises
     ------
@@ -135,9 +175,11 @@ def replay(
     beta, seed = checks.real("beta", beta, 0, 1), checks.seed("seed", seed)
     size = checks.whole("batch_size", batch_size)
     schedule = _schedule(len(trace), size, delay, found)
-    task = Task(trace, beta, schedule, learning_rate, exploration, threshold, seed)
+    counted = _unit(size, unit, max_samples, delay)
+    price = checks.nonnegative("price", price)
+    task = Task(trace, beta, schedule, learning_rate, exploration, threshold, seed, counted, price)
     found.refuse_useless(task)
-    return as_run(trace, beta, size, found.replay(task))
+    return _as_run_of(task, size, found.replay(task))
 
 
 @functools.cache
@@ -163,14 +205,56 @@ def _schedule(n: int, batch_size: int, delay: ArrayLike, learner: Learner) -> Sc
     return Schedule(batch_size, regret.equivalent_batch_size(n, batch_size, delay), release)
 
 
+def _unit(size: int, unit: str, max_samples: int | None, delay: ArrayLike) -> Unit | None:
+    if checks.choice("unit", unit, UNITS) == "samples":
+        if max_samples is not None:
+            raise ValueError(f"max_samples must be left out for the unit samples, got {checks.shown(max_samples)}")
+        return None
+    if np.any(np.asarray(delay) != 0):
+        raise ValueError(f"delay must be 0 for the unit offloads, got {checks.shown(delay)}")
+    return Unit(size, None if max_samples is None else checks.whole("max_samples", max_samples))
+
+
 def horizon_of(task: Task) -> Horizon:
     """What a tuned rate must know of a task."""
-    return Horizon(len(task.trace), task.schedule.equivalent, regret.lambda_min(task.trace), task.beta)
+    n, equivalent = len(task.trace), task.schedule.equivalent
+    if task.unit:
+        ratio = best_threshold_of(task).offload_ratio
+        equivalent = min((task.unit.offloads + 1 - ratio) / ratio if ratio else n, task.unit.max_samples or n)
+    return Horizon(n, max(equivalent, 1.0), regret.lambda_min(task.trace), task.beta)
+
+
+def steps_of(task: Task) -> Floats:
+    """What each sample adds to the loss of the thresholds above it, shape (n,)."""
+    size = task.unit.offloads if task.unit else task.schedule.batch_size
+    return regret.steps(task.trace, task.beta, size, task.price, task.unit is not None)
+
+
+def best_threshold_of(task: Task) -> regret.BestThreshold:
+    """The best fixed threshold for the costs of a task."""
+    return regret.best_threshold_of_steps(task.trace, steps_of(task))
+
+
+def _as_run_of(task: Task, size: int, decided: Decided) -> Run:
+    """As `as_run`, for a task with a price, or in cycles."""
+    if not task.unit and not task.price:
+        return as_run(task.trace, task.beta, size, decided)
+    trace, unit = task.trace, task.unit
+    cost = np.where(trace.correct, 0.0, 1.0) + decided.offload * steps_of(task)
+    floor = best_threshold_of(task).average_cost * len(trace)
+    sizes: int | tuple[int, ...] = size
+    if unit:
+        offloaded = decided.offloaded if decided.offloaded is not None else decided.offload > 0
+        sizes = tuple(cycles.lengths(offloaded, unit.offloads, unit.max_samples).tolist())
+        decided = decided._replace(offloaded=offloaded)
+    _, eta, bound, exploration, drawn = decided
+    regretted = float(cost.sum() - floor)
+    return Run(cost, decided.offload, trace.correct, sizes, eta, regretted, bound, exploration, drawn)
 
 
 def as_run(trace: Trace, beta: float, batch_size: int | tuple[int, ...], decided: Decided) -> Run:
     """What a learner did on a trace, with its costs and its regret."""
-    offload, eta, bound, exploration = decided
+    offload, eta, bound, exploration, _ = decided
     cost = np.where(trace.correct, 0.0, 1 - offload)
     cost += beta * offload
     floor = regret.best_threshold(trace, beta).average_cost * len(trace)
@@ -181,7 +265,11 @@ def replay_hil_f(task: Task) -> Decided:
     """HIL-F over a trace: with one rate at O(log n) a sample, with rates that fall at O(n)."""
     trace, beta = task.trace, task.beta
     horizon, rate = horizon_of(task), task.learning_rate
-    if rate == ANYTIME:
+    if isinstance(rate, str) and rate == ADAPTIVE and task.schedule.release is not None:
+        raise ValueError("delay must be 0 with the adaptive rate: give one rate, or tuned")
+    if task.unit or task.price or (isinstance(rate, str) and rate == ADAPTIVE):
+        return _play(task, horizon)
+    if isinstance(rate, str) and rate == ANYTIME:
         if task.schedule.release is not None:
             raise ValueError("delay must be 0 with anytime rates: give one rate, or tuned")
         n, size, shortest = horizon.samples, task.schedule.batch_size, horizon.lambda_min
@@ -193,6 +281,36 @@ def replay_hil_f(task: Task) -> Decided:
     given = None if rate == TUNED or eta == 0 else eta
     bound = regret.regret_bound(horizon.samples, horizon.batch_size, horizon.lambda_min, given)
     return Decided(_quickly(trace, ~trace.correct, Steps(beta, beta - 1, eta), task.schedule), eta, bound)
+
+
+def _play(task: Task, horizon: Horizon) -> Decided:
+    """HIL-F in cycles, with a price, or with AdaHedge's rate: sample after sample, by the tree."""
+    from hi_lib import _tree  # brings numba
+
+    trace, n, unit = task.trace, len(task.trace), task.unit
+    log_cells = regret.log_inverse(horizon.lambda_min)
+    adaptive = isinstance(task.learning_rate, str) and task.learning_rate == ADAPTIVE
+    eta = log_cells / _FIRST_GAP if adaptive else HIL_F.rates(horizon, task.learning_rate).learning_rate
+    closing = ((unit.max_samples or n), unit.offloads) if unit else (task.schedule.batch_size, n + 1)
+    uniform = np.random.default_rng(task.seed).random(n) if unit else None
+    rate = _tree.Rate(eta, log_cells, _FIRST_GAP if adaptive and log_cells else 0.0)
+    played = _tree.play(trace.confidence, steps_of(task), closing, rate, uniform)
+    sizes = np.diff(played.ends, prepend=0)
+    bound = (
+        2 * played.gap
+        if adaptive
+        else regret.anytime_bound(np.full(sizes.size, eta), ranges_of(task, sizes), horizon.lambda_min)
+    )
+    return Decided(played.offload, played.learning_rate, bound, None, played.offloaded if unit else None)
+
+
+def ranges_of(task: Task, sizes: NDArray[np.int64]) -> Floats:
+    """Between which bounds the loss of each cycle lies, shape (cycles,): G_k of T23, N_k where only errors count."""
+    if not task.price:
+        return sizes.astype(float)
+    if task.unit:  # an offload may cost more than an error
+        return sizes * max(1.0, task.beta + task.price / task.unit.offloads)
+    return np.maximum(sizes, sizes * task.beta + task.price)
 
 
 def _tune_hil_f(horizon: Horizon, learning_rate: float | None, _exploration: float | None) -> Rates:
@@ -295,9 +413,10 @@ HIL_F = Learner(
     "hil-f",
     replay_hil_f,
     feedback="all",
-    rate_names=(TUNED, VANILLA, ANYTIME),
+    rate_names=(TUNED, VANILLA, ANYTIME, ADAPTIVE),
     tune=_tune_hil_f,
     late=True,
+    counts_offloads=True,
     device="HILF",
     device_rate_names=(TUNED, VANILLA, ANYTIME),
 )
@@ -323,5 +442,6 @@ APPLE = Learner(
     device_rate_names=(TUNED, VANILLA),
 )
 _RULES = tuple(
-    Learner(name, rule, "none") for name, rule in {"fixed": _fixed, "always": _always, "never": _never}.items()
+    Learner(name, rule, "none", counts_offloads=True)
+    for name, rule in {"fixed": _fixed, "always": _always, "never": _never}.items()
 )

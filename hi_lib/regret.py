@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from hi_lib import checks
 from hi_lib.traces import Trace, checked
 from hi_lib.typing import Floats
+from hi_lib.units import UNITS
 
 
 class BestThreshold(NamedTuple):
@@ -30,7 +31,9 @@ class BestThreshold(NamedTuple):
     offload_ratio: float
 
 
-def best_threshold(trace: Trace, beta: float) -> BestThreshold:
+def best_threshold(
+    trace: Trace, beta: float, *, batch_size: int = 1, price: float = 0.0, unit: str = "samples"
+) -> BestThreshold:
     """Best fixed threshold of a trace, over cells of positive length only.
 
     Parameters
@@ -38,6 +41,20 @@ def best_threshold(trace: Trace, beta: float) -> BestThreshold:
     trace : Trace
     beta : float
         Cost of offloading one sample, in [0, 1]; a wrong local answer costs 1.
+    batch_size : int
+        M, which matters where a transmission has a price; with the unit "offloads", m.
+    price : float
+        β_0 >= 0 of a transmission. With the unit "offloads", m offloads share it.
+    unit : {"samples", "offloads"}
+
+    Returns
+    -------
+    BestThreshold
+
+    Raises
+    ------
+    ValueError
+        An argument outside its range.
 
     Examples
     --------
@@ -45,14 +62,45 @@ def best_threshold(trace: Trace, beta: float) -> BestThreshold:
     BestThreshold(threshold=0.75, average_cost=0.3333333333333333, offload_ratio=0.6666666666666666)
     """
     beta = checks.real("beta", beta, 0, 1)
+    size, price = checks.whole("batch_size", batch_size), checks.nonnegative("price", price)
+    if checks.choice("unit", unit, UNITS) == "offloads" or price:
+        return best_threshold_of_steps(checked(trace), steps(trace, beta, size, price, unit == "offloads"))
     order, gaps = checked(trace).order, trace.gaps
     # Whole numbers until the end: equally good cells must tie exactly.
     offloaded = np.flatnonzero(gaps > 0)
     mended = np.zeros(gaps.size, dtype=np.intp)
     np.cumsum(~trace.correct[order], out=mended[1:])
-    cost = beta * offloaded + (mended[-1] - mended[offloaded])
+    return _best_cell(trace, offloaded, beta * offloaded + (mended[-1] - mended[offloaded]))
+
+
+def steps(trace: Trace, beta: float, batch_size: int, price: float, counts_offloads: bool) -> Floats:
+    """What each sample adds to the loss of the thresholds above it, shape (n,): its price, less its error.
+
+    A transmission has its price as soon as the least sure sample of a batch is offloaded; where offloads are counted,
+    m of them share it.
+    """
+    prices = np.full(len(trace), beta)
+    if counts_offloads:
+        prices += price / batch_size
+    elif price:
+        starts = np.arange(0, len(trace), batch_size)
+        stops = np.append(starts[1:], len(trace))
+        least = [a + int(trace.confidence[a:b].argmin()) for a, b in zip(starts, stops, strict=True)]
+        prices[least] += price
+    return prices - ~trace.correct
+
+
+def best_threshold_of_steps(trace: Trace, step: Floats) -> BestThreshold:
+    """The best fixed threshold where offloading a sample adds `step` (n,) to the cost of keeping it, errors at 1."""
+    offloaded, added = np.flatnonzero(trace.gaps > 0), np.zeros(len(trace) + 1)
+    np.cumsum(step[trace.order], out=added[1:])
+    return _best_cell(trace, offloaded, np.sum(~trace.correct) + added[offloaded])
+
+
+def _best_cell(trace: Trace, offloaded: NDArray[np.intp], cost: Floats) -> BestThreshold:
+    """The cheapest of some cells, each of which offloads so many of the least confident samples."""
     best = int(offloaded[cost.argmin()])
-    n = len(trace)
+    order, n = trace.order, len(trace)
     lower = trace.confidence[order[best - 1]] if best > 0 else 0.0
     upper = trace.confidence[order[best]] if best < n else 1.0
     return BestThreshold(cell_middle(lower, upper), float(cost.min() / n), best / n)

@@ -31,9 +31,18 @@ class Replayed(Protocol):
     def exploration(self) -> float | None:
         """Share of samples offloaded whatever θ says."""
 
+    @property
+    def offloaded(self) -> Flags | None:
+        """What was drawn, shape (n,), where each sample has a θ of its own."""
+
 
 def drawn(run: Replayed, rng: np.random.Generator) -> Flags:
-    """Which samples are offloaded, shape (n,), for one draw of θ a batch: the less sure of a batch go first."""
+    """Which samples are offloaded, shape (n,), for one draw of θ a batch: the less sure of a batch go first.
+
+    Where the run is a draw already, it is that.
+    """
+    if run.offloaded is not None:
+        return run.offloaded
     sizes = sizes_of(run.batch_size, run.offload_probability.size)
     return run.offload_probability > np.repeat(rng.random(sizes.size), sizes)
 
@@ -51,6 +60,9 @@ class RunTimes:
 
     since one θ decides all: the least confident samples go first. Exploration offloads further samples, independently.
     An offloaded sample i = 1, …, M waits (M − i + 1) τ_ed + τ_nw + m (τ_tx + τ_es). Made by `TimingModel.of_run`.
+
+    Where transmissions count offloads, the run is a draw, cycle k has N_k samples and sends X_k of them, and these are
+    the times of that draw: the i-th sample of a cycle waits (N_k − i + 1) τ_ed + τ_nw + X_k (τ_tx + τ_es).
 
     Attributes
     ----------
@@ -72,7 +84,7 @@ class RunTimes:
     offloads: float
     transmissions: float
     served: float
-    _law: _RunLaw | None
+    _law: _RunLaw | _DrawnLaw | None
 
     def cdf(self, time: ArrayLike, offloaded_only: bool = False) -> Floats:
         """P(response <= time) of a sample taken at random, or of an offloaded one; times in ms of any shape.
@@ -91,7 +103,7 @@ class RunTimes:
     def _law_of(self, offloaded_only: bool) -> Law:
         if self._law is None:
             raise ValueError("quantiles need a learner that does not explore: only then one θ decides a whole batch")
-        if offloaded_only and not self._law.q.any():
+        if offloaded_only and self._law.accepted == 1:
             raise ValueError("quantiles of offloaded samples need some, and this run offloads none")
         return self._law.of_offloaded if offloaded_only else self._law
 
@@ -161,8 +173,50 @@ class _RunLaw(Law):
         return float(found[found >= time * (1 - ROUNDING)].min(initial=np.inf))
 
 
+@dataclass(frozen=True, eq=False)
+class _DrawnLaw(Law):
+    """The response times of a draw."""
+
+    waited: Floats
+    """Of each offloaded sample, all but the network, in order, shape (offloads,)."""
+    network: Floats
+
+    def _latest(self) -> float:
+        return float(self.waited[-1] + self.network.max())
+
+    def _answered(self, time: float) -> float:
+        return float(np.searchsorted(self.waited, time - self.network, side="right").mean() / max(self.waited.size, 1))
+
+    def _next(self, time: float) -> float:
+        place = np.searchsorted(self.waited, time * (1 - ROUNDING) - self.network)
+        there = place < self.waited.size
+        return float((self.waited[place[there]] + self.network[there]).min(initial=np.inf))
+
+
+def drawn_times(tau_ed: float, service: float, network: Floats, run: Replayed, offloaded: Flags) -> RunTimes:
+    """Times of a draw; arguments as for `run_times`."""
+    n, sizes = offloaded.size, sizes_of(run.batch_size, offloaded.size)
+    ends = np.cumsum(sizes)
+    sent = np.add.reduceat(offloaded, ends - sizes, dtype=np.int64)
+    until = np.repeat(ends, sizes) - np.arange(n)
+    waited = (until * tau_ed + np.repeat(sent, sizes) * service)[offloaded]
+    offloads, mean_network, transmissions = int(sent.sum()), float(network.mean()), int((sent > 0).sum())
+    answered = float(waited.sum() + offloads * mean_network)
+    return RunTimes(
+        system_time=tau_ed + (offloads * service + transmissions * mean_network) / n,
+        response_time=((n - offloads) * tau_ed + answered) / n,
+        offloaded_response_time=answered / offloads if offloads else np.nan,
+        offloads=float(offloads),
+        transmissions=float(transmissions),
+        served=float((sent**2).sum()),
+        _law=_DrawnLaw(tau_ed, 1 - offloads / n, np.sort(waited), network),
+    )
+
+
 def run_times(tau_ed: float, service: float, network: Floats, run: Replayed) -> RunTimes:
     """Times of a run, ms: `service` is τ_tx + τ_es, and `network` holds equally likely network times, shape (k,)."""
+    if run.offloaded is not None:
+        return drawn_times(tau_ed, service, network, run, run.offloaded)
     exploration, probability, n = run.exploration or 0.0, run.offload_probability, run.offload_probability.size
     sizes = sizes_of(run.batch_size, n)
     largest = int(sizes.max())

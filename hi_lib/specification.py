@@ -13,7 +13,7 @@ from typing import NamedTuple
 from hi_lib import checks
 from hi_lib.regret import Schedule
 from hi_lib.traces import Trace
-from hi_lib.typing import Floats
+from hi_lib.typing import Flags, Floats
 
 TUNED = "tuned"
 """The rate that minimises the regret bound."""
@@ -21,6 +21,11 @@ VANILLA = "vanilla"
 """The one that is tuned for single samples, whatever the batch size."""
 ANYTIME = "anytime"
 """Rates that fall, and need no horizon."""
+ADAPTIVE = "adaptive"
+"""AdaHedge's rate, which follows from what has been lost so far: neither a horizon nor a batch size is in it (T22)."""
+
+
+_FALLING = (ANYTIME, ADAPTIVE)
 
 
 class Horizon(NamedTuple):
@@ -47,6 +52,15 @@ class Decided(NamedTuple):
     learning_rate: float | None = None
     regret_bound: float | None = None
     exploration: float | None = None
+    offloaded: Flags | None = None
+    """Where the unit is the offload: what was drawn, shape (n,)."""
+
+
+class Unit(NamedTuple):
+    """When a transmission is sent, if not after M samples: after so many offloads, or so many samples at the latest."""
+
+    offloads: int
+    max_samples: int | None
 
 
 class Task(NamedTuple):
@@ -59,6 +73,9 @@ class Task(NamedTuple):
     exploration: float | None
     threshold: float | None
     seed: int | None
+    unit: Unit | None = None
+    price: float = 0.0
+    """β_0, of a transmission."""
 
 
 def _no_rates(_horizon: Horizon, _learning_rate: float | None, _exploration: float | None) -> Rates:
@@ -84,6 +101,8 @@ class Learner:
         Whether its feedback may come late.
     explores : bool
         Whether it takes an ε.
+    counts_offloads : bool
+        Whether it can send after m offloads, and learn the price of a transmission.
     device : str, optional
         Name of its class in `hi_lib`, for a device.
     device_rate_names : tuple of str
@@ -97,6 +116,7 @@ class Learner:
     tune: Callable[[Horizon, float | None, float | None], Rates] = _no_rates
     late: bool = False
     explores: bool = False
+    counts_offloads: bool = False
     device: str | None = None
     device_rate_names: tuple[str, ...] = ()
 
@@ -110,7 +130,7 @@ class Learner:
         """
         if not isinstance(learning_rate, str):
             return self.tune(horizon, checks.positive("learning_rate", learning_rate), exploration)
-        name = checks.choice("learning_rate", learning_rate, [each for each in self.rate_names if each != ANYTIME])
+        name = checks.choice("learning_rate", learning_rate, [each for each in self.rate_names if each not in _FALLING])
         return self.tune(horizon._replace(batch_size=1.0) if name == VANILLA else horizon, None, exploration)
 
     def refuse_useless(self, task: Task) -> None:
@@ -121,6 +141,9 @@ class Learner:
         if (task.threshold is None) == (self.name == "fixed"):
             must = "given" if self.name == "fixed" else "None"
             raise ValueError(f"threshold must be {must} for learner {self.name!r}")
+        if (task.unit is not None or task.price) and not self.counts_offloads:
+            what = "unit must be samples" if task.unit else "price must be 0"
+            raise ValueError(f"{what} for learner {self.name!r}: only hil-f and the rules have another")
         if not self.rate_names and not (isinstance(task.learning_rate, str) and task.learning_rate == TUNED):
             got = checks.shown(task.learning_rate)
             raise ValueError(f"learning_rate must be left out for learner {self.name!r}, which has none, got {got}")

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hi_lib import checks, cycles, optima
-from hi_lib.cycles import UNITS
 from hi_lib.optima import DeadlineError, OptimalBatch
 from hi_lib.typing import Floats
+from hi_lib.units import UNITS
 
 if TYPE_CHECKING:
     from hi_lib.response import ModelLaw

@@ -20,7 +20,7 @@ TRACES = DATA / "traces"
 REGISTRY = DATA / "registry.txt"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Trace:
     """A sequence of samples as the learner meets them.
 
@@ -65,6 +65,12 @@ class Trace:
         lml = None if lml_correct is None else _frozen(checks.known_flags("lml_correct", lml_correct, values.size))
         object.__setattr__(self, "lml_correct", lml)
         object.__setattr__(self, "name", name)
+
+    def __repr__(self) -> str:
+        """One line: its name, how long it is, how right the S-ML."""
+        name = "" if self.name is None else f"{self.name!r}, "
+        known = "" if self.lml_correct is None else f", L-ML known on {np.isfinite(self.lml_correct).mean():.0%}"
+        return f"Trace({name}{len(self)} samples, accuracy={self.accuracy:.3f}{known})"
 
     def __len__(self) -> int:
         return self.confidence.size

@@ -130,6 +130,11 @@ class HILF:
         self._next_ticket, self._ticketed, self._closed, self._exposure = 0, 0, 0, 0.0
         self._begun: Begun | None = None
 
+    def __repr__(self) -> str:
+        """One line: how it was made, and how far it has come."""
+        settings = ", ".join(f"{name}={value!r}" for name, value in self._settings().items() if value is not None)
+        return f"{type(self).__name__}({settings}; {self._ticketed} samples, {len(self._tickets)} tickets out)"
+
     @property
     def beta(self) -> float:
         """Cost of an offload."""

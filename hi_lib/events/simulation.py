@@ -23,6 +23,7 @@ from hi_lib.events.queueing import checked_window, in_order, n_times
 from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace
 from hi_lib.typing import Floats
+from hi_lib.units import UNITS
 
 Process = Generator[simpy.Event, Any, None]
 
@@ -106,6 +107,25 @@ class LateLearning:
         self.learner.hear(self._tickets.pop(batch.start), self.trace.correct[batch])
 
 
+class FreshLearning:
+    """A streaming learner with a θ of its own for each sample, as counting offloads asks for (T21)."""
+
+    def __init__(self, learner: Any, trace: Trace) -> None:
+        self.learner, self.trace = learner, trace
+        self._tickets: dict[int, Any] = {}
+
+    def decide(self, batch: slice) -> NDArray[np.bool_]:
+        """The learner's decision on each sample, from what it has heard so far."""
+        numbers = range(batch.start, batch.stop)
+        self._tickets |= {one: self.learner.decide_later(self.trace.confidence[one : one + 1]) for one in numbers}
+        return np.array([self._tickets[one].offload[0] for one in numbers])
+
+    def learn(self, batch: slice) -> None:
+        """Let the learner hear of the whole cycle."""
+        for one in range(batch.start, batch.stop):
+            self.learner.hear(self._tickets.pop(one), self.trace.correct[one : one + 1])
+
+
 @dataclass(frozen=True)
 class Fixed:
     """Always the same batch size."""
@@ -161,6 +181,8 @@ def simulate(
     offloaded: ArrayLike | Policy,
     batch_size: int | BatchSizes,
     *,
+    unit: str = "samples",
+    max_samples: int | None = None,
     samples: int | None = None,
     arrivals: ArrayLike | None = None,
     network_times: ArrayLike | None = None,
@@ -182,6 +204,10 @@ def simulate(
         Which samples are offloaded, or who decides, e.g. `Learning(hi.HILF(...), trace)`.
     batch_size : int or BatchSizes
         M >= 1, or who decides, e.g. `hi_lib.device.adaptive.AdaptiveBatchSize`. The last batch may be shorter.
+    unit : {"samples", "offloads"}
+        What `batch_size` counts: with "offloads" a transmission is sent when m are pending, or all samples are through.
+    max_samples : int, optional
+        With the unit "offloads", a cycle ends after so many samples at the latest.
     samples : int, optional
         n, only and always where a policy decides.
     arrivals : array-like of shape (n,), optional
@@ -196,7 +222,8 @@ def simulate(
         an answer is back. By default it waits idle for every answer, as the paper's. A learner must then be able to
         hear late: `LateLearning`.
     max_wait : float
-        A batch closes, full or not, once so many ms have passed since its first sample was begun.
+        A batch closes, full or not, once so many ms have passed since its first sample was begun; with the unit
+        "offloads", since its first offload was decided.
     overhead : float
         Time of the device for each transmission that overlaps with nothing, e.g. to wake up the radio, ms.
     server_setup : float
@@ -241,10 +268,17 @@ def simulate(
     if window is not None and isinstance(policy, Learning):
         raise ValueError("a learner must be able to hear late where there is a window: use LateLearning")
     checked_window(window)
+    counts_offloads = checks.choice("unit", unit, UNITS) == "offloads"
+    if counts_offloads and isinstance(policy, Learning | LateLearning):
+        raise ValueError("a learner must draw a θ for each sample where offloads are counted: use FreshLearning")
+    if max_samples is not None and not counts_offloads:
+        raise ValueError(f"max_samples must be left out for the unit samples, got {checks.shown(max_samples)}")
     sizes = batch_size if hasattr(batch_size, "next_size") else Fixed(checks.whole("batch_size", batch_size))
     there = None if arrivals is None else in_order(arrivals, n)
     cell = _Cell(
         timing,
+        counts_offloads=counts_offloads,
+        max_samples=n if max_samples is None else checks.whole("max_samples", max_samples),
         network=_given_or_usual("network_times", network_times, timing.tau_nw, n),
         sending=_given_or_usual("sending_times", sending_times, timing.tau_tx, n),
         window=window,
@@ -262,6 +296,8 @@ class _Cell:
     """One device, its link and its server."""
 
     timing: TimingModel
+    counts_offloads: bool
+    max_samples: int
     network: list[float]
     sending: list[float]
     window: float | None
@@ -296,7 +332,9 @@ class _Cell:
             size = self.sizes.next_size()
             if size < 1:
                 raise ValueError(f"next_size must return an integer >= 1, got {checks.shown(size)}")
-            batch = yield from self.compute(first, min(first + size, n), arrivals)
+            last = min(first + (self.max_samples if self.counts_offloads else size), n)
+            most = size if self.counts_offloads else n
+            batch = yield from self.compute(first, last, most, arrivals)
             sent = [first + place for place, offload in enumerate(self.offloaded[batch].tolist()) if offload]
             number, first = len(self.batches), batch.stop
             self.batches.append([first - batch.start, len(sent), env.now])
@@ -316,20 +354,28 @@ class _Cell:
             self.out += 1
             env.process(self.carry(number, batch, sent))
 
-    def compute(self, first: int, last: int, arrivals: list[float] | None) -> Generator[simpy.Event, Any, slice]:
-        """Work through a batch; it closes early once `max_wait` has passed since its first sample was begun."""
-        env, tau_ed, max_wait, closes = self.env, self.timing.tau_ed, self.max_wait, math.inf
+    def compute(
+        self, first: int, last: int, most: int, arrivals: list[float] | None
+    ) -> Generator[simpy.Event, Any, slice]:
+        """Work through a batch, which closes with its last sample, with so many offloads, or with `max_wait`."""
+        env, tau_ed, closes, pending = self.env, self.timing.tau_ed, math.inf, 0
         for sample in range(first, last):
             if arrivals is not None and arrivals[sample] > env.now:
                 yield env.timeout(min(arrivals[sample], max(closes, env.now)) - env.now)
             if env.now >= closes:
                 return slice(first, sample)
             self.started[sample] = env.now
-            closes = closes if sample > first else env.now + max_wait
+            if sample == first and not self.counts_offloads:
+                closes = env.now + self.max_wait
             yield env.timeout(tau_ed)
             self.offloaded[sample : sample + 1] = self.policy.decide(slice(sample, sample + 1))
             self.answered[sample] = env.now
             self.note("device", tau_ed, sample)
+            pending += self.offloaded[sample]
+            if pending == 1 and self.offloaded[sample] and self.counts_offloads:
+                closes = env.now + self.max_wait
+            if pending == most:
+                return slice(first, sample + 1)
         return slice(first, last)
 
     def carry(self, number: int, batch: slice, sent: list[int]) -> Process:

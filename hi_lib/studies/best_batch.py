@@ -37,6 +37,9 @@ def best_batch_size(
     learning_rate: str | float = "tuned",
     seeds: Iterable[int] | None = None,
     network_times: ArrayLike | None = None,
+    unit: str = "samples",
+    max_samples: int | None = None,
+    price: float = 0.0,
 ) -> BestBatch:
     """Find the M with the least f = α t_s + (1 − α) t_r for this trace, learner and device, by `TimingModel.of_run`.
 
@@ -59,6 +62,13 @@ def best_batch_size(
         it is.
     network_times : array-like of shape (k,), optional
         As for `TimingModel.of_run`.
+    unit, max_samples, price
+        As for `replay`; with the unit "offloads" the best m, whose times are those of the draws that the seeds decide:
+        give some.
+
+    Returns
+    -------
+    BestBatch
 
     Raises
     ------
@@ -82,7 +92,7 @@ def best_batch_size(
 
     def replayed(order: Trace, seed: int | None, size: int) -> Run:
         rate = learning_rate if named(learner).rate_names else TUNED
-        return replay(order, beta, size, learner, rate, seed=seed)
+        return replay(order, beta, size, learner, rate, seed=seed, unit=unit, max_samples=max_samples, price=price)
 
     @functools.cache
     def tried(size: int) -> BestBatch:
