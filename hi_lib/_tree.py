@@ -220,6 +220,19 @@ def share_above(cells, p, eta):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def learn_measured(cells, count, confidence, step, eta):  # type: ignore[no-untyped-def]
+    """Add samples; return how many nodes there are then, and the mean loss of them all less the mixed one (T22)."""
+    mean = 0.0
+    for t in range(confidence.size):
+        if confidence[t] > 0.0:
+            mean += step[t] * share_above(cells, confidence[t], eta)
+    least, mass = cells[HEAD, LEAST], cells[HEAD, MASS]
+    count = learn_all(cells, count, confidence, step, eta)
+    mixed = cells[HEAD, LEAST] - least - np.log(cells[HEAD, MASS] / mass) / eta
+    return count, max(mean - mixed, 0.0)
+
+
+@compiled
 def weigh_all(cells, eta):  # type: ignore[no-untyped-def]
     """Take S, ℓ and m of all nodes afresh, children first: for another η."""
     links = cells.view(np.int64)

@@ -11,12 +11,22 @@ from numpy.typing import ArrayLike, NDArray
 from hi_lib import checks, cycles, regret
 from hi_lib.forecaster import Forecaster, Steps
 from hi_lib.regret import Schedule
-from hi_lib.specification import ADAPTIVE, ANYTIME, TUNED, VANILLA, Decided, Horizon, Learner, Rates, Task, Unit
+from hi_lib.specification import (
+    ADAPTIVE,
+    ANYTIME,
+    FIRST_GAP,
+    TUNED,
+    VANILLA,
+    Decided,
+    Horizon,
+    Learner,
+    Rates,
+    Task,
+    Unit,
+)
 from hi_lib.traces import Trace, checked
 from hi_lib.typing import Floats
 from hi_lib.units import UNITS
-
-_FIRST_GAP = 1e-6  # Δ of the adaptive rate before anything is lost: a millionth of an error, and no division by zero
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -290,10 +300,10 @@ def _play(task: Task, horizon: Horizon) -> Decided:
     trace, n, unit = task.trace, len(task.trace), task.unit
     log_cells = regret.log_inverse(horizon.lambda_min)
     adaptive = isinstance(task.learning_rate, str) and task.learning_rate == ADAPTIVE
-    eta = log_cells / _FIRST_GAP if adaptive else HIL_F.rates(horizon, task.learning_rate).learning_rate
+    eta = log_cells / FIRST_GAP if adaptive else HIL_F.rates(horizon, task.learning_rate).learning_rate
     closing = ((unit.max_samples or n), unit.offloads) if unit else (task.schedule.batch_size, n + 1)
     uniform = np.random.default_rng(task.seed).random(n) if unit else None
-    rate = _tree.Rate(eta, log_cells, _FIRST_GAP if adaptive and log_cells else 0.0)
+    rate = _tree.Rate(eta, log_cells, FIRST_GAP if adaptive and log_cells else 0.0)
     played = _tree.play(trace.confidence, steps_of(task), closing, rate, uniform)
     sizes = np.diff(played.ends, prepend=0)
     bound = (
@@ -418,7 +428,7 @@ HIL_F = Learner(
     late=True,
     counts_offloads=True,
     device="HILF",
-    device_rate_names=(TUNED, VANILLA, ANYTIME),
+    device_rate_names=(TUNED, VANILLA, ANYTIME, ADAPTIVE),
 )
 HIL_N = Learner(
     "hil-n",

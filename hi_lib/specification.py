@@ -25,7 +25,9 @@ ADAPTIVE = "adaptive"
 """AdaHedge's rate, which follows from what has been lost so far: neither a horizon nor a batch size is in it (T22)."""
 
 
-_FALLING = (ANYTIME, ADAPTIVE)
+FALLING = (ANYTIME, ADAPTIVE)
+FIRST_GAP = 1e-6
+"""Δ of the adaptive rate before anything is lost: a millionth of an error, and no division by zero."""
 
 
 class Horizon(NamedTuple):
@@ -130,7 +132,7 @@ class Learner:
         """
         if not isinstance(learning_rate, str):
             return self.tune(horizon, checks.positive("learning_rate", learning_rate), exploration)
-        name = checks.choice("learning_rate", learning_rate, [each for each in self.rate_names if each not in _FALLING])
+        name = checks.choice("learning_rate", learning_rate, [each for each in self.rate_names if each not in FALLING])
         return self.tune(horizon._replace(batch_size=1.0) if name == VANILLA else horizon, None, exploration)
 
     def refuse_useless(self, task: Task) -> None:

@@ -46,11 +46,34 @@ class Grid(Forecaster):
         else:
             self._weigh_afresh()
 
+    def measured(self, confidence: Floats, step: Floats) -> float:
+        """Add a batch, as `update`; return its mixability gap under the weights before it (T22), in the log domain."""
+        places = np.round(confidence * self._levels).astype(int)
+        loss = np.bincount(places, weights=step, minlength=self._levels)[: self._levels].cumsum()
+        before = self._log_length - self._eta * (self._loss - self._loss.min())
+        after = before - self._eta * loss
+        weights, shifted = np.exp(before - before.max()), np.exp(after - after.max())
+        grown = np.log(shifted.sum() / weights.sum()) + after.max() - before.max()
+        gap = float(weights @ loss / weights.sum() + grown / self._eta)
+        for place, change in zip(places.tolist(), step.tolist(), strict=True):
+            self._step[place] += change
+        self._loss = np.cumsum(self._step[:-1])
+        self._weight, self._drift = shifted, 0.0
+        return max(gap, 0.0)
+
+    def weigh(self, learning_rate: float) -> None:
+        """Weigh all cells afresh with another η."""
+        self._eta = learning_rate
+        self._weigh_afresh()
+
+    def shortest(self) -> float:
+        """Length of the shortest cell."""
+        return 1 / self._levels
+
     def weights(self, learning_rate: float) -> Floats:
         """Weight of each cell, up to a common factor."""
         if learning_rate != self._eta:
-            self._eta = learning_rate
-            self._weigh_afresh()
+            self.weigh(learning_rate)
         return self._weight
 
     def state(self) -> dict[str, list[float]]:

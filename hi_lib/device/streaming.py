@@ -17,7 +17,7 @@ from hi_lib import checks, learners, regret
 from hi_lib.device import states, tuning
 from hi_lib.device.grid import Grid
 from hi_lib.device.states import Begun, Decided
-from hi_lib.specification import ANYTIME
+from hi_lib.specification import ADAPTIVE, ANYTIME, FIRST_GAP
 from hi_lib.typing import Flags, Floats
 
 if TYPE_CHECKING:
@@ -56,10 +56,11 @@ class HILF:
     ----------
     beta : float
         Cost of an offload, in [0, 1].
-    learning_rate : float or {"tuned", "vanilla", "anytime"}
+    learning_rate : float or {"tuned", "vanilla", "anytime", "adaptive"}
         η > 0; or the one that minimises the regret bound for `samples` in batches of `batch_size` ("tuned") or one by
         one ("vanilla"); or rates that need no horizon, constant between doublings of the exposure Σ (1 + 2 g_t), with
-        g_t earlier samples outstanding when sample t is decided: see `doubling_learning_rate`.
+        g_t earlier samples outstanding when sample t is decided: see `doubling_learning_rate`; or AdaHedge's, which
+        needs neither, and falls by at least a half whenever it falls (T22).
     seed : int, optional
         Seeds the draws of θ.
     levels : int, optional
@@ -68,8 +69,8 @@ class HILF:
         all for each sample in one cell of the grid.
     lambda_min : float, optional
         For rates that have a name, in (0, 1): the shortest distance of two confidences that should count; 1/levels with
-        levels. For "anytime" it is 1e-6 by default; the bound grows by √2 at most for every factor of two between
-        ln(1/λ) and its truth.
+        levels. For "anytime" and "adaptive" it is 1e-6 by default; the bound of "anytime" grows by √2 at most for every
+        factor of two between ln(1/λ) and its truth.
     samples, batch_size : int, optional
         n and M, for "tuned" and "vanilla".
 
@@ -94,6 +95,7 @@ class HILF:
     learner = learners.HIL_F
     """What there is to know of it: `hi_lib.specification.Learner`."""
     _eta: float
+    _falls: str | None
     _lambda_min: float | None
 
     def __init__(
@@ -120,7 +122,8 @@ class HILF:
     def _set_rates(self, learning_rate: float | str, exploration: float | None, given: tuning.Given) -> float:
         """Take η, or what it is to follow; return ε."""
         found = tuning.rates(self.learner, self._beta, self._levels, learning_rate, exploration, given)
-        self._eta, self._lambda_min = found.learning_rate, found.lambda_min
+        self._eta, self._falls, self._lambda_min = found.learning_rate, found.falls, found.lambda_min
+        self._gap = FIRST_GAP
         return found.exploration
 
     def _begin_life(self, seed: int | None) -> None:
@@ -149,6 +152,18 @@ class HILF:
     def learning_rate(self) -> float:
         """η, the one of the moment where it is "anytime"."""
         return self._eta
+
+    @property
+    def regret_bound(self) -> float | None:
+        """Bound on the regret so far, (1 + L/L′)Δ of T22, if the rate is "adaptive" and all feedback came in batches.
+
+        L is that of the shortest cell there is, L′ of `lambda_min`, by default the grid's own: then it is 2Δ. None for
+        other rates, whose bounds need a horizon.
+        """
+        if self._falls != ADAPTIVE or self._lambda_min is None:
+            return None
+        log_cells, assumed = (regret.log_inverse(each) for each in (self._forecaster.shortest(), self._lambda_min))
+        return (1 + log_cells / assumed) * self._gap
 
     @property
     def outstanding(self) -> list[int]:
@@ -262,7 +277,7 @@ class HILF:
         return learner
 
     def _settings(self) -> dict[str, Any]:
-        rate = {"learning_rate": self._eta if self._lambda_min is None else ANYTIME}
+        rate = {"learning_rate": self._falls or self._eta}
         return {"beta": self._beta, **rate, "levels": self._levels, "lambda_min": self._lambda_min}
 
     def _memory(self) -> dict[str, Any]:
@@ -274,6 +289,7 @@ class HILF:
             "batch": None if self._begun is None else list(self._begun),
             "closed": self._closed,
             "exposure": self._exposure,
+            "gap": self._gap,
             "rate": self._eta,
             "weights": self._forecaster.state(),
             "tickets": {str(number): [part.tolist() for part in ticket] for number, ticket in self._tickets.items()},
@@ -289,7 +305,8 @@ class HILF:
         self._begun = states.begun(state, self._closed)
         self._exposure = states.number(state, "exposure", low=self._ticketed)
         first = self._eta  # a rate that was given stays; others only fall
-        self._eta = states.number(state, "rate", first if self._lambda_min is None else _LEAST_RATE, first)
+        self._eta = states.number(state, "rate", _LEAST_RATE if self._falls else first, first)
+        self._gap = states.number(state, "gap", low=FIRST_GAP)
         self._forecaster = self._restored(states.part(state, "weights", dict))
 
     def _restored(self, weights: dict[str, Any]) -> Grid | Tree:
@@ -332,11 +349,21 @@ class HILF:
         return Ticket(number, begun.threshold, decided.offload)
 
     def _learn(self, decided: Decided, right: Flags) -> None:
-        if right.size == 1:  # the usual case on a device, twice as fast without arrays
+        if self._falls == ADAPTIVE:
+            self._adapt(decided.confidence, self._beta - decided.weight * ~right)
+        elif right.size == 1:  # the usual case on a device, twice as fast without arrays
             step = self._beta if right.item() else self._beta - decided.weight.item()
             self._forecaster.add(decided.confidence.item(), step)
         else:
             self._forecaster.update(decided.confidence, self._beta - decided.weight * ~right)
+
+    def _adapt(self, confidence: Floats, step: Floats) -> None:
+        """Learn a batch, and let η = L/Δ follow what it lost, in steps of at least two."""
+        self._gap += self._forecaster.measured(confidence, step)
+        target = regret.log_inverse(self._lambda_min or 1.0) / self._gap
+        if self._eta > 2 * target:
+            self._eta = target
+            self._forecaster.weigh(target)
 
     def _end_batch(self) -> None:
         self._begun = None
@@ -366,7 +393,7 @@ class HILF:
         """
         missing = self._ticketed - closed
         self._exposure += self._exposed(samples**2 + 2 * samples * missing, samples)
-        if self._lambda_min is not None:
+        if self._falls == ANYTIME and self._lambda_min is not None:
             # As if the next batch were like this one: then a rate is that of all exposure up to its batch's end.
             self._eta = min(self._eta, regret.doubling_learning_rate(self._exposure + samples**2, self._lambda_min))
 

@@ -20,7 +20,9 @@ from hi_lib._tree import (
     empty,
     learn,
     learn_all,
+    learn_measured,
     share_above,
+    weigh_all,
 )
 from hi_lib.forecaster import inside_cell
 from hi_lib.typing import Floats
@@ -54,16 +56,33 @@ class Tree:
         if step != 0.0 and 0.0 < confidence < 1.0:
             self._learn(confidence, step)
 
+    def measured(self, confidence: Floats, step: Floats) -> float:
+        """Add a batch, as `update`; return its mixability gap under the weights before it (T22)."""
+        while self._count + confidence.size > len(self._cells):
+            self._grow()
+        self._count, gap = learn_measured(self._cells, self._count, confidence, step, self._eta)
+        return float(gap)
+
+    def weigh(self, learning_rate: float) -> None:
+        """Weigh all cells afresh with another η."""
+        self._eta = learning_rate
+        weigh_all(self._cells, learning_rate)
+
+    def shortest(self) -> float:
+        """Length of the shortest cell."""
+        edges = np.sort(self._cells[: self._count, KEY])
+        return float(np.diff(edges, append=1.0).min())
+
     def offload_probability(self, confidence: Floats, learning_rate: float) -> Floats:
         """Probability that θ > p, for each p of shape (m,)."""
         if learning_rate != self._eta:
-            self._weigh(learning_rate)
+            self.weigh(learning_rate)
         return np.array([share_above(self._cells, p, self._eta) for p in confidence.tolist()])
 
     def draw(self, rng: np.random.Generator, learning_rate: float) -> float:
         """Draw one threshold from the current density."""
         if learning_rate != self._eta:
-            self._weigh(learning_rate)
+            self.weigh(learning_rate)
         low, high = _cell(self._cells, rng.random(), self._eta)
         return inside_cell(low, high, 1.0 - rng.random())
 
@@ -96,11 +115,6 @@ class Tree:
 
     def _grow(self) -> None:
         self._cells = np.concatenate((self._cells, empty(len(self._cells))))
-
-    def _weigh(self, learning_rate: float) -> None:
-        state = self.state()
-        self._eta, self._count, self._cells = learning_rate, 1, empty(len(self._cells))
-        self.restore(state)
 
 
 # It holds the layout of `_tree`'s columns: where that changes, change this file, too, or old code comes from a cache.

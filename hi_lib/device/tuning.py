@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from hi_lib import checks, regret
-from hi_lib.specification import ANYTIME, Horizon, Learner
+from hi_lib.specification import ADAPTIVE, FALLING, FIRST_GAP, Horizon, Learner
 
 DEFAULT_LAMBDA_MIN = 1e-6  # for rates that need no horizon
 
@@ -19,11 +19,12 @@ class Given(NamedTuple):
 
 
 class Chosen(NamedTuple):
-    """η, ε, and the λ that falling rates follow; None for one rate."""
+    """η, ε, and where the rate falls, by which rule, and with which λ."""
 
     learning_rate: float
     exploration: float
-    lambda_min: float | None
+    falls: str | None = None
+    lambda_min: float | None = None
 
 
 def rates(
@@ -43,19 +44,22 @@ def rates(
     """
     if isinstance(learning_rate, str):
         checks.choice("learning_rate", learning_rate, learner.device_rate_names)
-    named = isinstance(learning_rate, str) and learning_rate != ANYTIME
+    named = isinstance(learning_rate, str) and learning_rate not in FALLING
     wanted = named or (exploration is None and learner.explores)
     _refuse_useless(learning_rate, given, wanted)
     if wanted:
         horizon = _horizon(learning_rate, beta, levels, given)
-        if learning_rate == ANYTIME:
-            raise ValueError("exploration must be given with anytime rates")
+        if learning_rate in FALLING:
+            raise ValueError(f"exploration must be given with {learning_rate} rates")
         found = learner.rates(horizon, learning_rate, exploration)
-        return Chosen(found.learning_rate or 1.0, found.exploration if exploration is None else exploration, None)
+        return Chosen(found.learning_rate or 1.0, found.exploration if exploration is None else exploration)
     if isinstance(learning_rate, str):
         shortest = _shortest(given.lambda_min, levels, DEFAULT_LAMBDA_MIN)
-        return Chosen(regret.doubling_learning_rate(1, shortest), exploration or 0.0, shortest)
-    return Chosen(checks.positive("learning_rate", learning_rate), exploration or 0.0, None)
+        first = regret.doubling_learning_rate(1, shortest)
+        if learning_rate == ADAPTIVE:
+            first = regret.log_inverse(shortest) / FIRST_GAP
+        return Chosen(first, exploration or 0.0, learning_rate, shortest)
+    return Chosen(checks.positive("learning_rate", learning_rate), exploration or 0.0)
 
 
 def _refuse_useless(learning_rate: float | str, given: Given, wanted: bool) -> None:

@@ -55,6 +55,7 @@ def test_what_was_found_in_the_field():
 EVERY = {
     "HILF": lambda **more: hi.HILF(0.6, 0.3, seed=4, **more),
     "HILF, anytime": lambda **more: hi.HILF(0.6, "anytime", seed=4, **more),
+    "HILF, adaptive": lambda **more: hi.HILF(0.6, "adaptive", seed=4, **more),
     "HILN": lambda **more: hi.HILN(0.6, 0.3, 0.2, seed=4, loss_rate=0.1, **more),
     "HILN, anytime": lambda **more: hi.HILN(0.6, "anytime", 0.2, seed=4, **more),
     "Apple": lambda **more: hi.Apple(0.6, 0.3, 0.3, seed=4, **more),
@@ -366,3 +367,54 @@ def test_a_learner_says_how_it_was_made():
     learner = hi.HILN(0.6, 0.3, 0.2, loss_rate=0.1, levels=8)
     assert (learner.beta, learner.learning_rate, learner.exploration) == (0.6, 0.3, 0.2)
     assert (learner.loss_rate, learner.levels) == (0.1, 8)
+
+
+@memory
+@given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=15), beta=costs, seed=st.integers(0, 99))
+def test_an_adaptive_device_is_the_adaptive_replay(levels, sizes, beta, seed):
+    """The same weights before every batch, and the same Δ, where the replay knows the device's cells."""
+    rng = np.random.default_rng(seed)
+    grid = levels or 16
+    # Every cell's edge is met at once, in a first batch that all thresholds pay for alike but for their offloads.
+    confidence = np.concatenate((np.arange(grid) / grid, rng.integers(0, grid, sum(sizes)) / grid))
+    right = rng.random(confidence.size) < 0.6
+    learner = hi.HILF(beta, "adaptive", seed=0, levels=levels, lambda_min=1 / grid)
+    ends = [grid, *(grid + np.cumsum(sizes)).tolist()]
+    cost, start = 0.0, 0
+    for end in ends:
+        batch, known = confidence[start:end], right[start:end]
+        q = learner._forecaster.offload_probability(batch, learner.learning_rate)
+        cost += (beta * q + (1 - q) * ~known).sum()
+        learner.decide(batch)
+        learner.update(batch, known)
+        start = end
+    trace = hi.Trace(confidence, right)
+    regretted = cost - hi.best_threshold(trace, beta).average_cost * len(trace)
+    assert regretted <= learner.regret_bound + 1e-9  # T22, with L of the grid
+    assert learner.regret_bound <= 2 * learner._gap * (1 + 1e-12)  # less where a tree has not met all cells
+    assert levels is None or learner.regret_bound == pytest.approx(2 * learner._gap)
+    restored = hi.HILF.restore(json.loads(json.dumps(learner.state())))
+    assert restored.regret_bound == learner.regret_bound
+    for each in (learner, restored):
+        each.update([0.25, 0.5], [0, 1])
+    assert restored.state() == learner.state()
+
+
+def test_adaptive_devices_agree_with_the_replay_of_single_samples():
+    trace = hi.Trace((np.arange(600) * 7919 % 32) / 32, np.arange(600) % 5 > 1)
+    run = hi.replay(trace, 0.3, learning_rate="adaptive")
+    for more in ({"levels": 32}, {}):
+        learner = hi.HILF(0.3, "adaptive", seed=0, lambda_min=1 / 32, **more)
+        for p, right in zip(trace.confidence, trace.correct, strict=True):
+            learner.update([p], [right])
+        assert 2 * learner._gap == pytest.approx(run.regret_bound, rel=1e-6)
+        assert learner.learning_rate == pytest.approx(run.learning_rate, rel=1e-6)
+
+
+def test_a_bound_is_told_only_where_it_needs_no_horizon():
+    assert hi.HILF(0.5, 0.1).regret_bound is None
+    assert hi.HILF(0.5, "anytime").regret_bound is None
+    learner = hi.HILF(0.5, "adaptive", lambda_min=1e-3)
+    learner.update([0.5, 0.5 + 1e-6], [0, 1])
+    # A cell shorter than assumed: (1 + L/L') Δ.
+    assert learner.regret_bound == pytest.approx((1 + math.log(1e-6) / math.log(1e-3)) * learner._gap, rel=1e-6)
