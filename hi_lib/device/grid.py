@@ -11,6 +11,7 @@ from hi_lib.forecaster import SPAN, Forecaster
 from hi_lib.typing import Floats
 
 _MOST = 1e300
+_MILD = 30.0  # nats by which a sample moves weights: far less than what lies below a double
 _ALIKE = 1e-6  # far above what a weight loses until all are computed afresh
 
 
@@ -48,8 +49,11 @@ class Grid(Forecaster):
 
     def measured(self, confidence: Floats, step: Floats) -> float:
         """Add a batch, as `update`; return its mixability gap under the weights before it (T22), in the log domain."""
+        if confidence.size == 1 and self._eta * abs(change := step.item()) < _MILD:
+            return self._measured_mildly(confidence.item(), change)
         places = np.round(confidence * self._levels).astype(int)
         loss = np.bincount(places, weights=step, minlength=self._levels)[: self._levels].cumsum()
+        self._loss = np.cumsum(self._step[:-1])  # single samples do not keep it
         before = self._log_length - self._eta * (self._loss - self._loss.min())
         after = before - self._eta * loss
         weights, shifted = np.exp(before - before.max()), np.exp(after - after.max())
@@ -60,6 +64,14 @@ class Grid(Forecaster):
         self._loss = np.cumsum(self._step[:-1])
         self._weight, self._drift = shifted, 0.0
         return max(gap, 0.0)
+
+    def _measured_mildly(self, confidence: float, step: float) -> float:
+        """`measured` for a sample that moves no weight far: what has underflowed stays too small to matter."""
+        place = round(confidence * self._levels)
+        above = float(self._weight[place:].sum())
+        share = above / (above + float(self._weight[:place].sum()))
+        self.add(confidence, step)
+        return max(step * share + math.log1p(share * math.expm1(-self._eta * step)) / self._eta, 0.0)
 
     def weigh(self, learning_rate: float) -> None:
         """Weigh all cells afresh with another η."""
