@@ -19,6 +19,7 @@ from hi_lib.specification import TUNED
 from hi_lib.studies import lml
 from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace, load_trace
+from hi_lib.units import UNITS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,10 +52,13 @@ class Task(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """What to measure of a run, beside MEASURED."""
+    """What all runs share: what is measured of them beside MEASURED, and when they send."""
 
     timing: TimingModel | None
     real_lml: bool
+    unit: str
+    max_samples: int | None
+    price: float
 
     @property
     def columns(self) -> list[str]:
@@ -86,6 +90,9 @@ def sweep(
     jobs: int = -1,
     scheduler: str | None = None,
     journal: Notes | None = None,
+    unit: str = "samples",
+    max_samples: int | None = None,
+    price: float = 0.0,
     advance: Callable[[int], None] = lambda _: None,
 ) -> pd.DataFrame:
     """Replay learners over shuffled traces: one row for each combination, in the order of the arguments.
@@ -113,6 +120,8 @@ def sweep(
         Address of a Dask scheduler, e.g. "tcp://host:8786": its workers do the runs (needs the extra `cluster`).
     journal : Notes, optional
         Told of finished tasks as they come; a sweep that finds its own notes there goes on from them.
+    unit, max_samples, price
+        As for `replay`, for all runs; the seed decides their draws.
     advance : callable
         Told how many runs have been finished.
 
@@ -153,7 +162,7 @@ def sweep(
     if not tasks:
         raise ValueError("a sweep needs at least one trace, beta, batch size, learning rate, learner and seed")
     digests = {trace.name: _digest(trace) for trace in known}
-    wanted = Wanted(timing, real_lml)
+    wanted = Wanted(timing, real_lml, checks.choice("unit", unit, UNITS), max_samples, price)
     keys = [_key(digests[trace.name], seed, chunk, wanted) for trace, seed, chunk in tasks]
     noted = journal.read() if journal else {}
     done = {
@@ -237,7 +246,8 @@ def _measure(trace: Trace, seed: int, point: Point, wanted: Wanted) -> list[Any]
     beta, batch_size, learning_rate, learner = point
     try:
         learning_rate = learning_rate if named(learner).rate_names else TUNED
-        run = replay(trace, beta, batch_size, learner, learning_rate, seed=seed)
+        sending: dict[str, Any] = {"unit": wanted.unit, "max_samples": wanted.max_samples, "price": wanted.price}
+        run = replay(trace, beta, batch_size, learner, learning_rate, seed=seed, **sending)
     except ValueError as error:
         return [math.nan] * len([*MEASURED, *wanted.columns]) + [" ".join(str(error).split())]
     sent, bound = run.transmissions / run.cost.size, math.nan if run.regret_bound is None else run.regret_bound

@@ -67,6 +67,17 @@ def test_rules_that_have_no_rate_join_a_grid_of_rates():
     assert best.batch_size == hi.best_batch_size(SMALL, hi.CIFAR10.timing, 0.3, 0.5, learner="always").batch_size
 
 
+def test_a_grid_may_count_offloads():
+    timing = hi.CIFAR10.timing
+    table = sweeps.sweep([SMALL], [0.3], [1, 3], ["adaptive"], range(2), unit="offloads", price=0.2, timing=timing)
+    for row in table.itertuples():
+        trace = SMALL.shuffled(row.seed)
+        run = hi.replay(trace, 0.3, row.batch_size, learning_rate="adaptive", seed=row.seed, unit="offloads", price=0.2)
+        assert (row.average_cost, row.regret_bound) == (run.average_cost, run.regret_bound)
+        assert row.system_time == timing.of_run(run).system_time
+        assert row.transmissions * len(trace) == pytest.approx(run.transmissions)
+
+
 def test_a_bad_combination_is_a_row_with_its_reason():
     table = sweeps.sweep([SMALL], [0.5, 1.5], [1], ["tuned", "tunned"], [0], keep_errors=True)
     assert len(table) == 4
