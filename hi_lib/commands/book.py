@@ -81,7 +81,7 @@ def _run_one(notebook: str, values: dict[str, Any], output: Path | None, columns
         notebooks.run_notebook(notebook, parameters, folder.resolve(), environment)
     except notebooks.BuildError as error:
         with contextlib.suppress(OSError):
-            folder.rmdir()  # unless it holds an earlier run
+            folder.rmdir()  # unless it holds something
         raise ValueError(str(error).splitlines()[0]) from None
     tell(notes)
     found = claims.evaluate([claim for claim in claims.load_claims() if claim.notebook == notebook], folder / "results")
