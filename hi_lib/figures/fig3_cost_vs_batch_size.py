@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -18,11 +19,24 @@ from hi_lib.figures.style import (
     shared_legend,
     trace_title,
 )
+from hi_lib.figures.values import count, least, most
 from hi_lib.paper import IMAGENETTE
 
 RATES = ("tuned", "vanilla")
-# How the claims read "largely unaffected": at this M, by this factor.
-LARGE, UNAFFECTED = 16, 1.05
+
+
+class Reading(NamedTuple):
+    """How the claims read "largely unaffected": up to this M, by no larger a factor; and at which β S-MLs compare."""
+
+    large_batch: int
+    unaffected: float
+    floor_beta: float
+
+
+def shown(costs: pd.DataFrame, wanted: str) -> str:
+    """The trace of the paper's figure; another one where it was not asked for."""
+    found = costs["trace"].unique()
+    return wanted if wanted in found else found[0]
 
 
 def cost_vs_batch_size(costs: pd.DataFrame, floors: pd.DataFrame, trace: str, rates: Mapping[str, str]) -> Figure:
@@ -47,8 +61,10 @@ def cost_vs_batch_size(costs: pd.DataFrame, floors: pd.DataFrame, trace: str, ra
     return figure
 
 
-def relative_cost(costs: pd.DataFrame, rates: Mapping[str, str]) -> Figure:
-    """Cost relative to M = 1, a line for each trace and β, a panel a way to set η; the grey line is 5 % more.
+def relative_cost(costs: pd.DataFrame, rates: Mapping[str, str], unaffected: float) -> Figure:
+    """Cost relative to its value at the least M, a line for each trace and β, a panel a way to set η.
+
+    The grey line is what counts as unaffected.
 
     `costs` as for `cost_vs_batch_size`, with a column learning_rate; `rates` maps its values to panel titles.
     """
@@ -57,10 +73,10 @@ def relative_cost(costs: pd.DataFrame, rates: Mapping[str, str]) -> Figure:
         for (_, beta), line in costs[costs["learning_rate"] == rate].groupby(["trace", "beta"]):
             relative = line["average_cost_mean"] / line["average_cost_mean"].iloc[0]
             axis.plot(line["batch_size"], relative, color=beta_colour(beta), linewidth=1)
-        axis.axhline(UNAFFECTED, color="#888888", linewidth=1)
+        axis.axhline(unaffected, color="#888888", linewidth=1)
         axis.set_title(title)
         batch_size_axis(axis, sorted(costs["batch_size"].unique()))
-    axes[0][0].set_ylabel("average cost, relative to M = 1")
+    axes[0][0].set_ylabel(f"average cost, relative to M = {costs['batch_size'].min()}")
     handles = [Line2D([], [], color=beta_colour(beta), label=f"β = {beta:g}") for beta in costs["beta"].unique()]
     shared_legend(figure, len(handles), handles)
     return figure
@@ -73,58 +89,61 @@ def offload_ratios(costs: pd.DataFrame) -> pd.DataFrame:
     return ratios.rename(index=trace_title)
 
 
-def numbers(costs: pd.DataFrame, floors: pd.DataFrame, ratios: pd.DataFrame, shuffles: int) -> dict[str, Any]:
+def numbers(costs: pd.DataFrame, floors: pd.DataFrame, ratios: pd.DataFrame, reading: Reading) -> dict[str, Any]:
     """What the claims and the text rest on; `ratios` as `offload_ratios` gives them."""
     wide = costs.pivot(index=["trace", "beta"], columns=["learning_rate", "batch_size"])
-    tuned = wide["average_cost_mean"]["tuned"]
+    cost, ratio = wide["average_cost_mean"], wide["offload_ratio_mean"]
+    tuned, last = cost["tuned"], costs["batch_size"].max()
+    growth = {rate: _at(cost[rate], reading.large_batch) / _at(cost[rate], 1) for rate in RATES}
+    shift = {rate: _at(ratio[rate], reading.large_batch) - _at(ratio[rate], 1) for rate in RATES}
     return {
-        **_growth(wide["average_cost_mean"]),
-        **_shift(wide["offload_ratio_mean"]),
-        "cost_ratio_tuned_last": (tuned.iloc[:, -1] / tuned[1]).max(),
-        "cost_change_max": (tuned.iloc[:, -1] - tuned[1]).max(),
+        **{f"cost_ratio_{rate}_max": most(factor) for rate, factor in growth.items()},
+        **{
+            f"cost_ratio_{rate}_failing": count(factor.dropna() > reading.unaffected) for rate, factor in growth.items()
+        },
+        **{f"ratio_shift_{rate}_max": most(moved.abs()) for rate, moved in shift.items()},
+        "cost_ratio_tuned_last": most(tuned[last] / _at(tuned, 1)),
+        "cost_change_max": most(tuned[last] - _at(tuned, 1)),
         "combinations": len(wide),
-        "shuffles": shuffles,
-        "tuned_failing_names": _failing(tuned),
+        "models": costs["trace"].nunique(),
+        "large_batch": reading.large_batch,
+        "largest_batch": int(last),
+        "floor_beta": reading.floor_beta,
+        "tuned_failing_names": _names(growth["tuned"][growth["tuned"] > reading.unaffected]),
         **_distance(ratios),
-        **_floors(floors),
+        **_floors(floors, reading.floor_beta),
     }
 
 
-def _growth(cost: pd.DataFrame) -> dict[str, float]:
-    """By which factor the cost grows from M = 1 to a large M at most, and how often by too much."""
-    growth = {rate: cost[rate][LARGE] / cost[rate][1] for rate in RATES}
-    largest = {f"cost_ratio_{rate}_max": factor.max() for rate, factor in growth.items()}
-    return largest | {f"cost_ratio_{rate}_failing": int((factor > UNAFFECTED).sum()) for rate, factor in growth.items()}
+def _at(table: pd.DataFrame, size: int) -> pd.Series:
+    """The column of a batch size; nan where it was not asked for."""
+    return table[size] if size in table else pd.Series(math.nan, table.index)
 
 
-def _shift(ratio: pd.DataFrame) -> dict[str, float]:
-    """By how much ρ moves from M = 1 to a large M at most, in either direction."""
-    return {f"ratio_shift_{rate}_max": (ratio[rate][LARGE] - ratio[rate][1]).abs().max() for rate in RATES}
-
-
-def _failing(cost: pd.DataFrame) -> str:
+def _names(failing: pd.Series) -> str:
     """S-ML and β of every line whose cost grows by too much."""
-    failing = cost.index[cost[LARGE] / cost[1] > UNAFFECTED]
-    return "; ".join(f"{trace_title(name).split(', ')[-1]} at β = {beta:g}" for name, beta in failing)
+    named = [f"{trace_title(name).split(', ')[-1]} at β = {beta:g}" for name, beta in failing.index]
+    return "; ".join(named) or "none"
 
 
 def _distance(ratios: pd.DataFrame) -> dict[str, Any]:
     """How far ρ of our S-MLs on Imagenette is from the paper's, at the worst β: the closest S-ML and the farthest."""
     imagenette = ratios.filter(like="Imagenette", axis=0)
-    imagenette = imagenette if len(imagenette) else ratios  # where only other traces are asked for
-    distance = (imagenette - pd.Series(IMAGENETTE.offload_ratios)).abs().max(axis=1)
+    paper = pd.Series(IMAGENETTE.offload_ratios)
+    distance = (imagenette - paper).abs().max(axis=1, skipna=False) if set(paper.index) <= set(ratios) else pd.Series()
     return {
-        "ratio_distance_least": distance.min(),
-        "ratio_distance_most": distance.max(),
-        "closest_model": distance.idxmin().split(", ")[-1],
+        "ratio_distance_least": least(distance),
+        "ratio_distance_most": most(distance),
+        "closest_model": distance.idxmin().split(", ")[-1] if len(distance) else math.nan,
     }
 
 
-def _floors(floors: pd.DataFrame) -> dict[str, float]:
-    """Least and largest cost of the best fixed threshold among the S-MLs of each data set, at β = 0.5."""
-    even = floors[floors["beta"] == 0.5]
+def _floors(floors: pd.DataFrame, beta: float) -> dict[str, float]:
+    """Least and largest cost of the best fixed threshold among the S-MLs of each data set, at this β."""
+    costs = floors[floors["beta"] == beta].set_index("trace")["average_cost"]
+    ends = {"min": least, "max": most}
     return {
-        f"{data_set}_floor_{end}": even[even["trace"].str.startswith(data_set)]["average_cost"].agg(end)
+        f"{data_set}_floor_{name}": end(costs[costs.index.str.startswith(data_set)])
         for data_set in ("imagenette", "cifar10")
-        for end in ("min", "max")
+        for name, end in ends.items()
     }

@@ -24,7 +24,7 @@ from typing import Any
 import yaml
 
 from hi_lib.files import write_atomically
-from hi_lib.press import claims, explorer, places, plain_yaml, provenance, uses
+from hi_lib.press import claims, explorer, places, plain_yaml, provenance, results, uses
 from hi_lib.press.notebooks import BuildError, Progress, installed, notebook_names, run_notebooks
 
 # Pages are made of a million small parts that all stay: looking for garbage among them would take a quarter longer.
@@ -91,6 +91,7 @@ def _render(builder: str = "html") -> Path:
     for folder in (places.PAGES, places.ROOT / "hi_lib", places.RESULTS):
         shutil.copytree(folder, source / folder.name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(places.EXECUTED, source / "notebooks")
+    _fill_in(source / "book")
     _write_verdicts(source / "book")
     (source / "provenance").mkdir()
     changed = False
@@ -114,6 +115,13 @@ def _render(builder: str = "html") -> Path:
     html = output / "_build" / builder
     (html / ".buildinfo").unlink(missing_ok=True)  # Sphinx's own note for next time; it holds a hash of this folder
     return html
+
+
+def _fill_in(folder: Path) -> None:
+    """The numbers of all notebooks in the pages of prose, by names such as {{not_waiting.four_system:.1f}}."""
+    values = {f"{name}.{key}": value for name in notebook_names() for key, value in results.numbers(name).items()}
+    for page in folder.glob("*.md"):
+        page.write_text(results.filled(page.read_text(encoding="utf-8"), values), encoding="utf-8")
 
 
 def _write_verdicts(folder: Path) -> None:

@@ -32,7 +32,9 @@ class Check:
     limit: float | bool
 
     def passes(self, found: results.Value) -> bool:
-        """Whether the found value respects the bound; NaN never does."""
+        """Whether the found value respects the bound; one that is not computed, and NaN, never do."""
+        if found is None:
+            return False
         if isinstance(self.limit, bool) or self.bound == "equals":
             return found == self.limit
         number = float(found)
@@ -80,9 +82,14 @@ class Outcome:
 
     @property
     def verdict(self) -> str:
-        """All checks pass: holds; some: holds in part; none: does not hold. Or not testable, as a person judged."""
+        """All checks pass: holds; some: holds in part; none: does not hold. Or not testable, as a person judged.
+
+        Where the parameters do not determine a value that is asked for, there is no verdict.
+        """
         if self.claim.verdict == "not testable here":
             return self.claim.verdict
+        if any(self.values[check.value] is None for check in self.claim.checks):
+            return results.NOT_COMPUTED
         if all(self.passed):
             return "holds"
         return "holds in part" if any(self.passed) else "does not hold"
@@ -91,9 +98,13 @@ class Outcome:
     def ours(self) -> str:
         """What was found, check by check."""
         return "; ".join(
-            f"{check.says}: {_print(self.values[check.value])}{'' if passed else ' (fails)'}"
-            for check, passed in zip(self.claim.checks, self.passed, strict=True)
+            f"{check.says}: {_print(self.values[check.value])}{' (fails)' if self._fails(check) else ''}"
+            for check in self.claim.checks
         )
+
+    def _fails(self, check: Check) -> bool:
+        found = self.values[check.value]
+        return found is not None and not check.passes(found)
 
     @property
     def as_reviewed(self) -> bool:
@@ -147,9 +158,7 @@ def evaluate(claims: list[Claim], folder: Path | None = None) -> list[Outcome]:
     """
     outcomes = []
     for claim in claims:
-        values = results.read_values(claim.notebook, folder)
-        if values is None:
-            raise ValueError(f"results of {claim.notebook} are missing (claim {claim.id}): run make book")
+        values = results.numbers(claim.notebook, folder)
         for check in claim.checks:
             checks.choice(f"claim {claim.id}: value", check.value, values)
         outcomes.append(Outcome(claim, values))
@@ -207,12 +216,16 @@ def _escaped(text: str) -> str:
 def _found(outcome: Outcome) -> list[str]:
     lines, tested = [], outcome.verdict != "not testable here"
     for check, passed in zip(outcome.claim.checks, outcome.passed, strict=True):
-        found = f"{_escaped(check.says)}: {_print(outcome.values[check.value])}"
-        lines.append(f"{'✓' if passed else '✗'} {found} (needs {check.tolerance})" if tested else found)
+        value = outcome.values[check.value]
+        found = f"{_escaped(check.says)}: {_print(value)}"
+        judged = tested and value is not None
+        lines.append(f"{'✓' if passed else '✗'} {found} (needs {check.tolerance})" if judged else found)
     return lines
 
 
 def _print(value: results.Value) -> str:
+    if value is None:
+        return results.NOT_COMPUTED
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, str | int) or not value:

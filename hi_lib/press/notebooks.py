@@ -8,6 +8,7 @@ or when somebody changed its results. What counts is content, not time.
 
 from __future__ import annotations
 
+import ast
 import functools
 import importlib.metadata
 import json
@@ -21,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from hi_lib.press import claims, places, plain_yaml, provenance, uses
 from hi_lib.traces import DATA, shipped
 
 PROFILES = ("quick", "full")
+_MOST = 1e300  # no number of a parameter is as large
 
 Progress = Callable[[str], None]
 
@@ -68,22 +71,69 @@ def default_parameters(name: str) -> dict[str, Any]:
     tagged = sum("parameters" in cell["metadata"].get("tags", []) for cell in cells)
     if tagged != 1:
         raise ValueError(f"{name}.ipynb must have exactly one cell tagged parameters, found {tagged}")
-    return provenance.parameters(cells)
+    found = provenance.parameters(cells)
+    source = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    if len(found) != len(ast.parse(source[0]).body):
+        raise ValueError(f"{name}.ipynb: its cell tagged parameters must give one name a plain value in each line")
+    return found
 
 
 def check_parameters(name: str, parameters: Any, where: str = "") -> None:
-    """Raise ValueError for a parameter that the notebook does not have (papermill itself would only warn)."""
+    """Raise ValueError for a parameter that the notebook does not have, or for a value of another kind than its own.
+
+    (papermill itself would only warn.) Whether a value of the right kind lies in its range, whoever uses it says.
+    """
     if not isinstance(parameters, Mapping):
         raise ValueError(f"{where}parameters of {name} must be a mapping, got {checks.shown(parameters)}")
     known = default_parameters(name)
     for parameter, value in parameters.items():
         checks.choice(f"{where}parameter of {name}", parameter, known)
-        try:
-            json.dumps(value)
-        except (TypeError, ValueError):
-            raise ValueError(
-                f"{where}parameter {parameter} of {name} must be a plain value, got {checks.shown(value)}"
-            ) from None
+        kind = parameter_kind(known[parameter])
+        if not kind.takes(value):
+            got = checks.shown(value)
+            raise ValueError(f"{where}parameter {parameter} of {name} must be {kind.says}, got {got}")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What values a parameter may have."""
+
+    says: str
+    takes: Callable[[Any], bool]
+
+
+def parameter_kind(default: Any) -> Kind:
+    """The kind of values that a parameter takes whose own value is this one.
+
+    Examples
+    --------
+    >>> parameter_kind([0.3, 0.5]).says
+    'a list of one or more values, each a number'
+    """
+    if isinstance(default, list):
+        inner = parameter_kind(_widest(default))
+        return Kind(
+            f"a list of one or more values, each {inner.says}",
+            lambda value: isinstance(value, list) and bool(value) and all(map(inner.takes, value)),
+        )
+    if isinstance(default, bool):
+        return Kind("true or false", lambda value: isinstance(value, bool))
+    if isinstance(default, int):
+        least = min(default, 1)
+        return Kind(f"an integer >= {least}", lambda value: _is_number(value, int) and value >= least)
+    if isinstance(default, float):
+        return Kind("a number", lambda value: _is_number(value, int | float))
+    return Kind("text", lambda value: isinstance(value, str))
+
+
+def _widest(values: list[Any]) -> Any:
+    """The value of a list that stands for its kind: a real number before whole ones, the least of whole ones."""
+    reals = [value for value in values if isinstance(value, float)]
+    return reals[0] if reals else min(values) if all(isinstance(value, int) for value in values) else values[0]
+
+
+def _is_number(value: Any, kind: Any) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool) and abs(value) < _MOST
 
 
 def run_notebooks(profile: str, progress: Progress = print) -> list[str]:
@@ -116,25 +166,39 @@ def run_notebooks(profile: str, progress: Progress = print) -> list[str]:
 
 
 def run_notebook(
-    name: str, parameters: Mapping[str, Any], output: Path, environment: Mapping[str, str] | None = None
+    name: str,
+    parameters: Mapping[str, Any],
+    output: Path,
+    environment: Mapping[str, str] | None = None,
+    failed: Path | None = None,
 ) -> None:
     """Run one notebook with papermill; leave the executed copy and a folder `results` in `output`.
 
-    `environment` holds further variables for its kernel.
+    `environment` holds further variables for its kernel. A notebook that fails is kept as far as it came, as
+    NAME.failed.ipynb, beside where it would have been, or in `failed`.
 
     Raises
     ------
     ValueError
         Unknown notebook or parameter.
     BuildError
-        The notebook failed; the message ends with its traceback.
+        The notebook failed; the message begins with a line that says why, and where what was executed is kept, and
+        ends with its traceback.
     """
     check_parameters(checks.choice("notebook", name, notebook_names()), parameters)
     files.writable(output / f"{name}.ipynb")
-    part = output / f".{name}.{os.getpid()}.part.ipynb"
+    part, kept = output / f".{name}.{os.getpid()}.part.ipynb", (failed or output) / f"{name}.failed.ipynb"
+    kept.unlink(missing_ok=True)
     try:
         _papermill(name, parameters, part, {"HI_RESULTS": str(output / "results"), **(environment or {})})
         write_atomically(output / f"{name}.ipynb", _without_traces_of_the_run(part.read_text(encoding="utf-8")))
+    except BuildError as error:
+        if not part.is_file():
+            raise
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        part.replace(kept)
+        why, *trace = str(error).split("\n", 1)
+        raise BuildError("\n".join([f"{why} (as far as it ran: {kept})", *trace])) from None
     finally:
         part.unlink(missing_ok=True)
 
@@ -180,7 +244,7 @@ def _run_and_keep(name: str, parameters: Mapping[str, Any], stamp: str) -> float
     # Of its own also among builds: a kernel of one that was killed may still write for a moment.
     (places.BUILD / "running").mkdir(exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=name, dir=places.BUILD / "running"))
-    run_notebook(name, parameters, scratch)
+    run_notebook(name, parameters, scratch, failed=places.BUILD / "failed")
     found = scratch / "results" / name
     if not (found / "values.json").is_file():
         raise BuildError(f"{name} published no results: it must call results.publish({name!r}, …)")

@@ -17,7 +17,7 @@ import sys
 from typing import Any
 
 _MODULES = [
-    *("ipykernel.kernelapp", "ipykernel.debugger", "psutil", "pandas.io.formats.style", "myst_nb.ext.glue"),
+    *("ipykernel.kernelapp", "ipykernel.debugger", "psutil", "pandas.io.formats.style"),
     *("matplotlib.pyplot", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg"),
     *("scipy.optimize", "scipy.special"),
     *("hi_lib.press.claims", "hi_lib.press.results", "hi_lib.rivals", "hi_lib.studies.sweeps", "hi_lib.figures.style"),

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+FIRST_SCREEN = "first-screen"  # the tag of cells that a reader sees first
 _SHOWN = 12  # digits of a hash
 
 
@@ -25,7 +26,7 @@ def add(notebook: Path, results: Path) -> tuple[str, str]:
     other = differing(own, injected)
     note = _note(notebook.stem, own, injected, inputs, html.escape(other, quote=False))
     cells = []
-    for cell in content["cells"]:
+    for cell in first_screen(content["cells"]):
         cells.append(cell)
         if "figure" in cell["metadata"].get("mystnb", {}):
             cells.append(_markdown(note, len(cells)))
@@ -34,6 +35,12 @@ def add(notebook: Path, results: Path) -> tuple[str, str]:
     content["cells"] = [*cells, _markdown(f"The data behind this page: {links}.", len(cells))]
     notebook.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return note, other
+
+
+def first_screen(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Cells in the order of the page: those tagged so stand behind the title, though others compute them first."""
+    above = [cell for cell in cells[1:] if FIRST_SCREEN in cell["metadata"].get("tags", [])]
+    return [*cells[:1], *above, *(cell for cell in cells[1:] if cell not in above)]
 
 
 def parameters(cells: list[dict[str, Any]], tag: str = "parameters") -> dict[str, Any]:

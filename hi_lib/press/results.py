@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hi_lib import checks
 from hi_lib.files import ROOT, write_atomically
@@ -16,7 +18,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-Value = float | int | bool | str
+Value = float | int | bool | str | None
+"""A number of a notebook, or its like; None where the parameters at hand do not determine it."""
+NOT_COMPUTED = "not computed with these parameters"
+_PLACE = re.compile(r"\{\{([\w.]+)(?::([^{}]*))?\}\}")
 
 
 def folder(notebook: str) -> Path:
@@ -24,20 +29,56 @@ def folder(notebook: str) -> Path:
     return Path(os.environ.get("HI_RESULTS") or ROOT / "results") / notebook
 
 
-def publish(notebook: str, values: Mapping[str, Value], **tables: pd.DataFrame) -> None:
-    """Write a notebook's numbers and tables, and glue the numbers, so that prose anywhere in the book can use them.
+@dataclass(frozen=True)
+class Published:
+    """The numbers of a notebook, for its prose."""
+
+    values: Mapping[str, Value]
+
+    def tell(self, text: str) -> Any:
+        """Prose with the numbers of this run: Markdown, for a notebook to show; places as for `filled`."""
+        from IPython.display import Markdown
+
+        return Markdown(filled(text.strip(), self.values))
+
+
+def filled(text: str, values: Mapping[str, Value]) -> str:
+    """Text whose places {{name}} and {{name:format}} hold the values of these names.
+
+    Raises
+    ------
+    ValueError
+        A name that is not among them.
+
+    Examples
+    --------
+    >>> filled("a regret of {{regret:.1f}}, at most {{bound:.0f}}", {"regret": 23.456, "bound": None})
+    'a regret of 23.5, at most not computed with these parameters'
+    """
+
+    def value(place: re.Match[str]) -> str:
+        found = values[checks.choice("value", place[1], values)]
+        return NOT_COMPUTED if found is None else format(found, place[2] or "")
+
+    return _PLACE.sub(value, text)
+
+
+def publish(notebook: str, values: Mapping[str, Value], **tables: pd.DataFrame) -> Published:
+    """Write a notebook's numbers and tables; what is nan is not computed.
 
     Beside them, inputs.json says which files of data/ they come from, each with its sha256.
     """
-    from myst_nb import glue
-
-    plain = {key: value.item() if hasattr(value, "item") else value for key, value in values.items()}
+    plain = {key: _plain(value) for key, value in values.items()}
     for name, table in tables.items():
         write_atomically(folder(notebook) / f"{name}.csv", table.to_csv(index=False))
     for name, content in (("inputs", files_read()), ("values", plain)):
         write_atomically(folder(notebook) / f"{name}.json", json.dumps(content, indent=2) + "\n")
-    for key, value in plain.items():
-        glue(key, value, display=False)
+    return Published(plain)
+
+
+def _plain(value: Any) -> Value:
+    found = value.item() if hasattr(value, "item") else value
+    return None if found != found else found
 
 
 def save_figure(notebook: str, name: str, figure: Figure) -> None:
@@ -45,6 +86,20 @@ def save_figure(notebook: str, name: str, figure: Figure) -> None:
     from hi_lib.figures.style import as_svg
 
     write_atomically(folder(notebook) / f"{name}.svg", as_svg(figure))
+
+
+def numbers(notebook: str, below: Path | None = None) -> dict[str, Value]:
+    """As `read_values`, of a notebook that has run.
+
+    Raises
+    ------
+    ValueError
+        It has not.
+    """
+    found = read_values(notebook, below)
+    if found is None:
+        raise ValueError(f"results of {notebook} are missing: run make book")
+    return found
 
 
 def read_values(notebook: str, below: Path | None = None) -> dict[str, Value] | None:

@@ -1,0 +1,42 @@
+"""Numbers of a page that its parameters may or may not determine: nan, which is published as "not computed"."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+
+def at(found: Any, *keys: Any) -> Any:
+    """What a table holds at these keys, one after the other; nan where one of them is not there.
+
+    Examples
+    --------
+    >>> at({"tuned": {1: 0.25}}, "tuned", 1), at({"tuned": {1: 0.25}}, "tuned", 16)
+    (0.25, nan)
+    """
+    for key in keys:
+        if isinstance(found, float) or key not in found:
+            return math.nan
+        found = found[key]
+    return found
+
+
+def least(values: Iterable[float] | pd.Series) -> float:
+    """The least of some numbers; nan where there are none, or one of them is nan."""
+    array = np.asarray(list(values), dtype=float)
+    return float(array.min()) if array.size else math.nan
+
+
+def most(values: Iterable[float] | pd.Series) -> float:
+    """The largest of some numbers; nan as for `least`."""
+    return -least(-value for value in values)
+
+
+def count(flags: Iterable[bool]) -> float:
+    """How many are true; nan where there are none to count."""
+    array = list(flags)
+    return sum(array) if array else math.nan

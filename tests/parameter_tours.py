@@ -1,0 +1,62 @@
+"""Every parameter of every notebook, changed in the ways that a reader may change it, and what must come out then."""
+
+import json
+import math
+
+from hi_lib import traces
+from hi_lib.press import claims, notebooks, results
+
+# What makes a run fast, so that hundreds of them take minutes; what is not here is fast by itself.
+FAST = {
+    "fig3_cost_vs_batch_size": {"shuffles": 2},
+}
+
+
+def tours(name):
+    """(parameter, value) of every change of a notebook."""
+    for parameter, value in notebooks.default_parameters(name).items():
+        for changed in changes(value):
+            yield parameter, changed
+
+
+def changes(value):
+    """Other values of a parameter's kind: lists cut and turned round, numbers moved, another trace."""
+    if isinstance(value, list):
+        return [other for other in (value[:1], value[-1:], value[::-1]) if other != value]
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, int):
+        return [other for other in dict.fromkeys((max(value // 2, min(value, 1)), 2 * value)) if other != value]
+    if isinstance(value, float):
+        return [0.9 * value]
+    return [another_trace(value)] if value in traces.shipped() else []
+
+
+def another_trace(name):
+    """A trace of the other data set."""
+    shipped = sorted(traces.shipped())
+    return next(other for other in shipped if other.split("-")[0] != name.split("-")[0])
+
+
+def run(name, parameter, value, folder):
+    """Run a notebook with one parameter changed, on its fast profile; what is wrong with what comes out."""
+    chosen = {key: fast for key, fast in FAST.get(name, {}).items() if key != parameter} | {parameter: value}
+    notebooks.run_notebook(name, chosen, folder)
+    cells = json.loads((folder / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
+    return list(faults(name, cells, folder / "results"))
+
+
+def faults(name, cells, below):
+    """Figures that are missing, numbers that are none, claims without a verdict."""
+    for cell in cells:
+        data = [output.get("data", {}) for output in cell.get("outputs", [])]
+        text = json.dumps(data, ensure_ascii=False)
+        if "figure" in cell["metadata"].get("mystnb", {}) and "image/svg+xml" not in text and "text/html" not in text:
+            yield f"no figure: {cell['metadata']['mystnb']['figure']['name']}"
+        if any("text/markdown" in each for each in data) and "nan" in text.split():
+            yield f"prose says nan: {text[:200]}"
+    values = results.numbers(name, below)
+    yield from (f"{key} is {value}" for key, value in values.items() if isinstance(value, float) and math.isnan(value))
+    for outcome in claims.evaluate([each for each in claims.load_claims() if each.notebook == name], below):
+        if outcome.verdict not in (*claims.VERDICTS, results.NOT_COMPUTED):
+            yield f"{outcome.claim.id} is {outcome.verdict}"
