@@ -24,7 +24,7 @@ from typing import Any
 import yaml
 
 from hi_lib.files import write_atomically
-from hi_lib.press import claims, explorer, places, plain_yaml, provenance, uses
+from hi_lib.press import claims, explorer, places, plain_yaml, provenance, surroundings, uses
 from hi_lib.press.notebooks import BuildError, Progress, installed, notebook_names, run_notebooks
 
 # Pages are made of a million small parts that all stay: looking for garbage among them would take a quarter longer.
@@ -104,8 +104,8 @@ def _render(builder: str = "html") -> Path:
     command: list[str | Path] = [sys.executable, "-P", "-c", _JUPYTER_BOOK, "build", source, "--builder", builder]
     command += ["--config", source / "_config.yml", "--toc", source / "book" / "_toc.yml", "--path-output", output]
     command += ["-W", "-n", "--keep-going"]
-    environment = os.environ | {"PYTHONHASHSEED": "0", "PYTHONWARNINGS": "ignore", "NO_COLOR": "1"}
-    environment["PYTHONPATH"] = os.pathsep.join([str(source / "book" / "_extensions"), *sys.path])
+    path = os.pathsep.join([str(source / "book" / "_extensions"), str(places.ROOT)])
+    environment = surroundings.variables(PYTHONWARNINGS="ignore", NO_COLOR="1", PYTHONPATH=path)
     # It holds the lock as well: if only this process is killed, the next build waits until that one has ended.
     done = subprocess.run(command, env=environment, capture_output=True, text=True, pass_fds=_locks)
     if done.returncode:

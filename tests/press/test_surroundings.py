@@ -1,0 +1,86 @@
+"""What a user has set for other work changes nothing that is made here."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from hi_lib.press import surroundings
+
+MADE = """
+import sys
+from pathlib import Path
+import hi_lib as hi
+from hi_lib.press import evaluation, notebooks
+folder = Path(sys.argv[1])
+notebooks.run_notebook("fig5_network_time", {}, folder / "run")
+(folder / "page.html").write_text(evaluation.evaluate(hi.synthetic_trace(200, 0), 0.5).as_html())
+"""
+LOUD = "figure.facecolor: red\nfont.size: 20\nlines.linewidth: 9\nfigure.max_open_warning: 1\nsavefig.pad_inches: 1\n"
+STARTUP = "import builtins, numpy\nbuiltins.range = None\nnumpy.left = 'behind'\n"
+
+
+def hostile(folder):
+    """An environment in which every program that is asked for its settings finds some; its matplotlibrc is loud."""
+    (folder / "matplotlibrc").write_text(LOUD)
+    (folder / ".config" / "matplotlib").mkdir(parents=True)
+    (folder / ".config" / "matplotlib" / "matplotlibrc").write_text(LOUD)
+    (folder / "startup.py").write_text(STARTUP)
+    profile = folder / ".ipython" / "profile_default"
+    (profile / "startup").mkdir(parents=True)
+    (profile / "startup" / "first.py").write_text(STARTUP)
+    (profile / "ipython_kernel_config.py").write_text("get_config().InlineBackend.figure_formats = {'png'}\n")
+    return os.environ | {
+        "HOME": str(folder),
+        "XDG_CONFIG_HOME": str(folder / ".config"),
+        "MATPLOTLIBRC": str(folder),
+        "MPLBACKEND": "agg",
+        "PYTHONSTARTUP": str(folder / "startup.py"),
+        "PYTHONOPTIMIZE": "2",
+        "PYTHONHASHSEED": "7",
+        "PYTHONPATH": str(folder),
+        "IPYTHONDIR": str(folder / ".ipython"),
+        "JPY_PARENT_PID": "1000000",
+        "LC_ALL": "C",
+        "PLOTLY_RENDERER": "browser",
+        "NUMBA_DISABLE_JIT": "1",
+        "SOURCE_DATE_EPOCH": "1",
+    }
+
+
+def test_a_users_settings_change_no_figure_and_no_number(tmp_path):
+    plain, loud = tmp_path / "plain", tmp_path / "loud"
+    plain.mkdir()
+    loud.mkdir()
+    made = []
+    for folder, environment in ((plain, dict(os.environ)), (loud, hostile(loud))):
+        command = [sys.executable, "-c", MADE, folder]
+        made.append(subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True))
+    for process in made:
+        said = process.communicate()[1]
+        assert process.returncode == 0, said
+    for name in ("page.html", "run/fig5_network_time.ipynb", "run/results/fig5_network_time/values.json"):
+        text = (plain / name).read_text()
+        assert (loud / name).read_text() == text
+        assert name.endswith(".json") or "<svg" in text
+    profile = loud / ".ipython" / "profile_default"
+    assert {path.name for path in profile.iterdir()} == {"startup", "ipython_kernel_config.py"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["PYTHONOPTIMIZE", "PYTHONWARNINGS", "MATPLOTLIBRC", "JPY_PARENT_PID", "HI_TRACES", "LANG", "NUMBA_DISABLE_JIT"],
+)
+def test_settings_stay_outside(name, monkeypatch):
+    monkeypatch.setenv(name, "1")
+    assert name not in surroundings.variables()
+    assert surroundings.variables(**{name: "2"})[name] == "2"
+
+
+@pytest.mark.parametrize(
+    "name", ["PATH", "HOME", "OPENBLAS_CORETYPE", "OMP_NUM_THREADS", "MPLCONFIGDIR", "NUMBA_CACHE_DIR"]
+)
+def test_what_describes_the_machine_is_passed_on(name, monkeypatch):
+    monkeypatch.setenv(name, "1")
+    assert surroundings.variables()[name] == "1"
