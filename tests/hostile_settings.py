@@ -1,6 +1,7 @@
 """Settings that a user may have made for other work: all that the book's programs would find, if they looked."""
 
 import os
+from pathlib import Path
 
 LOUD = "figure.facecolor: red\nfont.size: 20\nlines.linewidth: 9\nfigure.max_open_warning: 1\nsavefig.pad_inches: 1\n"
 STARTUP = "import builtins, numpy\nbuiltins.range = None\nnumpy.left = 'behind'\n"
@@ -18,6 +19,8 @@ def hostile(folder):
     (profile / "ipython_kernel_config.py").write_text("get_config().InlineBackend.figure_formats = {'png'}\n")
     return os.environ | {
         "HOME": str(folder),
+        "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME")
+        or str(Path.home() / ".cache"),  # no settings, and slow to make
         "XDG_CONFIG_HOME": str(folder / ".config"),
         "MATPLOTLIBRC": str(folder),
         "MPLBACKEND": "agg",

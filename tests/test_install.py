@@ -195,3 +195,17 @@ def test_a_folder_that_pythons_tools_do_not_bear_is_refused_at_once(name, tmp_pa
     assert "no environment can be made in" in done.stderr
     assert "rename it" in done.stderr
     assert [path.name for path in folder.parent.iterdir()] == [".ci"]
+
+
+def test_make_lets_no_setting_of_python_through(monkeypatch):
+    """But for where compiled files go, and a path to this very checkout, by which a copy may be told from the original."""
+    monkeypatch.setenv("PYTHON", sys.executable)
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", "/nowhere")
+    for name in ("PYTHONOPTIMIZE", "PYTHONHASHSEED", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONDONTWRITEBYTECODE"):
+        monkeypatch.setenv(name, "1")
+    for path, kept in ((str(files.ROOT), True), ("/elsewhere", False), (f"{files.ROOT}:/elsewhere", False)):
+        monkeypatch.setenv("PYTHONPATH", path)
+        command = ["make", "-s", "--eval=show: ; @env", "show"]
+        shown = subprocess.run(command, cwd=files.ROOT, capture_output=True, text=True, check=True).stdout
+        found = {line.partition("=")[0] for line in shown.splitlines() if line.startswith("PYTHON")}
+        assert found == {"PYTHON", "PYTHONPYCACHEPREFIX", *(["PYTHONPATH"] if kept else [])}
