@@ -7,8 +7,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 # A Python that was asked for makes the environment anew if that is of another one.
 INSTALL := $(PYTHON) .ci/install.py $(if $(filter-out file,$(origin PYTHON)),--this-python)
-# Where Python may not keep what it compiled, every kernel would compile all packages again.
-unexport PYTHONDONTWRITEBYTECODE
+# What a user has set for Python is for other work: it would change results, hide packages, or keep nothing compiled. Only
+# where compiled files go is kept, and a path to this very folder.
+OWN_PYTHON := PYTHON PYTHONPYCACHEPREFIX $(if $(findstring x$(CURDIR)x,x$(PYTHONPATH)x),PYTHONPATH)
+unexport PYTHONDONTWRITEBYTECODE $(filter-out $(OWN_PYTHON),$(filter PYTHON%,$(.VARIABLES)))
 # Some programs want a home, which a user without an entry in the system's list has not.
 export HOME ?= $(CURDIR)/_build/home
 

@@ -2,12 +2,16 @@
 
 import errno
 import os
+import re
 import resource
+import runpy
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from hi_lib import files
+from hi_lib.commands import main, outputs
 from hi_lib.commands.outputs import checked_output
 from hi_lib.press import places
 
@@ -57,13 +61,47 @@ def test_a_read_only_folder_is_named(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["data/registry.txt", "data/traces/new.csv", "notebooks", "hi_lib/checks.py"])
+OWN = ["data/registry.txt", "data/traces/new.csv", "notebooks", "hi_lib/checks.py", ".venv/bin/hi", "results/x.csv"]
+OWN += ["Makefile", "makefile", "README.md", "pyproject.toml", "_config.yml", ".venv.json", "book/../LICENSE", ""]
+
+
+@pytest.mark.parametrize("name", OWN)
 def test_what_belongs_to_the_project_is_no_output(name, tmp_path):
     with pytest.raises(ValueError, match="belongs to the project"):
         checked_output("--out", files.ROOT / name)
     (tmp_path / "link").symlink_to(files.ROOT / name)
     with pytest.raises(ValueError, match="belongs to the project"):
         checked_output("--out", tmp_path / "link")
+
+
+def test_a_new_name_beside_the_projects_own_is_an_output():
+    for name in ("mine.csv", "_build/mine.html", "Makefile.csv", "data2/x.csv"):
+        assert checked_output("--out", files.ROOT / name) == files.ROOT / name
+
+
+def test_all_that_the_project_is_made_of_is_known():
+    tracked = runpy.run_path(str(files.ROOT / ".ci" / "archive.py"))["source_files"]()
+    assert {Path(name).parts[0] for name in tracked} == set(outputs.SOURCES)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "evaluate cifar10-resnet8 --html README.md",
+        "sweep --out Makefile --trace cifar10-resnet8",
+        "run fig5_network_time -o .",
+        "run fig5_network_time --output _config.yml",
+        "timing measure --onnx model.onnx --out pyproject.toml",
+        "live device --state LICENSE",
+        "live device --log .",
+        "live keys .",
+    ],
+)
+def test_no_command_writes_over_the_project(command, monkeypatch):
+    monkeypatch.chdir(files.ROOT)
+    result = CliRunner().invoke(main.app, command.split())
+    assert result.exit_code == 2
+    assert re.search(r"^error: .* would change .*, which belongs to the project: choose another place$", result.stderr)
 
 
 def test_an_output_is_none_of_the_inputs_by_any_name(tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib.util
 import json
 import os
@@ -107,23 +106,12 @@ def lab() -> None:
 @one_line_errors
 def serve(port: Annotated[int, typer.Option(min=0, max=65535)] = 8000) -> None:
     """Serve the built book on this machine only."""
-    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-
-    from hi_lib.press import places
+    from hi_lib.press import places, serving
 
     if not places.HTML.is_dir():
         raise ValueError("there is no book yet: run make book")
-
-    class Handler(SimpleHTTPRequestHandler):
-        def send_head(self) -> Any:
-            try:
-                return super().send_head()
-            except ValueError:  # a path with a zero byte
-                self.send_error(404)
-
-    handler = functools.partial(Handler, directory=str(places.HTML))
     try:
-        server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+        server = serving.Server(places.HTML, port)
     except OSError as error:
         raise ValueError(f"port {port} cannot be used: {error.strerror}; try --port 0") from None
     with server, contextlib.suppress(KeyboardInterrupt):

@@ -8,8 +8,24 @@ from pathlib import Path
 
 from hi_lib.files import ROOT
 
-# What the project is made of: no command's output may go there, but for those that make data.
-OWN_FOLDERS = ("book", "data", "hi_lib", "notebooks", "results", "tests", ".ci", ".git", ".github", ".venv")
+# What the project is made of, by its top names: no command's output may go there, but for those that make data.
+SOURCES = (
+    *(
+        ".ci",
+        ".dockerignore",
+        ".github",
+        ".gitignore",
+        ".pre-commit-config.yaml",
+        "ARTIFACT-APPENDIX.md",
+        "CHANGELOG.md",
+    ),
+    *("CITATION.cff", "CONTRIBUTING.md", "Dockerfile", "LICENSE", "LICENSES", "Makefile", "README.md", "REUSE.toml"),
+    *("SECURITY.md", "_config.yml", "book", "codemeta.json", "croissant.json", "data", "environment.yml", "hi_lib"),
+    *("notebooks", "pyproject.toml", "requirements.lock", "tests"),
+)
+# What it keeps beside these, and what an archive of it holds.
+KEPT = (".git", ".venv", ".venv.json", ".venv.lock", "MANIFEST.txt", "rendered", "results")
+_OWN = {name.casefold() for name in (*SOURCES, *KEPT)}  # on some file systems, readme.md is README.md
 
 
 def checked_output(where: str, path: Path, inputs: Iterable[Path] = ()) -> Path:
@@ -18,17 +34,18 @@ def checked_output(where: str, path: Path, inputs: Iterable[Path] = ()) -> Path:
     Raises
     ------
     ValueError
-        The same file as an input, by whatever name, or a place in one of the project's own folders.
+        The same file as an input, by whatever name, or a file of the project's own or a place in its folders.
     """
     target = _resolved(path)
     for each in inputs:
         with contextlib.suppress(OSError):
             if target == _resolved(each) or path.samefile(each):
                 raise ValueError(f"{where} {path} would replace {each}, which is read")
-    for folder in OWN_FOLDERS:
-        if target.is_relative_to(ROOT / folder):
+    if target.is_relative_to(ROOT):
+        top = target.relative_to(ROOT).parts[:1]
+        if not top or top[0].casefold() in _OWN:
             raise ValueError(
-                f"{where} {path} lies in {ROOT / folder}, which belongs to the project: choose another place"
+                f"{where} {path} would change {ROOT.joinpath(*top)}, which belongs to the project: choose another place"
             )
     return path
 

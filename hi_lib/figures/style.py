@@ -6,6 +6,7 @@ import io
 import itertools
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,30 +50,42 @@ TRACE_TITLES = {
 
 
 def use_style() -> None:
-    """Set the house style; every notebook calls this once."""
+    """Set the house style, and nothing of the user's own; every notebook calls this once."""
     from matplotlib_inline.backend_inline import set_matplotlib_formats
 
     # Fixed salt and no date: the same data gives the same bytes.
     set_matplotlib_formats("svg", metadata={"Date": None}, bbox_inches="tight")
     plt.uninstall_repl_displayhook()  # it would draw every figure once more than the SVG needs
-    plt.rcParams.update(
-        {
-            "svg.hashsalt": "batch-hi",
-            "svg.fonttype": "path" if all(map(in_our_font, _own_names())) else "none",
-            "figure.constrained_layout.use": True,
-            "font.family": FONT,
-            "font.size": 9,
-            "axes.titlesize": 9,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.grid": True,
-            "axes.axisbelow": True,
-            "grid.color": "#E4E4E4",
-            "grid.linewidth": 0.6,
-            "lines.linewidth": 1.6,
-            "legend.frameon": False,
-        }
-    )
+    mpl.rcParams.update(settings())
+
+
+def house_style() -> AbstractContextManager[None]:
+    """The same for what is drawn and saved outside a notebook, and only there."""
+    return mpl.rc_context(settings())
+
+
+def settings() -> dict[Any, Any]:
+    """All that decides how a figure looks: ours, else what matplotlib comes with, not a user's matplotlibrc.
+
+    Where figures are shown is not among it: a notebook's backend has decided that.
+    """
+    shown = ("backend", "backend_fallback", "interactive")
+    return {name: value for name, value in mpl.rcParamsDefault.items() if name not in shown} | {
+        "svg.hashsalt": "batch-hi",
+        "svg.fonttype": "path" if all(map(in_our_font, _own_names())) else "none",
+        "figure.constrained_layout.use": True,
+        "font.family": FONT,
+        "font.size": 9,
+        "axes.titlesize": 9,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": "#E4E4E4",
+        "grid.linewidth": 0.6,
+        "lines.linewidth": 1.6,
+        "legend.frameon": False,
+    }
 
 
 def in_our_font(text: str) -> bool:

@@ -13,6 +13,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from typing import Any
 import yaml
 
 from hi_lib.files import write_atomically
-from hi_lib.press import claims, explorer, places, plain_yaml, provenance, results, uses
+from hi_lib.press import claims, explorer, places, plain_yaml, provenance, results, surroundings, uses
 from hi_lib.press.notebooks import BuildError, Progress, installed, notebook_names, run_notebooks
 
 # Pages are made of a million small parts that all stay: looking for garbage among them would take a quarter longer.
@@ -99,14 +100,14 @@ def _render(builder: str = "html") -> Path:
         note, other = provenance.add(source / "notebooks" / f"{name}.ipynb", source / "results" / name)
         (source / "provenance" / f"{name}.md").write_text(note, encoding="utf-8")
         changed |= bool(other)
-    _configure(source / "_config.yml", changed)
     _copy_mathjax(source / "extra" / "mathjax")
     explorer.copy(source / "extra" / "explorer")
+    _configure(source / "_config.yml", changed)
     command: list[str | Path] = [sys.executable, "-P", "-c", _JUPYTER_BOOK, "build", source, "--builder", builder]
     command += ["--config", source / "_config.yml", "--toc", source / "book" / "_toc.yml", "--path-output", output]
     command += ["-W", "-n", "--keep-going"]
-    environment = os.environ | {"PYTHONHASHSEED": "0", "PYTHONWARNINGS": "ignore", "NO_COLOR": "1"}
-    environment["PYTHONPATH"] = os.pathsep.join([str(source / "book" / "_extensions"), *sys.path])
+    path = os.pathsep.join([str(source / "book" / "_extensions"), str(places.ROOT)])
+    environment = surroundings.variables(PYTHONWARNINGS="ignore", NO_COLOR="1", PYTHONPATH=path)
     # It holds the lock as well: if only this process is killed, the next build waits until that one has ended.
     done = subprocess.run(command, env=environment, capture_output=True, text=True, pass_fds=_locks)
     if done.returncode:
@@ -137,7 +138,16 @@ def _configure(target: Path, changed: bool) -> None:
     config = plain_yaml.yaml_file(places.ROOT / "_config.yml")
     if changed:
         config["sphinx"]["config"]["html_theme_options"]["announcement"] = _CHANGED
+    # Jupyter Book's own way to find these takes a bracket in the path of this folder for a pattern.
+    config["exclude_patterns"] = _parts_of_pages(target.parent)
     target.write_text(yaml.safe_dump(config, allow_unicode=True, sort_keys=False), encoding="utf-8")
+
+
+def _parts_of_pages(source: Path) -> list[str]:
+    """What pages include, and what is no page itself: it is not in the table of contents."""
+    listed = re.findall(r"(?:root|file): (\S+)", (source / "book" / "_toc.yml").read_text(encoding="utf-8"))
+    found = (path.relative_to(source) for kind in ("md", "ipynb") for path in source.rglob(f"*.{kind}"))
+    return sorted(path.as_posix() for path in found if path.with_suffix("").as_posix() not in listed)
 
 
 def _copy_mathjax(target: Path) -> None:

@@ -153,8 +153,10 @@ class Evaluation:
             for table in (self.paying.table(), self.runs, self.times)
         ]
         says = "Average cost against batch size, and the objective with its best batch size."
+        with style.house_style():
+            drawn = style.as_svg(_figure(self))
         body = f"""<pre>{html.escape(self.as_text())}</pre>
-<div role="img" aria-label="{says}">{style.as_svg(_figure(self))}</div>
+<div role="img" aria-label="{says}">{drawn}</div>
 <h2>The numbers</h2>
 <div>{"".join(tables)}</div>"""
         return page(f"Batch HI on {self.trace}", body)

@@ -2,7 +2,7 @@
 
 Importing the plotting and compiled parts takes a notebook longer than most of its work. Papermill and Jupyter do not
 notice the difference: a kernel is still a process of its own that starts with nothing defined. The process in between
-is `preload`; it, and every kernel with it, ends when this one does, however that happens.
+is `preload`. It ends when this one does, and every kernel when either of them does, however that happens.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
-from hi_lib.files import ROOT
+from hi_lib.press import surroundings
 
 _NAME = "hi-forked"  # as registered in pyproject.toml
 _asking = threading.RLock()
@@ -70,19 +70,20 @@ def stop_all() -> None:
 class ForkedProcess:
     """As much of `subprocess.Popen` as Jupyter uses, for a process that another one has forked.
 
-    It holds one end of a pipe as long as it lives; how it ended cannot be told from here.
+    Each holds one end of a pair of sockets as long as it lives; how it ended cannot be told from here.
     """
 
     stdin = stdout = stderr = None
 
     def __init__(self, connection_file: str, environment: Mapping[str, str], folder: str) -> None:
-        self._alive, held = os.pipe()
+        self._alive, held = socket.socketpair()
+        request = {"connection_file": connection_file, "environment": dict(environment), "folder": folder}
         try:
-            self.pid = _fork(
-                {"connection_file": connection_file, "environment": dict(environment), "folder": folder}, held
-            )
-        finally:
-            os.close(held)
+            with held:
+                self.pid = _fork(request, held.fileno())
+        except RuntimeError:
+            self._alive.close()
+            raise
         _running.add(self)
 
     def poll(self) -> int | None:
@@ -95,7 +96,7 @@ class ForkedProcess:
             if not select.select([self._alive], [], [], seconds)[0]:
                 return None
             _running.discard(self)
-            os.close(self._alive)
+            self._alive.close()
         return 0
 
     def send_signal(self, number: int) -> None:
@@ -119,7 +120,8 @@ class ForkedProvisioner(LocalProvisioner):
     async def launch_kernel(self, cmd: list[str], **options: Any) -> KernelConnectionInfo:  # noqa: ARG002
         """Start a kernel of this environment, whatever `cmd`, registered under that name, would have started."""
         self.cwd = options.get("cwd") or Path.cwd()
-        process = ForkedProcess(self.parent.connection_file, options["env"], str(self.cwd))  # type: ignore[union-attr]
+        environment = surroundings.variables(**self.kernel_spec.env)
+        process = ForkedProcess(self.parent.connection_file, environment, str(self.cwd))  # type: ignore[union-attr]
         self.process, self.pid = process, process.pid  # type: ignore[assignment]
         return self.connection_info
 
@@ -141,11 +143,10 @@ def _fork(request: dict[str, Any], held: int) -> int:
 
 def _start() -> socket.socket:
     ours, its = socket.socketpair()
-    # Sets in the same order every time, and no warning about a debugger.
-    variables = {"PYTHONHASHSEED": "0", "PYDEVD_DISABLE_FILE_VALIDATION": "1", "PYTHONPATH": str(ROOT)}
+    environment = surroundings.variables(PYDEVD_DISABLE_FILE_VALIDATION="1")  # no warning about a debugger
     quiet: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
     command = [sys.executable, "-P", "-m", "hi_lib.press.preload", str(its.fileno())]
-    warm = subprocess.Popen(command, env=os.environ | variables, pass_fds=[its.fileno()], **quiet)
+    warm = subprocess.Popen(command, env=environment, pass_fds=[its.fileno()], **quiet)
     its.close()
 
     def end() -> None:

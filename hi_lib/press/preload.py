@@ -7,6 +7,7 @@ No code of a notebook runs here, so nothing it defines, seeds or styles can pass
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import importlib
 import json
@@ -14,8 +15,10 @@ import os
 import signal
 import socket
 import sys
+import threading
 from typing import Any
 
+_PR_SET_PDEATHSIG = 1  # of prctl(2)
 _MODULES = [
     *("ipykernel.kernelapp", "ipykernel.debugger", "psutil", "pandas.io.formats.style"),
     *("matplotlib.pyplot", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg"),
@@ -29,12 +32,14 @@ def main(channel: socket.socket) -> None:
     # A fork that already uses the system's graphics or maths libraries is not safe elsewhere: there, kernels import.
     if sys.platform == "linux":
         _preload()
+    us = os.getpid()
     kernels: list[int] = []
     while request := _request(channel):
         message, held = request
         pid = os.fork()
         if not pid:
             channel.close()
+            _end_with(us, held)
             _serve(**message)
         os.close(held)
         channel.sendall(f"{pid}".encode())
@@ -50,15 +55,18 @@ def _preload() -> None:
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     for name in _MODULES:
         importlib.import_module(name)
+    import matplotlib as mpl
     from matplotlib.mathtext import MathTextParser
 
     import hi_lib as hi
+    from hi_lib.figures import style
 
     # The compiled parts load when first called.
     trace = hi.synthetic_trace(64, seed=0)
     hi.replay(trace, 0.5, 4)
     hi.replay(trace, 0.5, 4, learner="naive", seed=0)
     # The grammar of formulas is built when the first is drawn.
+    mpl.rcParams.update(style.settings())
     MathTextParser("path").parse("$τ_1$")
     # What is there now stays: no kernel need look through it for garbage, which would copy all its pages.
     gc.collect()
@@ -76,16 +84,43 @@ def _request(channel: socket.socket) -> tuple[dict[str, Any], int] | None:
     return (json.loads(text), descriptors[0]) if text else None
 
 
+def _end_with(parent: int, held: int) -> None:
+    """Let this kernel end when the build does, which has the other end of `held`, and, on Linux, when its parent does.
+
+    The system itself sees to the latter, also while a kernel computes and no thread of its own can run.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it has ended before it was asked
+            os._exit(1)
+    alive = socket.socket(fileno=held)
+
+    def watch() -> None:
+        alive.recv(1)  # nothing ever comes but the end
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _serve(connection_file: str, environment: dict[str, str], folder: str) -> None:
     """Become a kernel, in a session of its own."""
     from ipykernel.kernelapp import IPKernelApp
 
+    class Kernel(IPKernelApp):
+        """One that is the same for every user: it reads no settings and runs no startup files."""
+
+        def load_config_file(self, *_: Any, **__: Any) -> None:
+            pass
+
+        def init_code(self) -> None:
+            pass
+
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
-    os.environ.update(environment, JPY_PARENT_PID=str(os.getppid()))  # ipykernel ends when its parent does
+    os.environ.update(environment)
     os.chdir(folder)
-    IPKernelApp.launch_instance(argv=["-f", connection_file])
+    Kernel.launch_instance(argv=["-f", connection_file, "--HistoryManager.enabled=False"])
     os._exit(0)
 
 

@@ -255,7 +255,7 @@ def sweep_command(*arguments):
         (["--seeds", "5:1"], "--seeds must name at least one value"),
         (["--jobs", "0"], "jobs must be an integer >= 1"),
         (["--trace", "cifar10-resnet8"], "traces must have different names"),
-        (["--out", "."], "cannot be written"),
+        (["--out", "/"], "cannot be written"),
     ],
 )
 def test_bad_options_leave_nothing_behind(tmp_path, arguments, says):

@@ -260,6 +260,21 @@ def test_publishing_replaces_the_whole_book(project):
     assert list(project.rglob("html")) == [old]
 
 
+def test_parts_of_pages_are_found_in_a_folder_of_any_name(tmp_path):
+    source = tmp_path / "a [copy] of * & ?"
+    for name in (
+        "book/intro.md",
+        "book/table.md",
+        "notebooks/one.ipynb",
+        "provenance/one.md",
+        "results/one/values.json",
+    ):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).touch()
+    (source / "book" / "_toc.yml").write_text("root: book/intro\nchapters:\n  - file: notebooks/one\n")
+    assert book._parts_of_pages(source) == ["book/table.md", "provenance/one.md"]
+
+
 def test_a_failed_rendering_leaves_the_old_book(project, monkeypatch):
     old = project / "_build" / "html"
     old.mkdir()

@@ -129,7 +129,7 @@ def test_a_batch_that_never_ends_is_said_to_be_infinite():
         (["--shuffle", -1], "--shuffle must be an integer >= 0"),
         (["--tau-nw", 1e300], "tau_nw must be in [0, 1e+09]"),
         (["--tau-es", 3, "--server-times", "x.csv"], "--tau-es must be left out where x.csv"),
-        (["--html", "."], "cannot be written"),
+        (["--html", "/"], "cannot be written"),
         (["--device-times", "nothing.csv"], "nothing.csv cannot be read"),
     ],
 )

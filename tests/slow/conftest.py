@@ -19,8 +19,8 @@ EXTRAS = ("book", "pdf", "test", "lab", "models", "test-models")
 
 @pytest.fixture
 def checkout(tmp_path):
-    """The project's own files and the built book, with an environment that is this one."""
-    root = tmp_path / "checkout"
+    """The project's own files and the built book, in a folder with an odd name; its environment is this one."""
+    root = tmp_path / "it's a [copy] of 50 %(x)s & #1"
     for name in runpy.run_path(str(places.ROOT / ".ci" / "archive.py"))["source_files"]():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(places.ROOT / name, root / name)

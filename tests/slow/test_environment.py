@@ -1,4 +1,7 @@
-"""The environment that make makes, on a small project: killed, made twice at once, copied, moved, from the future."""
+"""The environment that make makes, on a small project in a folder with an odd name.
+
+Killed, made twice at once, copied, moved, from the future, and where a user has set other things.
+"""
 
 import os
 import random
@@ -8,11 +11,13 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from hi_lib.press import places
 
+REAL_UV = Path(sys.executable).with_name("uv")
 KILLS = int(os.environ.get("HI_KILLS", "3"))
 PYPROJECT = """\
 [build-system]
@@ -32,7 +37,7 @@ py-modules = ["nothing"]
 @pytest.fixture
 def project(tmp_path):
     """Something to install, with the real pins of the few packages that it needs."""
-    root = tmp_path / "project"
+    root = tmp_path / """it's a "project" [of] 50 %(x)s, ünï & #1 $5"""
     (root / ".ci").mkdir(parents=True)
     shutil.copy(places.ROOT / ".ci" / "install.py", root / ".ci")
     (root / "pyproject.toml").write_text(PYPROJECT)
@@ -117,12 +122,29 @@ def test_a_checkout_that_was_copied_or_moved_makes_its_own(move, project, tmp_pa
         assert imports(project, "mpmath")
 
 
-def test_without_a_uv_on_the_path_pip_brings_it(project):
-    nothing = project / "empty"
-    nothing.mkdir()
-    install(project, "book", env=os.environ | {"PATH": str(nothing)})
+@pytest.mark.parametrize("uv", [None, "#!/bin/sh\nexit 127\n", f"#!/bin/sh\nexec '{REAL_UV}' \"$@\"\n"])
+def test_what_is_set_for_other_work_sends_nothing_elsewhere(uv, project, tmp_path):
+    """Without a uv on the path, with a broken one, and with one that works."""
+    elsewhere, home, path = tmp_path / "elsewhere", tmp_path / "home", tmp_path / "bin"
+    for folder in (elsewhere, home / ".config" / "pip", path):
+        folder.mkdir(parents=True)
+    if uv:
+        (path / "uv").write_text(uv)
+        (path / "uv").chmod(0o755)
+    (home / ".config" / "pip" / "pip.conf").write_text(f"[global]\nuser = true\n[install]\ntarget = {elsewhere}\n")
+    (home / ".pydistutils.cfg").write_text(f"[install]\nprefix = {elsewhere}\n")
+    (elsewhere / "sitecustomize.py").write_text("raise SystemExit('not this one')\n")
+    names = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_CONSTRAINT", "UV_OVERRIDE", "UV_CONSTRAINT", "PYTHONPATH")
+    hostile = dict.fromkeys(names, str(elsewhere)) | {"UV_EXCLUDE_NEWER": "2001-01-01", "UV_PYTHON": "3.1"}
+    hostile |= dict.fromkeys(("PIP_USER", "PIP_REQUIRE_VIRTUALENV", "UV_SYSTEM_PYTHON", "UV_REQUIRE_HASHES"), "1")
+    # The script itself is run by make, which lets no PYTHONPATH through.
+    command = [sys.executable, "-I", ".ci/install.py", "book"]
+    environment = os.environ | hostile | {"PATH": str(path), "HOME": str(home)}
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     assert imports(project, "mpmath")
     assert (project / ".venv/bin/uv").is_file()
+    assert [each.name for each in elsewhere.iterdir()] == ["sitecustomize.py"]
 
 
 def test_a_pin_with_another_hash_is_refused(project):

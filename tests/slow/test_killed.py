@@ -3,13 +3,16 @@
 HI_KILLS says how often a build is killed (default: 2).
 """
 
+import contextlib
 import os
 import random
 import signal
 import subprocess
 import time
 
+import psutil
 import pytest
+from hostile_settings import hostile
 
 from hi_lib.press import notebooks
 
@@ -42,6 +45,23 @@ def left_over(checkout):
     return found + [path.name for path in (checkout / "temporary").iterdir()]
 
 
+def kernels_of(checkout):
+    """Processes that run one of its notebooks."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.cwd() == str(checkout / "notebooks"):
+                found.append(process)
+    return found
+
+
+def kill(build, whole_group, checkout):
+    """Kill a build, or with it all that is of its group; kernels are not, and end all the same."""
+    (os.killpg if whole_group else os.kill)(build.pid, signal.SIGKILL)
+    assert build.wait() == -signal.SIGKILL
+    assert psutil.wait_procs(kernels_of(checkout), timeout=10)[1] == []
+
+
 @pytest.mark.parametrize("number", range(KILLS))
 def test_a_killed_build_goes_on_to_the_same_bytes(number, checkout, environment, hi, outcome):
     expected = outcome()
@@ -52,8 +72,7 @@ def test_a_killed_build_goes_on_to_the_same_bytes(number, checkout, environment,
     if killed.poll() == 0:
         pytest.skip("the build had ended before it was to be killed")
     # Every other time only the build itself dies, and what it started lives on for a moment.
-    (os.killpg if number % 2 else os.kill)(killed.pid, signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL
+    kill(killed, number % 2, checkout)
     again = hi("book")
     killed.stdout.close()
     assert again.returncode == 0, again.stdout + again.stderr
@@ -73,8 +92,7 @@ def test_a_build_killed_again_and_again_from_the_start(checkout, environment, hi
         if killed.poll() == 0:  # so much was left of the builds before that it had time to end
             forget(checkout, notebooks.notebook_names())
         else:
-            (os.killpg if number % 2 else os.kill)(killed.pid, signal.SIGKILL)
-            assert killed.wait() == -signal.SIGKILL
+            kill(killed, number % 2, checkout)
             times_killed += 1
         killed.stdout.close()
     assert times_killed
@@ -82,6 +100,17 @@ def test_a_build_killed_again_and_again_from_the_start(checkout, environment, hi
     assert done.returncode == 0, done.stdout + done.stderr
     assert outcome() == expected
     assert left_over(checkout) == []
+
+
+def test_a_build_among_hostile_settings_is_the_same(checkout, environment, outcome, tmp_path):
+    expected = outcome()
+    forget(checkout, notebooks.notebook_names())
+    settings = hostile(tmp_path)
+    settings["PYTHONPATH"] = environment["PYTHONPATH"]  # by which this copy is found
+    command = [checkout / ".venv" / "bin" / "hi", "book"]
+    done = subprocess.run(command, cwd=tmp_path, env=settings, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert outcome() == expected
 
 
 def test_two_builds_at_once(checkout, environment, hi, outcome):
