@@ -255,7 +255,8 @@ def test_the_case_of_a_header_and_its_spaces_do_not_matter(tmp_path):
 
 def test_what_is_no_text_is_said_to_be_none(tmp_path):
     path = tmp_path / "mine.csv"
-    path.write_text("confidence,correct\n0.5,1\n", encoding="utf-16")
+    path.write_text("confidence,correct\n0.5,1\n", encoding="utf-16-le")  # without a mark that says so
+    path.write_bytes(b"\xe9" + path.read_bytes())
     with pytest.raises(ValueError, match=r"no(t)? text in UTF-8"):
         hi.Trace.from_csv(path)
 

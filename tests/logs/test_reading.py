@@ -148,7 +148,7 @@ def test_names_of_pipes_say_nothing():
 
 
 def test_larger_than_memory_allows_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "_MOST", 20)
+    monkeypatch.setattr(tables, "MOST", 20)
     with pytest.raises(ValueError, match="it is larger than 20 bytes"):
         reading.read(written(tmp_path / "a.csv", CSV))
 
