@@ -66,7 +66,18 @@ def test_round_trips_are_read(tmp_path, text, column, times):
         ("12\n-3\n", "", r"net.txt, line 2: rtt must be in \[0, 1e\+09\], got -3"),
         ("12\nfast\n", "", "net.txt, line 2: rtt must be numeric, got 'fast'"),
         ("rtt_ms\n12\n\n\nfast\n", "", "net.txt, line 5: rtt_ms must be numeric, got 'fast'"),
-        ("rtt,x\n12,1\n,2\n", "", "net.txt, line 3: rtt must be numeric, got empty"),
+        ("rtt,x\n12,1\n,2\nfast,3\n", "", "net.txt, line 4: rtt must be numeric, got 'fast'"),
+        ("rtt,x\n-,1\n,2\n", "", "net.txt: every round trip was lost"),
+        (
+            "3 packets transmitted, 0 received, 100% packet loss, time 2003ms\n",
+            "",
+            "net.txt: every round trip was lost",
+        ),
+        (
+            '{"start": {}, "intervals": [], "end": {}}',
+            "",
+            "nor columns: it has start, intervals, end; round trips are wanted as a number a line",
+        ),
         ("a,b\n1,2\n", "", "net.txt: which column holds the rtt\\? Say FILE:COLUMN; found a, b"),
         ("a,b\n1,2\n", ":c", "net.txt has no column 'c'; found a, b"),
         ("", "", "net.txt cannot be read"),
@@ -80,6 +91,68 @@ def test_bad_round_trips_are_one_line(tmp_path, text, column, says):
     with pytest.raises(ValueError, match=says) as refusal:
         network.network_times(f"{path}{column}")
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rtt_ms,x\n12,1\n-,2\n,3\n8,4\n",
+        "rtt_ms;x\n12,0;1\n-1;2\n-1.0;3\n8;4\n",
+        "12\n*\n* * *\n8\n".replace("* * *", "***"),
+        "-\n12\nRequest timed out.\n8\n",
+        "rtt\n12\nno answer yet for icmp_seq=2\nlost\n8\n",
+        '[{"rtt": 12}, {"rtt": null}, {"rtt": "-"}, {"rtt": 8}]',
+        '{"latency": [-1, 12, -1, 8]}',
+    ],
+)
+def test_lost_round_trips_are_counted_in_every_format(tmp_path, text):
+    path = tmp_path / "net.txt"
+    path.write_text(text)
+    found = network.network_times(str(path))
+    assert found.values.tolist() == [12, 8]
+    assert found.notes[-1] == f"{path}: 2 of 4 round trips were lost, which no time counts"
+
+
+def test_ping_without_a_summary_counts_its_losses(tmp_path):
+    path = tmp_path / "ping.txt"
+    path.write_text("Reply from 1.1.1.1: bytes=32 time=14ms TTL=57\nRequest timed out.\nRequest timed out.\n")
+    assert network.network_times(str(path)).notes == [
+        f"{path}: 1 round trips of ping; 2 more were lost, which no time counts"
+    ]
+    path.write_text(path.read_text() + "Packets: Sent = 3, Received = 1, Lost = 2 (66% loss),\n", encoding="utf-16")
+    assert network.network_times(str(path)).notes == [
+        f"{path}: 1 round trips of ping; 66 % were lost, which no time counts"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "times", "says"),
+    [
+        ("0.03\n0.05\n", None, [0.03, 0.05], "all round trips are below 1, taken for milliseconds: seconds?"),
+        ("0.03\n0.05\n", "s", [30, 50], None),
+        ("30\n50\n", "us", [0.03, 0.05], None),
+        ("0.03\n5\n", None, [0.03, 5], None),
+        ("rtt_us,x\n30,1\n50,1\n", None, [0.03, 0.05], "rtt_us is taken for microseconds, as its name says"),
+        ("rtt_ms,x\n0.03,1\n0.05,1\n", None, [0.03, 0.05], None),
+        ("rtt_ms,x\n30,1\n50,1\n", "us", [0.03, 0.05], None),
+        ("Reply from 1.1.1.1: bytes=32 time=0.03 ms\n", None, [0.03], None),
+    ],
+)
+def test_the_unit_of_round_trips(tmp_path, text, unit, times, says):
+    path = tmp_path / "net.txt"
+    path.write_text(text)
+    found = network.network_times(str(path), unit)
+    assert found.values == pytest.approx(times)
+    assert any(says in note for note in found.notes) if says else not any("below 1" in note for note in found.notes)
+
+
+def test_a_unit_that_is_none_or_is_said_already_is_refused(tmp_path):
+    path = tmp_path / "ping.txt"
+    path.write_text(LINUX)
+    with pytest.raises(ValueError, match=r"ping.txt: the unit must be left out where ping says it"):
+        network.network_times(str(path), "s")
+    with pytest.raises(ValueError, match="unit of network times must be one of ns, us, ms, s"):
+        network.network_times(str(path), "min")
 
 
 @pytest.mark.parametrize("place", ["nothing.csv", "nothing.csv:rtt", ":", "a:"])
