@@ -111,7 +111,7 @@ def read(path: str | Path, wanted: Columns = GUESSED, name: str | None = None) -
 
 def name_of(path: str | Path) -> str:
     """A trace's name for the file that it comes from; that of a pipe says nothing."""
-    stem = re.sub(r"\.(csv|tsv|txt|json|jsonl|ndjson|parquet|npz|npy)$", "", re.sub(r"\.gz$", "", Path(path).name))
+    stem = re.sub(r"\.(csv|tsv|txt|json|jsonl|ndjson|parquet|npz|npy|xlsx)$", "", re.sub(r"\.gz$", "", Path(path).name))
     return "log" if str(path) == "-" or str(path).startswith(("/dev/", "/proc/")) else stem or "log"
 
 
@@ -188,12 +188,19 @@ class _Reader:
     def scored(self, kind: str, names: list[str]) -> _Matrix:
         values = np.stack([self.table.numbers(column) for column in names], axis=1)
         classes = columns.class_names(names)
+        off = ~np.isfinite(values)
+        if off.any():
+            row, place = map(int, np.argwhere(off)[0])
+            raise ValueError(f"{self.table.where(row)}: {names[place]} must be finite, got {values[row, place]}")
+        if len(names) == 1:
+            what = "probability" if kind == "probabilities" else "logit"
+            self.notes.append(f"{names[0]}: one column, taken for the {what} of class 1 of two")
+            other = 1 - values if kind == "probabilities" else np.zeros_like(values)
+            values, classes = np.concatenate([other, values], axis=1), ["0", "1"]
         if kind == "logits":
-            values = np.exp(values - values.max(axis=1, keepdims=True))
+            with np.errstate(over="ignore"):  # far apart is far apart
+                values = np.exp(values - values.max(axis=1, keepdims=True))
             values /= values.sum(axis=1, keepdims=True)
-        elif len(names) == 1:
-            self.notes.append(f"{names[0]}: one column, taken for the probability of class 1 of two")
-            values, classes = np.concatenate([1 - values, values], axis=1), ["0", "1"]
         self.check_probabilities(values, names)
         score = self.wanted.score or "max"
         found = scores.SCORES[score](np.clip(values, 0, 1))

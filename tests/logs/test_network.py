@@ -183,7 +183,7 @@ def test_percentiles_are_those_of_the_runs_law():
 
 def test_a_deadline_that_nobody_keeps_is_said():
     found = planning.plan(TRACE, 0.5, TIMING, None, Conditions(deadline=2, miss=0.01))
-    assert (found.best, found.batch_size) == (None, 1)
+    assert (found.best, found.batch_size) == (None, None)
     assert found.as_lines()[0].startswith("no batch size keeps 2 ms for all but 0.01 of all answers: at M = 1 ")
     assert found.as_dict()["keeps_deadline"] is False
 
@@ -223,8 +223,42 @@ def test_a_window_and_arrivals_are_simulated():
     assert "has up to 3 transmissions out" in found.as_lines()[0]
     assert "(simulated)" in found.as_lines()[0]
     assert found.spacing == 10
-    slow = planning.plan(TRACE, 0.5, TIMING, None, Conditions(arrivals=arrivals / 10))
-    assert slow.as_lines()[-1].startswith("the device falls behind: a sample takes ")
+
+
+def test_a_device_that_cannot_keep_up_gets_no_batch_size():
+    """A millisecond between samples, and an S-ML that takes 1.48: no batch helps."""
+    slow = planning.plan(TRACE, 0.5, TIMING, None, Conditions(arrivals=np.arange(600.0)))
+    (line,) = slow.as_lines()
+    assert line.startswith("the device cannot keep up: a sample comes every 1 ms, and takes ")
+    assert line.endswith("; no batch size is recommended")
+    assert (slow.batch_size, slow.best, slow.keeps_up) == (None, None, False)
+    found = slow.as_dict()
+    assert (found["batch_size"], found["keeps_up"], found["keeps_deadline"]) == (None, False, None)
+    assert found["times"][-1]["batch_size"] == slow.fastest.batch_size
+
+
+def test_only_sizes_that_keep_up_are_recommended():
+    """M = 1 is a little slower than samples come."""
+    run = hi.replay(TRACE, 0.3)
+    arrivals = np.arange(600) * 0.99 * planning.simulated(TIMING, run, Conditions())[0]
+    found = planning.plan(TRACE, 0.3, TIMING, 0.01, Conditions(arrivals=arrivals))
+    assert found.vanilla.system_time > found.spacing >= found.best.system_time
+    strict = planning.plan(TRACE, 0.3, TIMING, None, Conditions(arrivals=arrivals, deadline=0.01))
+    assert strict.best is None
+    assert f"at M = {strict.fastest.batch_size} " in strict.as_lines()[0]
+
+
+def test_columns_do_not_run_together_however_late_answers_are():
+    """A million milliseconds for each transmission: every number takes more room than a column has."""
+    times = np.array([1.23456e6, 9.87654e6])
+    found = planning.plan(TRACE, 0.5, TIMING, None, Conditions(times, deadline=1e9))
+    _, header, *rows = found.as_lines()
+    assert header.split() == ["M", "t_s", "t_r", "p50", "p95", "p99", "(ms)", "late"]
+    for row in rows:
+        assert [float(cell.rstrip("%")) for cell in row.split()]
+        assert len(row.split()) == 7
+        assert "  " in row
+    assert len({len(line) for line in (header, *rows)}) == 1
 
 
 def test_a_batch_does_not_wait_for_an_hour():

@@ -302,6 +302,16 @@ def test_one_sigmoid_column_means_two_classes(tmp_path):
     assert "prob: one column, taken for the probability of class 1 of two" in log.notes
 
 
+def test_one_logit_means_two_classes(tmp_path):
+    path = written(tmp_path / "a.csv", "y,z\n1,2\n1,-2\n0,-1e9\n")
+    log = reading.read(path, Columns(logits="z", label="y"))
+    assert log.trace.confidence == pytest.approx([1 / (1 + np.exp(-2))] * 2 + [1])
+    assert log.trace.correct.tolist() == [True, False, True]
+    assert "z: one column, taken for the logit of class 1 of two" in log.notes
+    with pytest.raises(ValueError, match=r"line 3: z must be finite, got inf"):
+        reading.read(written(tmp_path / "b.csv", "y,z\n1,2\n1,inf\n"), Columns(logits="z", label="y"))
+
+
 def test_logits_are_not_taken_for_probabilities(tmp_path):
     path = written(tmp_path / "a.csv", "label,prob_0,prob_1\n0,0.5,0.5\n1,-3,4\n")
     with pytest.raises(ValueError, match=r"line 3: prob_0 … prob_1 must add up to 1, got 1|are they --logits"):
