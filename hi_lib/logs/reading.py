@@ -332,7 +332,7 @@ class _Reader:
         why = "; turned round, since accuracy falls as it rises" if scale.at_one < scale.at_zero else ""
         self.notes.append(f"{column}: {ends[0] + 0:.6g} … {ends[1] + 0:.6g} mapped to 0 … {scores.SUREST}{why}")
         inner = self.scale or Scale(column, 0.0, 1.0)  # of what was rescaled
-        self.scale = Scale(inner.name, inner.own(scale.at_zero), inner.own(scale.at_one))
+        self.scale = Scale(inner.name, inner.own(scale.at_zero), inner.own(scale.at_one), scale.surest)
         return mapped
 
     def lml_correct(self) -> Floats | None:

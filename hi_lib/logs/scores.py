@@ -42,11 +42,14 @@ class Scale:
     at_zero, at_one : float
         The scores that confidences of 0 and 1 stand for; the first is the larger one where a score falls as certainty
         rises.
+    surest : float
+        The confidence that no score goes beyond.
     """
 
     name: str
     at_zero: float
     at_one: float
+    surest: float = 1.0
 
     def own(self, confidence: float) -> float:
         """The score that a confidence, or a threshold, stands for."""
@@ -54,7 +57,9 @@ class Scale:
 
     def shown(self, threshold: float) -> str:
         """Which scores a threshold offloads, in words."""
-        return f"{self.name} {'below' if self.at_one > self.at_zero else 'above'} {self.own(threshold) + 0:.4g}"
+        if threshold > self.surest:
+            return f"any {self.name}"
+        return f"{self.name} {'below' if self.at_one > self.at_zero else 'above'} {self.own(threshold) + 0:.5g}"
 
 
 def scale_of(score: str, classes: int) -> Scale | None:
@@ -78,7 +83,7 @@ def rescaled(values: Floats, correct: Flags, name: str) -> tuple[Floats, Scale]:
         raise ValueError(f"{name} goes from {low:g} to {high:g}: too far to rescale")
     zero, surest = (high, low) if falls(values, correct) else (low, high)
     mapped = np.clip((values - zero) / (surest - zero), 0, 1) * SUREST
-    return mapped, Scale(name, zero, zero + (surest - zero) / SUREST)
+    return mapped, Scale(name, zero, zero + (surest - zero) / SUREST, SUREST)
 
 
 def falls(values: Floats, correct: Flags) -> bool:

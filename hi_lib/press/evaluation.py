@@ -185,7 +185,7 @@ class Evaluation:
         return self.scale is not None and self.scale.at_one < self.scale.at_zero
 
     def _threshold(self, threshold: float) -> str:
-        return f"{self.scale.own(threshold):.4g}" if self.scale else f"{threshold:.4f}"
+        return f"{self.scale.own(threshold):.5g}" if self.scale else f"{threshold:.4f}"
 
     def _times(self) -> list[str]:
         """The times, whose they are, and the best batch sizes unless the device cannot keep up with any."""

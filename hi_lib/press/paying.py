@@ -156,11 +156,11 @@ class Comparison:
         rows = [[row[0].ljust(label), *row[1:]] for row in rows]
         lines += ["", *aligned(rows, [label, *[19] * len(self.costs)])]
         if self.scale:
-            lines.append(f"(θ = 1 − β is left out: {self.scale.name} is no probability of being right)")
+            lines.append(f"(θ = 1 − β is left out: {self.scale.name} need be no probability of being right)")
         return lines
 
     def _threshold(self, threshold: float) -> str:
-        return f"{self.scale.name} {self.scale.own(threshold):.4g}" if self.scale else f"θ = {threshold:.4f}"
+        return self.scale.shown(threshold) if self.scale else f"θ = {threshold:.4f}"
 
 
 def compare(log: Log | Trace, beta: float, batch_size: int, shuffles: int | None = None) -> Comparison:

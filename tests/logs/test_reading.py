@@ -269,7 +269,8 @@ def test_scores_that_no_threshold_reaches_are_counted(tmp_path):
     assert note.startswith("confidence: 3 of 4 scores are exactly 1, 2 of them wrong: no θ in [0, 1] offloads these")
     log = reading.read(path, Columns(rescale=True))
     assert log.trace.confidence.max() == 0.999
-    assert hi.best_threshold(log.trace, 0.2).average_cost == 0.2  # all offloaded
+    best = hi.best_threshold(log.trace, 0.2)
+    assert (best.average_cost, log.scale.shown(best.threshold)) == (0.2, "any confidence")
     assert "exactly 1" not in "".join(log.notes)
     right = written(tmp_path / "b.csv", "confidence,correct\n1,1\n0.5,0\n")
     assert reading.read(right).notes == []
@@ -283,7 +284,7 @@ def test_a_score_that_is_no_probability_has_a_scale(tmp_path):
     logs = np.log(PROBABILITIES, out=np.zeros((3, 3)), where=PROBABILITIES > 0)
     nats = -(PROBABILITIES * logs).sum(axis=1)
     assert [entropy.scale.own(each) for each in entropy.trace.confidence] == pytest.approx(nats)
-    assert entropy.scale.shown(0) == f"entropy above {np.log(3):.4g}"
+    assert entropy.scale.shown(0) == f"entropy above {np.log(3):.5g}"
     mapped = reading.read(path, Columns(score="entropy", rescale=True))
     assert [mapped.scale.own(each) for each in mapped.trace.confidence] == pytest.approx(nats)
 
@@ -438,7 +439,7 @@ def test_rescaling_turns_a_falling_score_round(tmp_path, entropies):
     assert log.trace.confidence == pytest.approx(0.999 * (values.max() - values) / span)
     assert log.notes[0].endswith("mapped to 0 … 0.999; turned round, since accuracy falls as it rises")
     assert [log.scale.own(each) for each in log.trace.confidence] == pytest.approx(values)
-    assert log.scale.shown(0.5) == f"entropy above {values.max() - span / 1.998:.4g}"
+    assert log.scale.shown(0.5) == f"entropy above {values.max() - span / 1.998:.5g}"
     rising = reading.read(written(tmp_path / "b.csv", as_csv(-values, correct)), Columns(rescale=True))
     assert rising.trace.confidence == pytest.approx(log.trace.confidence)
     assert "turned round" not in rising.notes[0]

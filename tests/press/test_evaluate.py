@@ -270,7 +270,7 @@ def test_thresholds_are_told_as_the_log_has_them(devices):
     assert own["best_threshold"] == pytest.approx(values.max() - best / 0.999 * np.ptp(values))
     assert (values > own["best_threshold"]).mean() == found["best_threshold"]["offload_ratio"]
     text = run(*arguments).stdout
-    assert f"best threshold in hindsight   entropy above {own['best_threshold']:.4g}: average cost" in text
+    assert f"best threshold in hindsight   entropy above {own['best_threshold']:.5g}: average cost" in text
     low, high = re.search(r"90 % of its weight in (\S+) … (\S+)\)", text).groups()
     assert float(low) < own["learned_threshold"] < float(high)
     assert "θ = 1 − β is left out" in text

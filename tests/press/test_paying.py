@@ -124,8 +124,8 @@ def test_the_rule_is_left_out_where_scores_are_no_probabilities():
     found = paying.compare(log, 0.3, 2)
     assert not any("1 − β" in way for way in (*found.judged, *found.costs[paying.ASSUMED]))
     text = "\n".join(found.as_lines())
-    assert f"entropy {2 - 2 * found.thresholds[paying.ASSUMED]:.4g}" in text
-    assert "θ = 1 − β is left out: entropy is no probability of being right" in text
+    assert f"entropy above {2 - 2 * found.thresholds[paying.ASSUMED]:.5g}" in text
+    assert "θ = 1 − β is left out: entropy need be no probability of being right" in text
 
 
 def test_the_error_of_a_saving_is_that_of_its_mean():
