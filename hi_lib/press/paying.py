@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SHUFFLES = 20
 _LARGE = 100_000  # samples of a trace for which fewer shuffles do
-_SURE = 1.645  # standard errors that a saving must exceed: by chance alone, one in twenty would
+_SURE = 1.645  # standard errors that a saving must exceed: by chance, a way does so in one of twenty logs
 _PARTS = 5  # of a trace, for the threshold that is fitted on all but one of them
 ASSUMED = "always right"  # the L-ML, as the paper counts
 NEVER, ALWAYS, BEST, FITTED = (
