@@ -23,6 +23,7 @@ from hi_lib.live import wire
 from hi_lib.live.server import serve
 from hi_lib.makers.registering import write_data
 from hi_lib.makers.timings import machine
+from hi_lib.paper import CIFAR10, setting_of
 from hi_lib.typing import Bytes
 
 RUNS, FRAMEWORK, MACHINE = "live/runs.csv", "live/framework.csv", "live/machine.json"  # below data/
@@ -53,7 +54,7 @@ def settings() -> Iterator[dict[str, Any]]:
                 }
     for small, large in PAIRS.items():
         for size, window in ((1, "waits"), (4, "waits"), (16, "waits"), (1, "4")):
-            real = {"sml": small, "lml": large, "samples": 500 if small.startswith("cifar10") else 200}
+            real = {"sml": small, "lml": large, "samples": 500 if setting_of(small) is CIFAR10 else 200}
             yield {"trace": small, **real, "network-time": 20, "batch-size": size, "window": window}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from hi_lib import checks, traces
 from hi_lib.timing import TimingModel
 
 
@@ -70,3 +71,23 @@ CIFAR10 = Setting(
         "offload_ratio": "not stated by the paper",
     },
 )
+
+# By the names that the records of traces call them.
+SETTINGS = {"imagenette": IMAGENETTE, "cifar10": CIFAR10}
+
+
+def setting_of(trace: str | None) -> Setting:
+    """The setting whose times go with a trace, as its record says; Imagenette's, the paper's first, where none does.
+
+    Raises
+    ------
+    ValueError
+        The record cannot be read, or names a setting that the paper does not have.
+
+    Examples
+    --------
+    >>> setting_of("cifar10-resnet8").name, setting_of(None).name
+    ('CIFAR-10', 'Imagenette')
+    """
+    name = "imagenette" if trace is None else traces.record(trace).get("setting", "imagenette")
+    return SETTINGS[checks.choice(f"the setting of {trace}", name, SETTINGS)]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import csv
 import gzip
 import io
 import os
+import re
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -20,13 +22,23 @@ from hi_lib import checks
 from hi_lib.typing import Floats
 
 _LONGEST = 1_000_000  # characters of a header
-_MOST = 2**30  # bytes of a table, unpacked: what never ends is refused before the memory does
+MOST = 2**30  # bytes of a table, unpacked: what never ends is refused before the memory does
+_PIECE = 2**20  # bytes
+# The longer marks first: that of UTF-32 begins as that of UTF-16 does.
+_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32-le",
+    codecs.BOM_UTF32_BE: "utf-32-be",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+    codecs.BOM_UTF8: "utf-8",
+}
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# Further formats: each returns a frame and what errors call its rows, or None where the content is not its own.
-FORMATS: list[Callable[[bytes], tuple[pd.DataFrame, str] | None]] = []
+# Further formats: each returns a frame, what errors call its rows and the number of the first one, or None where the
+# content is not its own.
+FORMATS: list[Callable[[bytes], tuple[pd.DataFrame, str, int] | None]] = []
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +56,7 @@ class Table:
     decimal_comma : bool
         Whether a comma may stand in a number.
     first_line : int
-        What the first line of the file counts as.
+        What the first line, or row, of the file counts as.
     """
 
     name: str
@@ -79,10 +91,10 @@ class Table:
         """The names of its columns, for a message."""
         return checks.one_line(", ".join(map(str, self.frame.columns)), 160)
 
-    def numbers(self, column: str) -> Floats:
-        """The column as numbers, shape (n,); the first cell that is none is named."""
+    def numbers(self, column: str, allowed: str = "numeric") -> Floats:
+        """The column as numbers, shape (n,); the first cell that is none is named, and what it must be."""
         values, text = self._read(column, {})
-        self.refuse(column, np.isnan(values), text, "numeric")
+        self.refuse(column, np.isnan(values), text, allowed)
         return values
 
     def flags(self, column: str, blanks: bool = False) -> Floats:
@@ -120,10 +132,11 @@ class Table:
 def load(path: str | os.PathLike[str]) -> Table:
     """Read a table, whatever its format: that is told by its content, not by its name.
 
-    CSV with commas, semicolons or tabs, with decimal commas beside the latter two; a byte order mark, blank lines, and
-    line ends of any system do not matter. JSON, Parquet and NumPy's files as `logs.formats` has them. All of them
-    gzipped, too; from files, from pipes, and from standard input, whose name is "-". Raises ValueError, which names the
-    file and says why, where it cannot be read.
+    CSV with commas, semicolons or tabs, with decimal commas beside the latter two, or with what a first line `sep=`
+    names; in UTF-8, or in the encoding that a byte order mark says; blank lines, and line ends of any system do not
+    matter. JSON, Parquet, NumPy's and Excel's files as `logs.formats` has them. All of them gzipped, too; from files,
+    from pipes, and from standard input, whose name is "-". Raises ValueError, which names the file and says why, where
+    it cannot be read.
     """
     return understood(name_of(path), content(path))
 
@@ -140,9 +153,11 @@ def _refusing(name: str) -> Iterator[None]:
         yield
         return
     except UnicodeDecodeError:
-        reason = "it is not text in UTF-8; unpack it, or save it as CSV UTF-8"
+        reason = "it is not text in UTF-8, nor in what a byte order mark says; unpack it, or save it as CSV UTF-8"
     except RecursionError:
         reason = "its JSON is nested too deeply"
+    except MemoryError:
+        reason = "it needs more memory than there is"
     except OSError as error:
         reason = error.strerror or str(error)
     except (EOFError, TypeError, ValueError, KeyError, csv.Error, zlib.error) as error:
@@ -156,12 +171,22 @@ def plain(name: Any) -> str:
 
 
 def content(path: str | os.PathLike[str]) -> bytes:
-    """All bytes of a file, unpacked; a device such as /dev/zero, which has no end and no lines, is refused early."""
+    """All bytes of a file, unpacked; text that has a byte order mark in UTF-8, without it.
+
+    A device such as /dev/zero, which has no end and no lines, is refused early.
+    """
     with _refusing(name_of(path)):
         if str(path) == "-":
-            return _unpacked(sys.stdin.buffer)
+            return _in_utf8(_unpacked(sys.stdin.buffer))
         with Path(path).open("rb") as file:
-            return _unpacked(file)
+            return _in_utf8(_unpacked(file))
+
+
+def _in_utf8(content: bytes) -> bytes:
+    for mark, encoding in _MARKS.items():
+        if content.startswith(mark):
+            return content[len(mark) :].decode(encoding).encode()
+    return content
 
 
 def _unpacked(file: Any) -> bytes:
@@ -170,13 +195,22 @@ def _unpacked(file: Any) -> bytes:
     binary = text.startswith((b"[", b"{", b"PK", b"PAR1", b"\x93NUMPY", b"\x1f\x8b"))
     if len(start) == _LONGEST and not binary and b"\n" not in text and b"\r" not in text:
         raise ValueError(f"its first line has more than {_LONGEST:,} characters")
-    found = start + file.read(_MOST + 1)
+    found = _to_its_end(file, start)
     if found.startswith(b"\x1f\x8b"):
         with gzip.open(io.BytesIO(found)) as packed:
-            found = packed.read(_MOST + 1)
-    if len(found) > _MOST:
-        raise ValueError(f"it is larger than {_MOST:,} bytes")
+            found = _to_its_end(packed)
     return found
+
+
+def _to_its_end(file: Any, start: bytes = b"") -> bytes:
+    """What a file still holds, in pieces: asked for all at once, a small file would take room for the largest."""
+    parts, left = [start], MOST - len(start)
+    while left >= 0 and (part := file.read(_PIECE)):
+        parts.append(part)
+        left -= len(part)
+    if left < 0:
+        raise ValueError(f"it is larger than {MOST:,} bytes")
+    return b"".join(parts)
 
 
 def understood(name: str, content: bytes) -> Table:
@@ -184,22 +218,24 @@ def understood(name: str, content: bytes) -> Table:
     with _refusing(name):
         for other in FORMATS:
             if found := other(content):
-                return Table(name, *found)
-        return _csv(name, content.decode("utf-8-sig"))
+                frame, row_name, first = found
+                return Table(name, frame, row_name, first_line=first)
+        return _csv(name, content.decode())
 
 
 def _csv(name: str, text: str) -> Table:
-    """A CSV: the separator is the likeliest one of its first line."""
+    """A CSV: the separator is the one that a first line `sep=` names, or the likeliest one of the header."""
     import pandas as pd
 
     text = text.lstrip() if not text.strip() else text
     lines = io.StringIO(text, newline="")
-    start, line = 0, lines.readline()
-    while line.isspace():  # as pandas passes over blank lines
-        start, line = lines.tell(), lines.readline()
+    start, line = _not_blank(lines)
+    said = re.fullmatch(r'"?sep=([^\w"\r\n])"?\s*', line, flags=re.IGNORECASE)  # as Excel writes it for itself
+    if said:
+        start, line = _not_blank(lines)
     if len(line) > _LONGEST:
         raise ValueError(f"its first line has more than {_LONGEST:,} characters")
-    separator = max(",;\t", key=line.count)
+    separator = said[1] if said else max(",;\t", key=line.count)
     lines.seek(start)
     header = [plain(column) for column in next(csv.reader(lines, delimiter=separator), [])]
     lines.seek(start)
@@ -215,9 +251,10 @@ def _csv(name: str, text: str) -> Table:
         )
 
     def line_of(row: int) -> int:
+        skipped = sum(1 for _ in io.StringIO(text[:start], newline=""))
         longest, before, left = csv.field_size_limit(len(text) + 1), 0, row + 1  # and the header
         try:
-            rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+            rows = csv.reader(io.StringIO(text[start:], newline=""), delimiter=separator)
             for cells in rows:
                 if len(cells) > 1 or "".join(cells).strip():
                     if left == 0:
@@ -226,9 +263,17 @@ def _csv(name: str, text: str) -> Table:
                 before = rows.line_num
         finally:
             csv.field_size_limit(longest)
-        return before + 1
+        return skipped + before + 1
 
     return Table(name, frame, "line", separator != ",", _line_of=line_of)
+
+
+def _not_blank(lines: io.StringIO) -> tuple[int, str]:
+    """The next line that is not blank, and where it begins: pandas passes over blank lines, too."""
+    start, line = lines.tell(), lines.readline()
+    while line.isspace():
+        start, line = lines.tell(), lines.readline()
+    return start, line
 
 
 def _blank(value: Any) -> bool:

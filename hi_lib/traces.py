@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -234,6 +235,30 @@ def load_trace(name: str) -> Trace:
         path = trace_files()[name]
     folder = "own" if path.parent == DATA / "own" else "traces"
     return _load(path, _noted(f"{folder}/{name}.csv", path))
+
+
+def record(name: str) -> dict[str, Any]:
+    """What the .json beside a trace says of its making; nothing where there is none.
+
+    Raises ValueError for a shipped record whose hash is not the registered one, and for one that is no JSON object.
+    """
+    if name in shipped():
+        path = data_file(f"traces/{name}.json")
+    elif name not in trace_files() or not (path := trace_files()[name].with_suffix(".json")).is_file():
+        return {}
+    try:
+        about = json.loads(checks.text_file(path))
+    except json.JSONDecodeError:
+        about = None
+    if not isinstance(about, dict):
+        raise ValueError(f"{path} must hold a JSON object: remove it, or make the trace again")
+    return about
+
+
+def name_of_file(path: str | os.PathLike[str]) -> str | None:
+    """The name of the trace that this file is, if it is one."""
+    place = Path(path).resolve()
+    return next((name for name, file in trace_files().items() if file.resolve() == place), None)
 
 
 @functools.lru_cache(maxsize=16)

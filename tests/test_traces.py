@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hi_lib as hi
-from hi_lib import files, traces
+from hi_lib import files, paper, traces
 from hi_lib.makers import registering
 
 
@@ -129,6 +129,36 @@ def test_shipped_traces_agree_with_their_record(name):
         assert about[f"{source}_sha256"] == traces.registry()[about[source]].sha256
 
 
+@pytest.mark.parametrize("name", hi.list_traces(own=False))
+def test_a_shipped_trace_says_whose_times_go_with_it(name):
+    about = traces.record(name)
+    assert paper.setting_of(name) is paper.SETTINGS[about["setting"]]
+    assert about["images"] == {"imagenette": "imagenette/val.zip", "cifar10": "cifar10/test.zip"}[about["setting"]]
+    assert traces.name_of_file(traces.TRACES / f"{name}.csv") == name
+
+
+def test_a_trace_without_a_record_goes_with_the_papers_first_setting(tmp_path, monkeypatch):
+    monkeypatch.setenv("HI_TRACES", str(tmp_path))
+    (tmp_path / "cifar10-mine.csv").write_text("confidence,correct\n0.5,1\n")
+    assert traces.record("cifar10-mine") == {}
+    assert paper.setting_of("cifar10-mine") is paper.setting_of("no-such-trace") is hi.IMAGENETTE
+    (tmp_path / "cifar10-mine.json").write_text('{"setting": "cifar10"}')
+    assert paper.setting_of("cifar10-mine") is hi.CIFAR10
+    (tmp_path / "cifar10-mine.json").write_text('{"setting": "cifar"}')
+    with pytest.raises(ValueError, match="the setting of cifar10-mine must be one of imagenette, cifar10"):
+        paper.setting_of("cifar10-mine")
+    assert traces.name_of_file(tmp_path / "other.csv") is None
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{"])
+def test_a_record_that_is_none_is_refused(tmp_path, monkeypatch, text):
+    monkeypatch.setenv("HI_TRACES", str(tmp_path))
+    (tmp_path / "mine.csv").write_text("confidence,correct\n0.5,1\n")
+    (tmp_path / "mine.json").write_text(text)
+    with pytest.raises(ValueError, match=r"mine.json must hold a JSON object"):
+        traces.record("mine")
+
+
 def test_an_unknown_trace_names_close_ones():
     with pytest.raises(ValueError, match="did you mean cifar10-resnet8"):
         hi.load_trace("cifar10-resnet9")
@@ -225,7 +255,8 @@ def test_the_case_of_a_header_and_its_spaces_do_not_matter(tmp_path):
 
 def test_what_is_no_text_is_said_to_be_none(tmp_path):
     path = tmp_path / "mine.csv"
-    path.write_text("confidence,correct\n0.5,1\n", encoding="utf-16")
+    path.write_text("confidence,correct\n0.5,1\n", encoding="utf-16-le")  # without a mark that says so
+    path.write_bytes(b"\xe9" + path.read_bytes())
     with pytest.raises(ValueError, match=r"no(t)? text in UTF-8"):
         hi.Trace.from_csv(path)
 

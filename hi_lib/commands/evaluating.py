@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import astuple
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +16,7 @@ from hi_lib.commands.outputs import checked_output
 from hi_lib.commands.reading import log_options, tell
 from hi_lib.logs import reading
 from hi_lib.logs.columns import Columns
-from hi_lib.paper import IMAGENETTE
+from hi_lib.paper import setting_of
 
 app = typer.Typer()
 
@@ -47,6 +47,9 @@ def evaluate(
     image_bytes: Annotated[
         str | None, typer.Option(help="Sizes of what is sent: FILE[:COLUMN]; not tau_tx.", rich_help_panel=_NETWORK)
     ] = None,
+    network_unit: Annotated[
+        str | None, typer.Option(help="Unit of --network-times: ns, us, ms or s.", rich_help_panel=_NETWORK)
+    ] = None,
     rate: Annotated[
         float | None, typer.Option(help="Uplink for --image-bytes, bit/s: 50e6.", rich_help_panel=_NETWORK)
     ] = None,
@@ -62,6 +65,9 @@ def evaluate(
     max_wait: Annotated[
         float | None, typer.Option(help="A batch closes so many ms after it began.", rich_help_panel=_NETWORK)
     ] = None,
+    by: Annotated[
+        str | None, typer.Option(help="A column that parts the log: a row for each device, hour or class.")
+    ] = None,
     shuffle: Annotated[int | None, typer.Option(help="Shuffle the trace with this seed first.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
     as_html: Annotated[Path | None, path_option("Write a page with figures to this file, too.", "--html")] = None,
@@ -71,24 +77,23 @@ def evaluate(
     """Your log on your device: does HI pay, the learned threshold, cost, regret, and the best batch size."""
     from hi_lib.logs import network
     from hi_lib.press import evaluation, planning
-    from hi_lib.timing import TimingModel
 
     _refuse_both({"tau-ed": (tau_ed, device_times), "tau-es": (tau_es, server_times)})
     _refuse_both({"tau-nw": (tau_nw, network_times), "tau-tx": (tau_tx, image_bytes)})
     _refuse_alone({"rate": (rate, "image-bytes", image_bytes), "miss": (miss, "deadline", deadline)})
+    _refuse_alone({"network-unit": (network_unit, "network-times", network_times)})
     others = [Path(network.file_of(place)) for place in (network_times, image_bytes) if place]
     if as_html:
         checked_output("--html", as_html, inputs=[*filter(None, (log, device_times, server_times)), *others])
-    own_times = (tau_ed, tau_es, tau_tx, tau_nw)
-    given = TimingModel(
-        *(paper if own is None else own for own, paper in zip(own_times, astuple(IMAGENETTE.timing), strict=True))
-    )
-    timing = evaluation.device_timing(given, device_times, server_times)
     kept = None if log.exists() else traces.trace_files().get(str(log))  # a trace may be called by its name, too
-    own = reading.read(kept or log, columns)
-    trips = None if network_times is None else network.network_times(network_times)
+    setting = setting_of(traces.name_of_file(kept or log))
+    taus = {"tau_ed": tau_ed, "tau_es": tau_es, "tau_tx": tau_tx, "tau_nw": tau_nw}
+    given = replace(setting.timing, **{name: tau for name, tau in taus.items() if tau is not None})
+    timing = evaluation.device_timing(given, device_times, server_times)
+    own = reading.read(kept or log, replace(columns, by=by))
+    trips = None if network_times is None else network.network_times(network_times, network_unit)
     sizes = None if image_bytes is None else network.image_bytes(image_bytes)
-    uplink = IMAGENETTE.rate if rate is None else rate
+    uplink = setting.rate if rate is None else rate
     sending = None if sizes is None else planning.sending_times(sizes.values, uplink, len(own.trace))
     if shuffle is not None:
         own = own.shuffled(checks.whole("--shuffle", shuffle, low=0))
@@ -103,6 +108,10 @@ def evaluate(
         max_wait=math.inf if max_wait is None else max_wait,
     )
     found = evaluation.evaluate(own, beta, alpha, timing, conditions)
+    known = taus | ({"rate": rate} if sizes else {})
+    measured = {"tau_ed": device_times, "tau_es": server_times, "tau_tx": sizes, "tau_nw": trips}
+    if assumed := tuple(name for name, value in known.items() if value is None and not measured.get(name)):
+        found = replace(found, paper_times=evaluation.PaperTimes(setting.name, assumed))
     tell([*own.notes, *(note for each in (trips, sizes) if each for note in each.notes)])
     if as_html:
         files.write_atomically(as_html, found.as_html())
@@ -117,7 +126,7 @@ def _refuse_both(pairs: dict[str, tuple[float | None, object]]) -> None:
             raise ValueError(f"--{flag} must be left out where {measured} gives the measured times")
 
 
-def _refuse_alone(options: dict[str, tuple[float | None, str, object]]) -> None:
+def _refuse_alone(options: dict[str, tuple[object, str, object]]) -> None:
     """An option that says more about another one, which is not given."""
     for flag, (value, needed, other) in options.items():
         if value is not None and other is None:

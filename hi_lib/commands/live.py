@@ -25,7 +25,7 @@ from hi_lib.device.adaptive import AdaptiveBatchSize
 from hi_lib.files import write_atomically
 from hi_lib.learners import replay
 from hi_lib.logs import network
-from hi_lib.paper import CIFAR10, IMAGENETTE, Setting
+from hi_lib.paper import setting_of
 from hi_lib.traces import Trace, load_trace
 
 if TYPE_CHECKING:
@@ -411,7 +411,7 @@ def _small(session: Session) -> tuple[Small, int]:
         return small, len(small)
     from hi_lib.live.replayed import ReplayedSmall
 
-    known, setting = load_trace(session.trace).shuffled(seed), _setting(session.trace)
+    known, setting = load_trace(session.trace).shuffled(seed), setting_of(session.trace)
     if n > len(known):
         raise ValueError(f"--samples must be at most the trace's {len(known)}, got {n}")
     return ReplayedSmall(known, setting.timing.tau_ed, int(setting.image_bytes), session.busy), len(known)
@@ -426,7 +426,7 @@ def _large(lml: str | None, trace: str, seed: int, busy: bool) -> Large:
     from hi_lib.live.replayed import ReplayedLarge
 
     known = load_trace(trace).shuffled(checks.whole("--seed", seed, low=0))
-    return ReplayedLarge(known, _setting(trace).timing.tau_es, busy)
+    return ReplayedLarge(known, setting_of(trace).timing.tau_es, busy)
 
 
 def _own_large(onnx: Path, side: int | None) -> Large:
@@ -438,13 +438,13 @@ def _own_large(onnx: Path, side: int | None) -> Large:
 
 def _sending_time(session: Session) -> float:
     """ms an image on the uplink."""
-    return 8000 * _setting(session.sml or session.trace).image_bytes / session.rate if session.rate else 0.0
+    return 8000 * setting_of(session.sml or session.trace).image_bytes / session.rate if session.rate else 0.0
 
 
 def _controller(session: Session, plan: Plan) -> AdaptiveBatchSize | None:
     if session.batch_size != "adaptive":
         return None
-    timing = replace(_setting(session.sml or session.trace).timing, tau_tx=plan.tau_tx)
+    timing = replace(setting_of(session.sml or session.trace).timing, tau_tx=plan.tau_tx)
     aim = {"alpha": session.alpha} if session.deadline is None else {"deadline": session.deadline}
     return AdaptiveBatchSize(timing, 0.5, **aim, largest=_LARGEST)  # type: ignore[arg-type]
 
@@ -506,10 +506,6 @@ def _learner(name: str, n: int, size: int, beta: float, seed: int) -> Any:
         return HILN(beta, regret.tuned_partial_feedback_rate(n, size, shortest, share), share, seed, levels=LEVELS)
     eta = min(regret.tuned_apple_rate(n, size, shortest, beta), 1 / size)
     return Apple(beta, eta, eta * size, seed, levels=LEVELS)
-
-
-def _setting(trace: str) -> Setting:
-    return CIFAR10 if trace.startswith("cifar10") else IMAGENETTE
 
 
 def _show(found: Report, as_json: bool) -> None:

@@ -24,9 +24,11 @@ _SAYS = {
     "probabilities": "Columns with the probability of each class: 'prob_*'.",
     "logits": "Columns with the logit of each class: 'z*'.",
     "offload_probability": "With which probability each sample was offloaded.",
-    "time": "When a sample arrived: a date, seconds or milliseconds.",
+    "time": "When a sample arrived: a date or a number; '' leaves it out.",
+    "time_unit": "Unit of times that are numbers: ns, us, ms or s.",
+    "time_format": "How times that are text are written: '%d.%m.%Y %H:%M:%S'.",
     "score": "What to take of the probabilities: max, margin or entropy.",
-    "rescale": "Map any score to 0 … 1, turned round if accuracy falls as it rises.",
+    "rescale": "Map any score to 0 … 0.999, turned round if accuracy falls as it rises.",
 }
 _PANEL = "Columns of a log, where their names do not say it"
 

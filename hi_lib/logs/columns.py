@@ -27,7 +27,8 @@ NAMES = {
     "lml_predicted": "lml predicted, lml prediction, server prediction, server predicted, cloud prediction, "
     "edge prediction, large prediction",
     "offload_probability": "offload probability, offloading probability, propensity",
-    "time": "time, timestamp, arrival, arrival time, arrived, datetime, date, ts, ts sml inference start",
+    "time": "time, timestamp, arrival, arrival time, arrived, datetime, date, ts, ts sml inference start, time ms, "
+    "timestamp ms, arrival ms, time s, timestamp s, arrival s, time us, timestamp us, time ns, timestamp ns",
 }
 PATTERNS = {"probabilities": "prob*, p_class*, softmax*", "logits": "logit*"}
 
@@ -36,9 +37,12 @@ PATTERNS = {"probabilities": "prob*, p_class*, softmax*", "logits": "logit*"}
 class Columns:
     """Which column of a log is what, and how a score is made of them; None is guessed from the names in NAMES.
 
-    `probabilities` and `logits` are patterns such as "prob_*", for a column a class. `score` says what is taken of
-    them: "max" (the largest), "margin" (less the second largest) or "entropy" (1 minus it, as a share of the most that
-    it can be). `rescale` maps any other score to [0, 1], the surest to 1.
+    An empty text means that the log has no such column, whatever it is called. `probabilities` and `logits` are
+    patterns such as "prob_*", for a column a class. `score` says what is taken of them: "max" (the largest), "margin"
+    (less the second largest) or "entropy" (1 minus it, as a share of the most that it can be). `rescale` maps any other
+    score to [0, 1), the surest to `scores.SUREST`. `time_unit` is that of times that are numbers ("ns", "us", "ms",
+    "s"), `time_format` is how `strptime` reads those that are text. `by` parts the log into groups, and is never
+    guessed.
     """
 
     confidence: str | None = None
@@ -51,17 +55,27 @@ class Columns:
     logits: str | None = None
     offload_probability: str | None = None
     time: str | None = None
+    time_unit: str | None = None
+    time_format: str | None = None
     score: str | None = None
     rescale: bool = False
+    by: str | None = None
 
     def __post_init__(self) -> None:
         if self.score is not None:
-            checks.choice("--score", self.score, scores.SCORES)
-        for one, other in (("correct", "predicted"), ("lml_correct", "lml_predicted"), ("probabilities", "logits")):
-            if getattr(self, one) is not None and getattr(self, other) is not None:
-                raise ValueError(f"{flag(one)} must be left out where {flag(other)} is given")
-        if self.confidence is not None and (matrix := self.probabilities or self.logits or self.score):
-            raise ValueError(f"--confidence must be left out where {checks.shown(matrix)} gives the score")
+            checks.choice("score", self.score, scores.SCORES)
+        if self.time_unit is not None:
+            checks.choice("time_unit", self.time_unit, ("ns", "us", "ms", "s"))
+        for one, other in (
+            ("correct", "predicted"),
+            ("lml_correct", "lml_predicted"),
+            ("probabilities", "logits"),
+            ("time_unit", "time_format"),
+        ):
+            if getattr(self, one) and getattr(self, other):
+                raise ValueError(f"{one} must be left out where {other} is given")
+        if self.confidence and (matrix := self.probabilities or self.logits or self.score):
+            raise ValueError(f"confidence must be left out where {checks.shown(matrix)} gives the score")
 
 
 GUESSED = Columns()

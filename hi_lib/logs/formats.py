@@ -1,39 +1,114 @@
-"""Tables that are no CSV: JSON, Parquet and NumPy's own, told by their content; `hi_lib.tables` reads the rest."""
+"""Tables that are no CSV: JSON, Parquet, NumPy's and Excel's, told by their content; `hi_lib.tables` reads the rest."""
 
 from __future__ import annotations
 
 import io
 import json
+import math
+import tokenize
+import warnings
 import zipfile
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from hi_lib import tables
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_OLD_EXCEL = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_WORKBOOK = "xl/workbook.xml"
+_OBJECT = 64  # bytes of a text in a frame, however short it is
+_MOST_COLUMNS = 100_000  # several times the classes of any classifier
 
-def frame(content: bytes) -> tuple[pd.DataFrame, str] | None:
-    """The table in the content of a file, and what errors call its rows; None where the content is none of these.
 
-    JSON: a list of records, a record a line, or columns. Parquet, where pyarrow is installed. NumPy's .npz and .npy:
-    arrays by their names, those with two axes as columns NAME_0, NAME_1, …
+def frame(content: bytes) -> tuple[pd.DataFrame, str, int] | None:
+    """The table in the content of a file, what errors call its rows, and the number of the first; None if it is CSV.
+
+    JSON: a list of records, a record a line, or columns; what lies deeper is named with dots. Parquet, where pyarrow is
+    installed, and the first sheet of an Excel workbook, where openpyxl is. NumPy's .npz and .npy: arrays by their
+    names, those with two axes as columns NAME_0, NAME_1, …
 
     Raises
     ------
     ValueError
-        It looks like one of these, and cannot be read.
+        It looks like one of these, and cannot be read, or is larger than `tables.MOST` bytes once it is unpacked.
     """
     if content.startswith(b"PAR1"):
-        return _spread(_parquet(content)), "row"
-    if content.startswith((b"PK", b"\x93NUMPY")):
-        try:
-            return _arrays(np.load(io.BytesIO(content), allow_pickle=False)), "row"
-        except (zipfile.BadZipFile, RuntimeError) as error:  # damaged, encrypted, or packed in an unknown way
-            raise ValueError(str(error)) from None
-    if content.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"[", b"{"):
-        return _spread(_json(content.decode("utf-8-sig"))), "record"
+        return _spread(_parquet(content)), "row", 1
+    if content.startswith(_OLD_EXCEL):
+        raise ValueError("it is a workbook of an old Excel: save it as CSV")
+    if content.startswith(b"PK"):
+        return _of_zip(content)
+    if content.startswith(b"\x93NUMPY"):
+        return _arrays(_structured(_array(io.BytesIO(content), tables.MOST))), "row", 1
+    if content.lstrip()[:1] in (b"[", b"{"):
+        return _spread(_json(content.decode())), "record", 1
     return None
+
+
+def _of_zip(content: bytes) -> tuple[pd.DataFrame, str, int]:
+    """A workbook, or NumPy's arrays: a zip says how large its parts are, and gives no more than that."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            parts = archive.infolist()
+            if sum(part.file_size for part in parts) > tables.MOST:
+                raise ValueError(f"it is larger than {tables.MOST:,} bytes once it is unpacked")
+            if _WORKBOOK in archive.namelist():
+                return _spread(_workbook(content)), "row", 2  # below the names of the columns
+            if any(part.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for part in parts):
+                raise ValueError("it is packed in a way that NumPy does not know")
+            return _arrays(_members(archive)), "row", 1
+    except (zipfile.BadZipFile, RuntimeError) as error:  # damaged or encrypted
+        raise ValueError(str(error)) from None
+
+
+def _members(archive: zipfile.ZipFile) -> dict[str, NDArray[Any]]:
+    """The arrays of an .npz, by their names."""
+    found, left = {}, tables.MOST
+    for name in archive.namelist():
+        if name.endswith(".npy"):
+            with archive.open(name) as file:
+                array = found[name.removesuffix(".npy")] = _array(file, left)
+            left -= array.nbytes
+    return found
+
+
+def _array(file: IO[bytes], most: int) -> NDArray[Any]:
+    """An array in NumPy's format, unless its header declares more than `most` bytes."""
+    version = np.lib.format.read_magic(file)
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    try:
+        shape, _, dtype = read_header(file)
+    except (SyntaxError, tokenize.TokenError):  # what NumPy makes of a damaged one
+        raise ValueError("the header of its array is damaged") from None
+    bytes_each = dtype.itemsize if dtype.kind in "biufcmM" else max(dtype.itemsize, _OBJECT)
+    if math.prod(max(1, length) for length in (*shape, bytes_each)) > most:  # one without columns has rows, too
+        raise ValueError(f"it declares an array of shape {shape}, larger than {tables.MOST:,} bytes")
+    file.seek(0)
+    return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _structured(array: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """The fields of one array, by their names."""
+    if array.dtype.names is None:
+        raise ValueError(f"it holds one array of shape {array.shape} without names: save a .npz with several")
+    return {name: array[name] for name in array.dtype.names}
+
+
+def _workbook(content: bytes) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of styles that are missing
+            return pd.read_excel(io.BytesIO(content), engine="openpyxl")
+    except ImportError:
+        raise ValueError("an Excel workbook needs openpyxl, which is not installed: save it as CSV") from None
+    except Exception as error:  # whatever a damaged one makes of the parsers below
+        raise ValueError(f"its first sheet is no table: {error}") from None
 
 
 def _parquet(content: bytes) -> pd.DataFrame:
@@ -48,24 +123,30 @@ def _parquet(content: bytes) -> pd.DataFrame:
 
 def _json(text: str) -> pd.DataFrame:
     """Records, a record a line, columns as lists or as pandas writes them, or one of these below a single name."""
-    import pandas as pd
-
     try:
         found = json.loads(text)
     except json.JSONDecodeError as error:
         if "Extra data" not in error.msg:
             raise ValueError(f"it is no JSON: {error.msg} in line {error.lineno}") from None
         found = [_line_of_json(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    return _of_json(found)
+
+
+def _of_json(found: Any) -> pd.DataFrame:
+    import pandas as pd
+
     if isinstance(found, dict) and {"columns", "data"} <= set(found):
         return pd.DataFrame(found["data"], columns=found["columns"])
     if isinstance(found, dict) and len(found) == 1 and isinstance(next(iter(found.values())), list):
         inner = next(iter(found.values()))
         found = inner if all(isinstance(each, dict) for each in inner) else found
-    records = isinstance(found, list) and all(isinstance(each, dict) for each in found)
-    columns = isinstance(found, dict) and all(isinstance(each, list | dict) for each in found.values())
-    if not records and not columns:
-        raise ValueError("its JSON is neither a list of records, nor a record a line, nor columns")
-    return pd.DataFrame(found)
+    if isinstance(found, list) and all(isinstance(each, dict) for each in found):
+        nested = any(isinstance(cell, dict) for each in found for cell in each.values())
+        return pd.json_normalize(found) if nested else pd.DataFrame(found)
+    if isinstance(found, dict) and {type(each) for each in found.values()} in ({list}, {dict}):
+        return pd.DataFrame(found)
+    holds = f": it has {', '.join(found)}" if isinstance(found, dict) and found else ""
+    raise ValueError(f"its JSON is neither a list of records, nor a record a line, nor columns{holds}")
 
 
 def _line_of_json(number: int, line: str) -> Any:
@@ -75,15 +156,11 @@ def _line_of_json(number: int, line: str) -> Any:
         raise ValueError(f"line {number} is no JSON record: {error.msg}") from None
 
 
-def _arrays(found: Any) -> pd.DataFrame:
+def _arrays(found: dict[str, NDArray[Any]]) -> pd.DataFrame:
     """Arrays of one length as columns."""
     import pandas as pd
 
-    if isinstance(found, np.ndarray):
-        if found.dtype.names is None:
-            raise ValueError(f"it holds one array of shape {found.shape} without names: save a .npz with several")
-        found = {name: found[name] for name in found.dtype.names}
-    arrays = {name: found[name] for name in found if np.ndim(found[name]) in (1, 2)}
+    arrays = {name: array for name, array in found.items() if array.ndim in (1, 2)}
     if not arrays:
         raise ValueError("it holds no array with one or two axes")
     if len({len(array) for array in arrays.values()}) > 1:
@@ -91,11 +168,18 @@ def _arrays(found: Any) -> pd.DataFrame:
         raise ValueError(f"its arrays have different lengths: {shapes}")
     return pd.concat(
         [
-            pd.DataFrame(array, columns=[name] if array.ndim == 1 else [f"{name}_{k}" for k in range(array.shape[1])])
+            pd.DataFrame(array, columns=[name] if array.ndim == 1 else _numbered(name, array.shape[1]))
             for name, array in arrays.items()
         ],
         axis=1,
     )
+
+
+def _numbered(name: str, count: int) -> list[str]:
+    """Names of the columns that an array, or lists, become."""
+    if count > _MOST_COLUMNS:
+        raise ValueError(f"{name} has {count:,} columns, more than {_MOST_COLUMNS:,}")
+    return [f"{name}_{k}" for k in range(count)]
 
 
 def _spread(frame: pd.DataFrame) -> pd.DataFrame:
@@ -113,5 +197,5 @@ def _spread(frame: pd.DataFrame) -> pd.DataFrame:
         if sizes.nunique() > 1:
             row = int((sizes != sizes.iloc[0]).to_numpy().argmax())
             raise ValueError(f"its lists in {column} must have one length, record {row + 1} differs")
-        parts.append(pd.DataFrame(frame[column].tolist(), columns=[f"{column}_{k}" for k in range(int(sizes.iloc[0]))]))
+        parts.append(pd.DataFrame(frame[column].tolist(), columns=_numbered(column, int(sizes.iloc[0]))))
     return pd.concat(parts, axis=1) if parts else frame

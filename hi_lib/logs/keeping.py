@@ -53,7 +53,7 @@ def as_csv(log: reading.Log) -> str:
     table = pd.DataFrame(columns)
     if trace.lml_correct is not None:
         table["lml_correct"] = pd.array(trace.lml_correct, dtype="Int64")
-    for name, values in (("offload_probability", log.offload_probability), ("time", log.arrivals)):
+    for name, values in (("offload_probability", log.offload_probability), ("time_ms", log.arrivals)):
         if values is not None:
             table[name] = values
     return table.to_csv(index=False)

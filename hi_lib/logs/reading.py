@@ -6,18 +6,24 @@ import fnmatch
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks, tables, traces
 from hi_lib.logs import clocks, columns, scores
 from hi_lib.logs.columns import GUESSED, Columns
+from hi_lib.logs.scores import Scale
 from hi_lib.tables import Table
 from hi_lib.traces import Trace
 from hi_lib.typing import Flags, Floats
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _ROUNDING = 1e-4  # what single precision may add to a sum of probabilities, and more than that
+_BLANK = "(blank)"  # the group of samples that name none
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +41,10 @@ class Log:
         ms since the first sample.
     rows : NDArray of shape (n,) or None
         Which row of the file each sample is; None if they are in its order.
+    scale : Scale or None
+        What its confidences are if they are no probabilities of being right.
+    groups : Groups or None
+        The group of each sample, if the log was to be parted.
     """
 
     trace: Trace
@@ -42,13 +52,45 @@ class Log:
     offload_probability: Floats | None = None
     arrivals: Floats | None = None
     rows: NDArray[np.intp] | None = None
+    scale: Scale | None = None
+    groups: Groups | None = None
 
     def shuffled(self, seed: int) -> Log:
         """The same samples in an order drawn with the given seed; the arrivals stay where they are."""
-        share, order = self.offload_probability, self.trace.shuffle_order(seed)
-        shuffled = None if share is None else share[order]
-        rows = order if self.rows is None else self.rows[order]
-        return replace(self, trace=self.trace.shuffled(seed), offload_probability=shuffled, rows=rows)
+        return replace(self.chosen(self.trace.shuffle_order(seed)), arrivals=self.arrivals)
+
+    def chosen(self, samples: NDArray[np.intp]) -> Log:
+        """These samples, in this order."""
+        trace, arrivals, groups = self.trace, _of(self.arrivals, samples), self.groups
+        lml = _of(trace.lml_correct, samples)
+        return replace(
+            self,
+            trace=Trace(trace.confidence[samples], trace.correct[samples], lml, trace.name),
+            offload_probability=_of(self.offload_probability, samples),
+            arrivals=None if arrivals is None else arrivals - arrivals[0],
+            rows=samples if self.rows is None else self.rows[samples],
+            groups=None if groups is None else Groups(groups.column, groups.names[samples]),
+        )
+
+
+class Groups(NamedTuple):
+    """The column that parts a log, and what it says of each sample, shape (n,)."""
+
+    column: str
+    names: NDArray[np.str_]
+
+
+class _Matrix(NamedTuple):
+    """What a column a class comes to: the score and the likeliest class of each sample, all classes, and the scale."""
+
+    score: Floats
+    likeliest: NDArray[np.str_]
+    classes: list[str]
+    scale: Scale | None
+
+
+def _of(values: Floats | None, samples: NDArray[np.intp]) -> Floats | None:
+    return None if values is None else values[samples]
 
 
 def read(path: str | Path, wanted: Columns = GUESSED, name: str | None = None) -> Log:
@@ -69,7 +111,7 @@ def read(path: str | Path, wanted: Columns = GUESSED, name: str | None = None) -
 
 def name_of(path: str | Path) -> str:
     """A trace's name for the file that it comes from; that of a pipe says nothing."""
-    stem = re.sub(r"\.(csv|tsv|txt|json|jsonl|ndjson|parquet|npz|npy)$", "", re.sub(r"\.gz$", "", Path(path).name))
+    stem = re.sub(r"\.(csv|tsv|txt|json|jsonl|ndjson|parquet|npz|npy|xlsx)$", "", re.sub(r"\.gz$", "", Path(path).name))
     return "log" if str(path) == "-" or str(path).startswith(("/dev/", "/proc/")) else stem or "log"
 
 
@@ -80,31 +122,24 @@ class _Reader:
         self.table, self.wanted = table, wanted
         self.notes: list[str] = []
         self.guessed: dict[str, str] = {}
-        self.order: NDArray[np.intp] | None = None
+        self.scale: Scale | None = None
 
     def log(self, name: str) -> Log:
+        if not len(self.table.frame):
+            raise ValueError(f"{self.table.name} must hold at least one sample, got none; found {self.table.found}")
         matrix = self.matrix()
-        likeliest = None if matrix is None else matrix[1]
-        correct = self.correct(likeliest)
-        confidence = self.confidence(None if matrix is None else matrix[0], correct)
-        lml, share, arrivals = self.lml_correct(), self.share(), self.arrivals()
-        if self.order is not None:
-            confidence, correct = confidence[self.order], correct[self.order]
-            lml, share = (None if part is None else part[self.order] for part in (lml, share))
-        trace = Trace(confidence, correct, lml, name)
+        correct = self.correct(matrix)
+        confidence = self.confidence(matrix, correct)
+        trace = Trace(confidence, correct, self.lml_correct(), name)
+        log = Log(trace, [], self.share(), self.arrivals(), scale=self.scale, groups=self.groups())
         guessed = ", ".join(f"{option} {column!r}" for option, column in self.guessed.items())
-        notes = [f"guessed: {guessed}"] if guessed else []
-        return Log(trace, [*notes, *self.notes], share, arrivals, self.order)
+        return replace(_in_order(log), notes=[*([f"guessed: {guessed}"] if guessed else []), *self.notes])
 
     def pick(self, role: str, say: bool = True) -> str | None:
         """The column for a role: the one that is asked for, or the first of the names in NAMES."""
         asked = getattr(self.wanted, role)
         if asked is not None:
-            found = self.table.find(asked)
-            if found is None:
-                option = f"{columns.flag(role)} {checks.shown(asked)}"
-                raise ValueError(f"{self.table.name} has no column for {option}; found {self.table.found}")
-            return found
+            return self.named(role, asked) if asked else None
         if exact := self.table.find(role):
             return exact
         known = columns.known_as(columns.NAMES[role], self.table.frame.columns)
@@ -112,21 +147,29 @@ class _Reader:
             self.guessed[columns.flag(role)] = known
         return known
 
-    def matrix(self) -> tuple[Floats, list[str]] | None:
-        """The score of each sample and its likeliest class, from columns with a value for each class."""
-        if self.wanted.confidence is not None:
-            return None
-        for kind in ("probabilities", "logits"):
-            asked = getattr(self.wanted, kind)
-            found = self.matching(asked or columns.PATTERNS[kind])
-            if asked and not found:
+    def named(self, role: str, asked: str) -> str:
+        """The column that is asked for."""
+        found = self.table.find(asked)
+        if found is None:
+            option = f"{columns.flag(role)} {checks.shown(asked)}"
+            raise ValueError(f"{self.table.name} has no column for {option}; found {self.table.found}")
+        return found
+
+    def matrix(self) -> _Matrix | None:
+        """What columns with a value for each class say: those that are asked for, or else those that look like it."""
+        for kind in columns.PATTERNS:
+            if asked := getattr(self.wanted, kind):
+                if found := self.matching(asked):
+                    return self.scored(kind, found)
                 raise ValueError(f"{self.table.name} has no column like {asked}; found {self.table.found}")
-            if asked or (len(found) > 1 and not self.has_confidence()):
-                if not asked:
+        if not self.wanted.confidence and not self.has_confidence():
+            for kind, patterns in columns.PATTERNS.items():
+                found = self.matching(patterns) if getattr(self.wanted, kind) is None else []
+                if len(found) > 1:
                     self.guessed[columns.flag(kind)] = f"{found[0]} … {found[-1]}"
-                return self.scored(kind, found)
+                    return self.scored(kind, found)
         if self.wanted.score is not None:
-            raise ValueError("--score is for --probabilities or --logits, a column a class; no such columns were found")
+            raise ValueError("score is for probabilities or logits, a column a class; no such columns were found")
         return None
 
     def has_confidence(self) -> bool:
@@ -142,30 +185,40 @@ class _Reader:
         ]
         return sorted(found, key=lambda column: int(columns.ending(column)) if columns.ending(column).isdigit() else -1)
 
-    def scored(self, kind: str, names: list[str]) -> tuple[Floats, list[str]]:
+    def scored(self, kind: str, names: list[str]) -> _Matrix:
         values = np.stack([self.table.numbers(column) for column in names], axis=1)
         classes = columns.class_names(names)
+        off = ~np.isfinite(values)
+        if off.any():
+            row, place = map(int, np.argwhere(off)[0])
+            raise ValueError(f"{self.table.where(row)}: {names[place]} must be finite, got {values[row, place]}")
+        if len(names) == 1:
+            what = "probability" if kind == "probabilities" else "logit"
+            self.notes.append(f"{names[0]}: one column, taken for the {what} of class 1 of two")
+            other = 1 - values if kind == "probabilities" else np.zeros_like(values)
+            values, classes = np.concatenate([other, values], axis=1), ["0", "1"]
         if kind == "logits":
-            values = np.exp(values - values.max(axis=1, keepdims=True))
+            with np.errstate(over="ignore"):  # far apart is far apart
+                values = np.exp(values - values.max(axis=1, keepdims=True))
             values /= values.sum(axis=1, keepdims=True)
-        elif len(names) == 1:
-            self.notes.append(f"{names[0]}: one column, taken for the probability of class 1 of two")
-            values, classes = np.concatenate([1 - values, values], axis=1), ["0", "1"]
         self.check_probabilities(values, names)
         score = self.wanted.score or "max"
-        return scores.SCORES[score](np.clip(values, 0, 1)), [classes[k] for k in values.argmax(axis=1)]
+        found = scores.SCORES[score](np.clip(values, 0, 1))
+        return _Matrix(found, np.array(classes)[values.argmax(axis=1)], classes, scores.scale_of(score, len(classes)))
 
     def check_probabilities(self, values: Floats, names: list[str]) -> None:
-        """Rows that are no probabilities are refused: they may be logits."""
-        off = (np.abs(values.sum(axis=1) - 1) > 0.01) | (values < -_ROUNDING).any(axis=1)
+        """Rows that are no probabilities are refused: they may be percentages, or logits."""
+        sums = values.sum(axis=1)
+        off = (np.abs(sums - 1) > 0.01) | (values < -_ROUNDING).any(axis=1)
         if off.any():
             row = int(off.argmax())
+            percentages = (np.abs(sums - 100) <= 1).all() and (values >= -_ROUNDING).all()
             raise ValueError(
-                f"{self.table.where(row)}: {names[0]} … {names[-1]} must add up to 1, got "
-                f"{values[row].sum():.4g} ({int(off.sum())} such rows): are they --logits?"
+                f"{self.table.where(row)}: {names[0]} … {names[-1]} must add up to 1, got {sums[row]:.4g} "
+                f"({int(off.sum())} such rows): {'a percentage? divide by 100' if percentages else 'are they logits?'}"
             )
 
-    def correct(self, likeliest: list[str] | None) -> Flags:
+    def correct(self, matrix: _Matrix | None) -> Flags:
         """Whether the S-ML was right."""
         wanted = self.wanted
         compared = wanted.label is not None or wanted.predicted is not None
@@ -174,33 +227,26 @@ class _Reader:
             if column is not None:
                 return self.table.flags(column).astype(bool)
         label = self.pick("label")
-        predicted = self.pick("predicted") if likeliest is None or wanted.predicted is not None else None
-        if label is None or (predicted is None and likeliest is None):
+        predicted = self.pick("predicted") if matrix is None or wanted.predicted is not None else None
+        if label is None or (predicted is None and matrix is None):
             missing = "label" if compared and label is None else "correct"
             raise ValueError(
                 f"{self.table.name} has no column {missing}, nor a label and a prediction: name them with --correct, "
                 f"or --label and --predicted; found {self.table.found}"
             )
         if predicted is None:
-            return self.class_is_right(label, likeliest or [])
+            return self.class_is_right(label, matrix)  # type: ignore[arg-type]
         self.notes.append(f"correct: where {predicted} is {label}")
-        return self.same(label, predicted)
-
-    def same(self, label: str, predicted: str) -> Flags:
-        """Where two columns hold the same class."""
-        found = np.asarray(columns.text(self.table, label) == columns.text(self.table, predicted), dtype=bool)
+        truth, said = columns.text(self.table, label), columns.text(self.table, predicted)
+        self.name_unlabelled(predicted, said, label, truth)
+        found = np.asarray(truth == said, dtype=bool)
         if not found.any():
             self.notes.append(f"{predicted} never equals {label}: do both name classes in the same way?")
         return found
 
-    def class_is_right(self, label: str, likeliest: list[str]) -> Flags:
+    def class_is_right(self, label: str, matrix: _Matrix) -> Flags:
         """Where the likeliest class is that of the label; classes are meant by name, or else by position from 0."""
-        truth = columns.text(self.table, label)
-        names = columns.class_names(
-            self.matching(self.wanted.probabilities or self.wanted.logits or ",".join(columns.PATTERNS.values()))
-        )
-        if len(names) == 1:
-            names = ["0", "1"]
+        truth, names = columns.text(self.table, label), matrix.classes
         places = {str(place): name for place, name in enumerate(names)}
         unknown = ~truth.isin(names).to_numpy()
         if unknown.any() and truth.isin(list(places)).all():
@@ -212,36 +258,51 @@ class _Reader:
                 f"{checks.shown(truth.iloc[row])}: each class needs a column"
             )
         self.notes.append(f"correct: where the likeliest class is {label}")
-        return (truth == np.array(likeliest)).to_numpy(bool)
+        self.name_unlabelled("the likeliest class", matrix.likeliest, label, truth)
+        return (truth == matrix.likeliest).to_numpy(bool)
 
-    def confidence(self, scored: Floats | None, correct: Flags) -> Floats:
+    def name_unlabelled(self, what: str, said: ArrayLike, label: str, truth: pd.Series) -> None:
+        """Note predicted classes that no label has: both may name classes in different ways."""
+        import pandas as pd
+
+        named = pd.Series(np.asarray(said)).dropna()
+        strange = named[~named.isin(set(truth))]
+        if len(strange):
+            names = checks.one_line(", ".join(strange.unique()), 60)
+            self.notes.append(
+                f"{what}: classes that no {label} has: {names} ({len(strange)} of {len(named)} predictions)"
+            )
+
+    def confidence(self, matrix: _Matrix | None, correct: Flags) -> Floats:
         """The score in [0, 1]; what rounding put beyond it is moved to its end, and said."""
-        column = None if scored is not None else self.pick("confidence")
-        if scored is None and column is None:
+        column = None if matrix is not None else self.pick("confidence")
+        if matrix is not None:
+            values, self.scale, where = matrix.score, matrix.scale, self.wanted.score or "the largest probability"
+        elif column is not None:
+            values, where = self.table.numbers(column), column
+        else:
             raise ValueError(
                 f"{self.table.name} has no column confidence: name it with --confidence, or the probabilities of all "
                 f"classes with --probabilities; found {self.table.found}"
             )
-        values = self.table.numbers(column) if column else scored
-        values, where = np.asarray(values, dtype=float), column or self.wanted.score or "the largest probability"
-        if self.wanted.rescale:
-            return self.rescaled(values, where, correct)
-        values = self.within(values, where, correct)
-        if scores.falls(values, correct):
+        values = self.rescaled(values, where, correct) if self.wanted.rescale else self.within(values, where, correct)
+        full = values == 1
+        if wrong := int((full & ~correct).sum()):
             self.notes.append(
-                f"{where} falls as accuracy rises ({scores.halves(values, correct)}): is it an entropy, or another "
-                "uncertainty? --rescale turns it round"
+                f"{where}: {int(full.sum())} of {full.size} scores are exactly 1, {wrong} of them wrong: "
+                "no θ in [0, 1] offloads these; rescale puts them below 1"
             )
         return values
 
     def within(self, values: Floats, column: str, correct: Flags) -> Floats:
         """Values in [0, 1], and those that only rounding put beyond."""
         off = (values < -_ROUNDING) | (values > 1 + _ROUNDING) | ~np.isfinite(values)
+        falls = scores.falls(values, correct)
         if off.any():
             row, most = int(off.argmax()), float(np.nanmax(np.abs(values)))
             if 10 < most <= 100 and values.min() >= 0:
                 hint = "a percentage? divide by 100"
-            elif scores.falls(values, correct):
+            elif falls:
                 hint = "it falls as accuracy rises, as an entropy does: --rescale turns it round"
             else:
                 hint = "--rescale maps any score to [0, 1], --logits or --probabilities take a column a class"
@@ -249,31 +310,34 @@ class _Reader:
                 f"{self.table.where(row)}: {column} must be in [0, 1], got {values[row]:.6g} "
                 f"({int(off.sum())} such values): {hint}"
             )
-        beyond = int(((values < 0) | (values > 1)).sum())
-        if beyond:
+        if beyond := int(((values < 0) | (values > 1)).sum()):
             extreme = values[np.abs(values - 0.5).argmax()]
             self.notes.append(
                 f"{column}: {beyond} of {values.size} values beyond [0, 1] by rounding moved there ({float(extreme)!r})"
             )
+        if falls:
+            self.notes.append(
+                f"{column} falls as accuracy rises ({scores.halves(values, correct)}): is it an entropy, or another "
+                "uncertainty? --rescale turns it round"
+            )
         return np.clip(values, 0, 1)
 
     def rescaled(self, values: Floats, column: str, correct: Flags) -> Floats:
-        """Any score, mapped to [0, 1] in a straight line, turned round if it falls as accuracy rises."""
+        """Any score, mapped to [0, 1) in a straight line, turned round if it falls as accuracy rises."""
         off = ~np.isfinite(values)
         if off.any():
             raise ValueError(f"{self.table.where(int(off.argmax()))}: {column} must be finite, got {values[off][0]}")
-        low, high = float(values.min()), float(values.max())
-        if low == high:
-            raise ValueError(f"{self.table.name}: {column} is {low:g} everywhere: there is nothing to rescale")
-        turned = scores.falls(values, correct)
-        ends = (high, low) if turned else (low, high)
-        why = "; turned round, since accuracy falls as it rises" if turned else ""
-        self.notes.append(f"{column}: {ends[0] + 0:.6g} … {ends[1] + 0:.6g} mapped to 0 … 1{why}")
-        return np.clip((values - ends[0]) / (ends[1] - ends[0]), 0, 1)
+        mapped, scale = scores.rescaled(values, correct, f"{self.table.name}: {column}")
+        ends = (scale.at_zero, scale.own(scores.SUREST))
+        why = "; turned round, since accuracy falls as it rises" if scale.at_one < scale.at_zero else ""
+        self.notes.append(f"{column}: {ends[0] + 0:.6g} … {ends[1] + 0:.6g} mapped to 0 … {scores.SUREST}{why}")
+        inner = self.scale or Scale(column, 0.0, 1.0)  # of what was rescaled
+        self.scale = Scale(inner.name, inner.own(scale.at_zero), inner.own(scale.at_one), scale.surest)
+        return mapped
 
     def lml_correct(self) -> Floats | None:
         """Whether the L-ML was right, nan where the log does not know."""
-        column = self.pick("lml_correct") if self.wanted.lml_predicted is None else None
+        column = self.pick("lml_correct") if not self.wanted.lml_predicted else None
         if column is not None:
             found = self.table.flags(column, blanks=True)
         else:
@@ -281,9 +345,10 @@ class _Reader:
             label = None if column is None else self.pick("label", say=False)
             if column is None or label is None:
                 return None
-            said = columns.text(self.table, column, blanks=True)
-            found = np.where(said.isna(), np.nan, said == columns.text(self.table, label))
+            said, truth = columns.text(self.table, column, blanks=True), columns.text(self.table, label)
+            found = np.where(said.isna(), np.nan, said == truth)
             self.notes.append(f"L-ML correct: where {column} is {label}")
+            self.name_unlabelled(column, said, label, truth)
         unknown = int(np.isnan(found).sum())
         if unknown:
             known_of = f"known on {found.size - unknown} of {found.size} samples"
@@ -303,14 +368,35 @@ class _Reader:
         return values
 
     def arrivals(self) -> Floats | None:
-        """Times of arrival, ms since the first; a log that is not in their order is put into it."""
-        column = self.pick("time")
+        """Times of arrival, ms since the first row; a column that nobody asked for need not be one of times."""
+        column, wanted = self.pick("time"), self.wanted
+        asked = wanted.time or wanted.time_unit or wanted.time_format
         if column is None:
+            if wanted.time_unit or wanted.time_format:
+                raise ValueError(f"{self.table.name} has no column time: name it; found {self.table.found}")
             return None
-        times, unit = clocks.milliseconds(self.table, column)
+        try:
+            times, unit = clocks.milliseconds(self.table, column, wanted.time_unit, wanted.time_format)
+        except ValueError as error:
+            if asked:
+                raise
+            self.guessed.pop(columns.flag("time"), None)
+            self.notes.append(f"{column} is not used, and no arrivals are known: {error}")
+            return None
         if (np.diff(times) < 0).any():
-            self.order = np.argsort(times, kind="stable")
-            times = times[self.order]
             self.notes.append(f"{column}: the log is not in the order of these times; it was sorted")
         self.notes.append(f"{column}: {unit}; arrivals count from the first one")
-        return times - times[0]
+        return times
+
+    def groups(self) -> Groups | None:
+        if self.wanted.by is None:
+            return None
+        column = self.named("by", self.wanted.by)
+        return Groups(column, columns.text(self.table, column, blanks=True).fillna(_BLANK).to_numpy(str))
+
+
+def _in_order(log: Log) -> Log:
+    """The samples in the order of their arrivals, which count from the first one."""
+    if log.arrivals is None or (np.diff(log.arrivals) >= 0).all():
+        return log
+    return log.chosen(np.argsort(log.arrivals, kind="stable"))

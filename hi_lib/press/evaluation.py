@@ -5,15 +5,18 @@ from __future__ import annotations
 import html
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from hi_lib import checks, regret
 from hi_lib.learners import Run, replay
 from hi_lib.logs.reading import Log
+from hi_lib.logs.scores import Scale
 from hi_lib.optima import OptimalBatch
-from hi_lib.paper import IMAGENETTE
+from hi_lib.paper import setting_of
+from hi_lib.press.aligned import aligned
+from hi_lib.press.groups import Groups, by_group
 from hi_lib.press.paying import Comparison, compare
 from hi_lib.press.planning import Conditions, Plan, plan, with_means
 from hi_lib.regret import BestThreshold
@@ -29,6 +32,20 @@ if TYPE_CHECKING:
     from hi_lib.studies.measured import Line
 
 BATCH_SIZES = (1, 4, 16, 64)
+_STAGES = {
+    "tau_ed": "device",
+    "tau_es": "server",
+    "tau_tx": "sending",
+    "tau_nw": "network",
+    "rate": "rate of the uplink",
+}
+
+
+class PaperTimes(NamedTuple):
+    """Which times nobody gave, so that the paper's stand for them: the setting's name, and theirs."""
+
+    setting: str
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -60,6 +77,12 @@ class Evaluation:
         Whether HI pays: the learner at M = 1 and at the recommended M beside rules that learn nothing.
     plan : Plan or None
         The batch size for the network, deadline, window or arrivals that were given.
+    paper_times : PaperTimes or None
+        The times that are the paper's, where any are.
+    scale : Scale or None
+        Of confidences that are no probabilities: thresholds are told on it.
+    groups : Groups or None
+        The same for every part of the log, if it is parted.
     """
 
     trace: str
@@ -76,6 +99,9 @@ class Evaluation:
     times: pd.DataFrame
     paying: Comparison
     plan: Plan | None = None
+    paper_times: PaperTimes | None = None
+    scale: Scale | None = None
+    groups: Groups | None = None
 
     @property
     def offload_ratio(self) -> float:
@@ -104,45 +130,84 @@ class Evaluation:
             "costs": self.paying.table().to_dict("records"),
             "best_thresholds": self.paying.thresholds,
             "plan": self.plan.as_dict() if self.plan else None,
+            "paper_times": self.paper_times._asdict() if self.paper_times else None,
+            "own_units": self._own_units(),
+            "groups": self.groups.as_dict() if self.groups else None,
+        }
+
+    def _own_units(self) -> dict[str, Any] | None:
+        """Thresholds as scores of the log."""
+        if self.scale is None:
+            return None
+        return {
+            **asdict(self.scale),
+            "best_threshold": self.scale.own(self.best.threshold),
+            "learned_threshold": self.scale.own(self.learned_threshold[0]),
+            "best_thresholds": {name: self.scale.own(theta) for name, theta in self.paying.thresholds.items()},
         }
 
     def as_text(self) -> str:
         """A page of text."""
-        low, high = self.learned_threshold[1:]
+        middle = map(self._threshold, sorted(self.learned_threshold[1:], reverse=self._falls))
+        runs = [["M", "average cost", "offload ratio", "regret", "bound"]]
+        for row in self.runs.itertuples():
+            costs = (
+                f"{row.average_cost:.4f}",
+                f"{row.offload_ratio:.4f}",
+                f"{row.regret:.1f}",
+                f"{row.regret_bound:.0f}",
+            )
+            runs.append([f"{row.batch_size}", *costs])
         lines = [
             f"{self.trace}: {self.samples} samples, the S-ML alone is right on {self.accuracy:.1%}; β = {self.beta:g}",
-            f"best threshold in hindsight   {self.best.threshold:.4f}: average cost {self.best.average_cost:.4f}, "
-            f"offloads {self.best.offload_ratio:.1%}",
-            f"learned threshold             {self.learned_threshold[0]:.4f} (90 % of its weight in "
-            f"{low:.4f} … {high:.4f})",
+            f"best threshold in hindsight   {self._rule(self.best.threshold)}: average cost "
+            f"{self.best.average_cost:.4f}, offloads {self.best.offload_ratio:.1%}",
+            f"learned threshold             {self._rule(self.learned_threshold[0])} (90 % of its weight in "
+            f"{' … '.join(middle)})",
             "",
             *self.paying.as_lines(),
+            *(["", *self.groups.as_lines()] if self.groups else []),
             "",
-            "   M  average cost  offload ratio   regret    bound",
-        ]
-        lines += [
-            f"{row.batch_size:4d}  {row.average_cost:12.4f}  {row.offload_ratio:13.4f}  {row.regret:7.1f}  "
-            f"{row.regret_bound:7.0f}"
-            for row in self.runs.itertuples()
-        ]
-        tau = self.timing
-        lines += [
+            *aligned(runs, [4, 14, 15, 9, 9]),
             "",
+            *self._times(),
+            *(["", *self.plan.as_lines()] if self.plan else []),
+        ]
+        return "\n".join(lines)
+
+    def _rule(self, threshold: float) -> str:
+        """What a threshold offloads: on the scale of the log, if it has one of its own."""
+        return self.scale.shown(threshold) if self.scale else f"{threshold:.4f}"
+
+    @property
+    def _falls(self) -> bool:
+        """Whether scores of the log are the lower the higher the confidence."""
+        return self.scale is not None and self.scale.at_one < self.scale.at_zero
+
+    def _threshold(self, threshold: float) -> str:
+        return f"{self.scale.own(threshold):.5g}" if self.scale else f"{threshold:.4f}"
+
+    def _times(self) -> list[str]:
+        """The times, whose they are, and the best batch sizes unless the device cannot keep up with any."""
+        tau, best = self.timing, self.learner_best
+        lines = [
             f"times (ms): device {tau.tau_ed:g}, server {tau.tau_es:g}, sending {tau.tau_tx:g}, network {tau.tau_nw:g}"
-            f"; α = {self.alpha:g}, ρ = {self.offload_ratio:.4f}",
+            f"; α = {self.alpha:g}, ρ = {self.offload_ratio:.4f}"
         ]
+        if self.paper_times:
+            stages = ", ".join(_STAGES[name] for name in self.paper_times.names)
+            lines.append(f"note: of these, the paper's for {self.paper_times.setting}: {stages}")
+        if self.plan and not self.plan.keeps_up:
+            return lines
         lines += [
             f"best batch size, {MODEL_NAMES[model]:30s} M* = {best.integer:g} (M† = {best.relaxed:.2f}), "
             f"f = {best.objective:.2f} ms"
             for model, best in self.optima.items()
         ]
-        best = self.learner_best
         lines.append(
             f"best batch size, {'the learner on this trace':30s} M* = {best.batch_size}, f = {best.objective:.2f} ms"
         )
-        if self.plan:
-            lines += ["", *self.plan.as_lines()]
-        return "\n".join(lines)
+        return lines
 
     def as_html(self) -> str:
         """A page of its own: the text, both tables and two figures, with nothing to load from elsewhere."""
@@ -166,7 +231,7 @@ def evaluate(
     log: Log | Trace,
     beta: float,
     alpha: float | None = None,
-    timing: TimingModel = IMAGENETTE.timing,
+    timing: TimingModel | None = None,
     conditions: Conditions | None = None,
 ) -> Evaluation:
     """Learn on a trace, in the order in which it comes, and find the batch size for these times.
@@ -174,13 +239,14 @@ def evaluate(
     Parameters
     ----------
     log : Log or Trace
-        A log's probabilities of an offload are used where the trace knows its L-ML on offloaded samples only.
+        A log's probabilities of an offload are used where the trace knows its L-ML on offloaded samples only; a log
+        that is parted into groups is evaluated group by group, too.
     beta : float
         Cost of an offload, in [0, 1].
     alpha : float
         Weight of the system time in f, in (0, 1); ½ where f counts and it is not given.
-    timing : TimingModel
-        ms; by default the paper's constants for Imagenette.
+    timing : TimingModel, optional
+        ms; by default the paper's, of the setting that the trace's record names, or for Imagenette.
     conditions : Conditions, optional
         Network, deadline, window, arrivals as they were measured; its means replace those of `timing`.
 
@@ -188,14 +254,17 @@ def evaluate(
     --------
     >>> from hi_lib import load_trace
     >>> found = evaluate(load_trace("cifar10-resnet8").shuffled(0), beta=0.5)
-    >>> found.optima["paper"].integer, found.optima["average"].integer
-    (13, 1)
+    >>> found.optima["paper"].integer, found.optima["average"].integer, found.paper_times.setting
+    (23, 7, 'CIFAR-10')
     """
     import pandas as pd
 
     planned_alpha, alpha = alpha, checks.real("alpha", 0.5 if alpha is None else alpha, 0, 1, open_ends="()")
     log = log if isinstance(log, Log) else Log(checked(log))
-    trace, conditions = log.trace, conditions or Conditions()
+    trace, conditions, paper_times = log.trace, conditions or Conditions(), None
+    if timing is None:
+        setting = setting_of(trace.name)
+        timing, paper_times = setting.timing, PaperTimes(setting.name, tuple(asdict(setting.timing)))
     timing = with_means(timing, conditions)
     for tau, value in asdict(timing).items():
         checks.real(tau, value, 0, 1e9)  # milliseconds; beyond it the products overflow
@@ -204,7 +273,9 @@ def evaluate(
     optima = {model: timing.optimal_batch_size(rho, alpha, model) for model in MODEL_NAMES}
     learner_best = best_batch_size(trace, timing, beta, alpha)
     planned = plan(trace, beta, timing, planned_alpha, conditions) if conditions.given else None
-    recommended = planned.batch_size if planned else learner_best.batch_size
+    recommended = (planned.batch_size or 1) if planned else learner_best.batch_size
+    paying = compare(log, beta, recommended)
+    groups = by_group(log, beta, timing, planned_alpha, conditions)
     chosen = {int(best.integer) for best in optima.values() if best.integer <= len(trace)} | {
         learner_best.batch_size,
         recommended,
@@ -228,8 +299,11 @@ def evaluate(
         optima=optima,
         learner_best=learner_best,
         times=_times(timing, first, alpha, runs),
-        paying=compare(trace, beta, recommended, log.offload_probability),
+        paying=paying,
         plan=planned,
+        paper_times=paper_times,
+        scale=log.scale,
+        groups=Groups(log.groups.column, groups, paying.answer) if log.groups else None,
     )
 
 

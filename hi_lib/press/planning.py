@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hi_lib import checks
 from hi_lib.events import queueing, simulation
 from hi_lib.learners import Run, replay
+from hi_lib.press.aligned import aligned
 from hi_lib.run_times import drawn
 from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace
@@ -67,6 +69,11 @@ class Conditions:
         parts = (self.network_times, self.sending_times, self.arrivals, self.deadline, self.window)
         return any(part is not None for part in parts) or self.max_wait != math.inf
 
+    def chosen(self, samples: NDArray[np.intp]) -> Conditions:
+        """What surrounds a device that meets only these samples."""
+        arrivals, sending = (None if part is None else part[samples] for part in (self.arrivals, self.sending_times))
+        return replace(self, arrivals=None if arrivals is None else arrivals - arrivals[0], sending_times=sending)
+
     @property
     def by_law(self) -> bool:
         """Whether the distribution is known: a device that waits, samples of one size, none of which is waited for."""
@@ -89,45 +96,78 @@ class Planned(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The recommended batch size; `best` is None where none keeps the deadline. `vanilla` is M = 1."""
+    """The recommended batch size, or that there is none.
+
+    Attributes
+    ----------
+    conditions : Conditions
+    alpha : float or None
+    best : Planned or None
+        None where no batch size keeps up with the arrivals, or none that does keeps the deadline.
+    vanilla : Planned
+        M = 1.
+    fastest : Planned
+        The batch size with the least system time.
+    spacing : float or None
+        ms between arrivals, on average.
+    """
 
     conditions: Conditions
     alpha: float | None
     best: Planned | None
     vanilla: Planned
+    fastest: Planned
     spacing: float | None
-    """ms between arrivals, on average."""
 
     @property
-    def batch_size(self) -> int:
-        """The recommended M, 1 where no M keeps the deadline."""
-        return (self.best or self.vanilla).batch_size
+    def batch_size(self) -> int | None:
+        """The recommended M, if any."""
+        return self.best.batch_size if self.best else None
+
+    @property
+    def keeps_up(self) -> bool:
+        """Whether the device is through with a sample, at some M, before the next one comes."""
+        return _keeps_up(self.fastest, self.spacing)
 
     def table(self) -> pd.DataFrame:
-        """A row for M = 1, and one for the recommended M."""
+        """A row for M = 1, and one for the recommended M, or for the fastest where M = 1 falls behind."""
         import pandas as pd
 
-        rows = {row.batch_size: row for row in (self.vanilla, self.best) if row is not None}
-        return pd.DataFrame(list(rows.values()), columns=Planned._fields)
+        return pd.DataFrame(self._rows(), columns=Planned._fields)
+
+    def _rows(self) -> list[Planned]:
+        return list(dict.fromkeys((self.vanilla, self.best or self._nearest())))
+
+    def _nearest(self) -> Planned:
+        """M = 1, or the fastest M where that falls behind."""
+        return self.vanilla if _keeps_up(self.vanilla, self.spacing) else self.fastest
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain values; what is not known is None."""
         rows = self.table().astype(object).where(self.table().notna(), None).to_dict("records")
-        return {"batch_size": self.batch_size, "keeps_deadline": self.best is not None, "times": rows}
+        keeps_deadline = None if self.conditions.deadline is None else self.best is not None
+        return {
+            "batch_size": self.batch_size,
+            "keeps_up": self.keeps_up,
+            "keeps_deadline": keeps_deadline,
+            "spacing": self.spacing,
+            "times": rows,
+        }
 
     def as_lines(self) -> list[str]:
-        """The recommendation, and its percentiles."""
-        asked, found = self.conditions, self.best or self.vanilla
-        lines = [self._says()]
-        lines.append("   M     t_s     t_r     p50     p95     p99 (ms)" + ("    late" if asked.deadline else ""))
-        for row in dict.fromkeys((self.vanilla, found)):
-            late = f"  {row.late:12.2%}" if asked.deadline else ""
-            times = (row.system_time, row.response_time, row.p50, row.p95, row.p99)
-            lines.append(f"{row.batch_size:4d}" + "".join(f"{each:8.4g}" for each in times) + late)
-        if self.spacing is not None and found.system_time > self.spacing:
-            taken = f"a sample takes {found.system_time:.4g} ms, one comes every {self.spacing:.4g} ms"
-            lines.append(f"the device falls behind: {taken}")
-        return lines
+        """The recommendation and its percentiles; where the device cannot keep up, that alone."""
+        if not self.keeps_up:
+            comes, takes = f"a sample comes every {self.spacing:.4g} ms", f"takes {self.fastest.system_time:.4g} ms"
+            least = f"at best (M = {self.fastest.batch_size})"
+            return [f"the device cannot keep up: {comes}, and {takes} {least}; no batch size is recommended"]
+        late = ["late"] if self.conditions.deadline else []
+        rows = [["M", "t_s", "t_r", "p50", "p95", "p99 (ms)", *late]]
+        for row in self._rows():
+            times = (row.system_time, row.response_time, row.p50, row.p95)
+            shares = [f"{row.late:.2%}"] if late else []
+            # The last column's name is longer than its numbers by the unit.
+            rows.append([f"{row.batch_size}", *(f"{each:.4g}" for each in times), f"{row.p99:.4g}     ", *shares])
+        return [self._says(), *aligned(rows, [4, 8, 8, 8, 8, 13, 9][: len(rows[0])])]
 
     def _says(self) -> str:
         asked = self.conditions
@@ -142,18 +182,24 @@ class Plan:
             aim = f"at most {asked.miss:.3g} of all answers after {asked.deadline:g} ms, and the least "
             aim += "t_s" if self.alpha is None else f"f at α = {self.alpha:g}"
         if self.best is None:
+            nearest = self._nearest()
             return (
-                f"no batch size keeps {asked.deadline:g} ms for all but {asked.miss:.3g} of all answers: at M = 1 "
-                f"{self.vanilla.late:.2%} are later; the device {device} ({how})"
+                f"no batch size keeps {asked.deadline:g} ms for all but {asked.miss:.3g} of all answers: at M = "
+                f"{nearest.batch_size} {nearest.late:.2%} are later; the device {device} ({how})"
             )
         return f"recommended batch size M = {self.best.batch_size} where the device {device}: {aim} ({how})"
+
+
+def _keeps_up(row: Planned, spacing: float | None) -> bool:
+    return spacing is None or row.system_time <= spacing
 
 
 def plan(trace: Trace, beta: float, timing: TimingModel, alpha: float | None, conditions: Conditions) -> Plan:
     """Find the batch size for a trace, a device and its surroundings, among 1, …, 8 and sizes up to 256.
 
-    Without a deadline the one with the least f = α t_s + (1 − α) t_r; with one, among those that keep it, the one with
-    the least t_s, or the least f where α is given. Of sizes that differ by half a percent the smallest is taken.
+    Where arrivals are known, only sizes that keep up with them count. Without a deadline the one with the least
+    f = α t_s + (1 − α) t_r; with one, among those that keep it, the one with the least t_s, or the least f where α is
+    given. Of sizes that differ by half a percent the smallest is taken.
 
     Examples
     --------
@@ -168,11 +214,13 @@ def plan(trace: Trace, beta: float, timing: TimingModel, alpha: float | None, co
     sizes = [size for size in _SIZES if size <= len(trace)]
     weight = 0.5 if alpha is None else alpha
     rows = [_planned(replay(trace, beta, size), timing, weight, conditions) for size in sizes]
-    kept = [row for row in rows if conditions.deadline is None or row.late <= conditions.miss + _ROUNDING]
-    best = _smallest_of_the_best(kept, "system_time" if alpha is None else "objective")
     arrivals = conditions.arrivals
     spacing = None if arrivals is None or arrivals.size < 2 else float(arrivals[-1] / (arrivals.size - 1))
-    return Plan(conditions, alpha, best, rows[0], spacing)
+    kept = [row for row in rows if _keeps_up(row, spacing)]
+    if conditions.deadline is not None:
+        kept = [row for row in kept if row.late <= conditions.miss + _ROUNDING]
+    best = _smallest_of_the_best(kept, "system_time" if alpha is None else "objective")
+    return Plan(conditions, alpha, best, rows[0], min(rows, key=lambda row: row.system_time), spacing)
 
 
 def _smallest_of_the_best(rows: list[Planned], score: str) -> Planned | None:

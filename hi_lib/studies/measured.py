@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from hi_lib import checks, tables
-from hi_lib.paper import CIFAR10, IMAGENETTE
+from hi_lib.paper import SETTINGS as SETTINGS  # figures take it from here
 from hi_lib.timing import TimingModel
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ PAIRS = {
     "imagenette": ("imagenette-mobilenet_v1_0.25_128", "imagenette-efficientnet_lite2"),
     "cifar10": ("cifar10-resnet8", "cifar10-resnet56"),
 }
-SETTINGS = {"imagenette": IMAGENETTE, "cifar10": CIFAR10}
 
 
 class Line(NamedTuple):

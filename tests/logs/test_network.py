@@ -66,7 +66,18 @@ def test_round_trips_are_read(tmp_path, text, column, times):
         ("12\n-3\n", "", r"net.txt, line 2: rtt must be in \[0, 1e\+09\], got -3"),
         ("12\nfast\n", "", "net.txt, line 2: rtt must be numeric, got 'fast'"),
         ("rtt_ms\n12\n\n\nfast\n", "", "net.txt, line 5: rtt_ms must be numeric, got 'fast'"),
-        ("rtt,x\n12,1\n,2\n", "", "net.txt, line 3: rtt must be numeric, got empty"),
+        ("rtt,x\n12,1\n,2\nfast,3\n", "", "net.txt, line 4: rtt must be numeric, got 'fast'"),
+        ("rtt,x\n-,1\n,2\n", "", "net.txt: every round trip was lost"),
+        (
+            "3 packets transmitted, 0 received, 100% packet loss, time 2003ms\n",
+            "",
+            "net.txt: every round trip was lost",
+        ),
+        (
+            '{"start": {}, "intervals": [], "end": {}}',
+            "",
+            "nor columns: it has start, intervals, end; round trips are wanted as a number a line",
+        ),
         ("a,b\n1,2\n", "", "net.txt: which column holds the rtt\\? Say FILE:COLUMN; found a, b"),
         ("a,b\n1,2\n", ":c", "net.txt has no column 'c'; found a, b"),
         ("", "", "net.txt cannot be read"),
@@ -80,6 +91,68 @@ def test_bad_round_trips_are_one_line(tmp_path, text, column, says):
     with pytest.raises(ValueError, match=says) as refusal:
         network.network_times(f"{path}{column}")
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rtt_ms,x\n12,1\n-,2\n,3\n8,4\n",
+        "rtt_ms;x\n12,0;1\n-1;2\n-1.0;3\n8;4\n",
+        "12\n*\n* * *\n8\n".replace("* * *", "***"),
+        "-\n12\nRequest timed out.\n8\n",
+        "rtt\n12\nno answer yet for icmp_seq=2\nlost\n8\n",
+        '[{"rtt": 12}, {"rtt": null}, {"rtt": "-"}, {"rtt": 8}]',
+        '{"latency": [-1, 12, -1, 8]}',
+    ],
+)
+def test_lost_round_trips_are_counted_in_every_format(tmp_path, text):
+    path = tmp_path / "net.txt"
+    path.write_text(text)
+    found = network.network_times(str(path))
+    assert found.values.tolist() == [12, 8]
+    assert found.notes[-1] == f"{path}: 2 of 4 round trips were lost, which no time counts"
+
+
+def test_ping_without_a_summary_counts_its_losses(tmp_path):
+    path = tmp_path / "ping.txt"
+    path.write_text("Reply from 1.1.1.1: bytes=32 time=14ms TTL=57\nRequest timed out.\nRequest timed out.\n")
+    assert network.network_times(str(path)).notes == [
+        f"{path}: 1 round trips of ping; 2 more were lost, which no time counts"
+    ]
+    path.write_text(path.read_text() + "Packets: Sent = 3, Received = 1, Lost = 2 (66% loss),\n", encoding="utf-16")
+    assert network.network_times(str(path)).notes == [
+        f"{path}: 1 round trips of ping; 66 % were lost, which no time counts"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "times", "says"),
+    [
+        ("0.03\n0.05\n", None, [0.03, 0.05], "all round trips are below 1, taken for milliseconds: seconds?"),
+        ("0.03\n0.05\n", "s", [30, 50], None),
+        ("30\n50\n", "us", [0.03, 0.05], None),
+        ("0.03\n5\n", None, [0.03, 5], None),
+        ("rtt_us,x\n30,1\n50,1\n", None, [0.03, 0.05], "rtt_us is taken for microseconds, as its name says"),
+        ("rtt_ms,x\n0.03,1\n0.05,1\n", None, [0.03, 0.05], None),
+        ("rtt_ms,x\n30,1\n50,1\n", "us", [0.03, 0.05], None),
+        ("Reply from 1.1.1.1: bytes=32 time=0.03 ms\n", None, [0.03], None),
+    ],
+)
+def test_the_unit_of_round_trips(tmp_path, text, unit, times, says):
+    path = tmp_path / "net.txt"
+    path.write_text(text)
+    found = network.network_times(str(path), unit)
+    assert found.values == pytest.approx(times)
+    assert any(says in note for note in found.notes) if says else not any("below 1" in note for note in found.notes)
+
+
+def test_a_unit_that_is_none_or_is_said_already_is_refused(tmp_path):
+    path = tmp_path / "ping.txt"
+    path.write_text(LINUX)
+    with pytest.raises(ValueError, match=r"ping.txt: the unit must be left out where ping says it"):
+        network.network_times(str(path), "s")
+    with pytest.raises(ValueError, match="unit of network times must be one of ns, us, ms, s"):
+        network.network_times(str(path), "min")
 
 
 @pytest.mark.parametrize("place", ["nothing.csv", "nothing.csv:rtt", ":", "a:"])
@@ -110,7 +183,7 @@ def test_percentiles_are_those_of_the_runs_law():
 
 def test_a_deadline_that_nobody_keeps_is_said():
     found = planning.plan(TRACE, 0.5, TIMING, None, Conditions(deadline=2, miss=0.01))
-    assert (found.best, found.batch_size) == (None, 1)
+    assert (found.best, found.batch_size) == (None, None)
     assert found.as_lines()[0].startswith("no batch size keeps 2 ms for all but 0.01 of all answers: at M = 1 ")
     assert found.as_dict()["keeps_deadline"] is False
 
@@ -150,8 +223,42 @@ def test_a_window_and_arrivals_are_simulated():
     assert "has up to 3 transmissions out" in found.as_lines()[0]
     assert "(simulated)" in found.as_lines()[0]
     assert found.spacing == 10
-    slow = planning.plan(TRACE, 0.5, TIMING, None, Conditions(arrivals=arrivals / 10))
-    assert slow.as_lines()[-1].startswith("the device falls behind: a sample takes ")
+
+
+def test_a_device_that_cannot_keep_up_gets_no_batch_size():
+    """A millisecond between samples, and an S-ML that takes 1.48: no batch helps."""
+    slow = planning.plan(TRACE, 0.5, TIMING, None, Conditions(arrivals=np.arange(600.0)))
+    (line,) = slow.as_lines()
+    assert line.startswith("the device cannot keep up: a sample comes every 1 ms, and takes ")
+    assert line.endswith("; no batch size is recommended")
+    assert (slow.batch_size, slow.best, slow.keeps_up) == (None, None, False)
+    found = slow.as_dict()
+    assert (found["batch_size"], found["keeps_up"], found["keeps_deadline"]) == (None, False, None)
+    assert found["times"][-1]["batch_size"] == slow.fastest.batch_size
+
+
+def test_only_sizes_that_keep_up_are_recommended():
+    """M = 1 is a little slower than samples come."""
+    run = hi.replay(TRACE, 0.3)
+    arrivals = np.arange(600) * 0.99 * planning.simulated(TIMING, run, Conditions())[0]
+    found = planning.plan(TRACE, 0.3, TIMING, 0.01, Conditions(arrivals=arrivals))
+    assert found.vanilla.system_time > found.spacing >= found.best.system_time
+    strict = planning.plan(TRACE, 0.3, TIMING, None, Conditions(arrivals=arrivals, deadline=0.01))
+    assert strict.best is None
+    assert f"at M = {strict.fastest.batch_size} " in strict.as_lines()[0]
+
+
+def test_columns_do_not_run_together_however_late_answers_are():
+    """A million milliseconds for each transmission: every number takes more room than a column has."""
+    times = np.array([1.23456e6, 9.87654e6])
+    found = planning.plan(TRACE, 0.5, TIMING, None, Conditions(times, deadline=1e9))
+    _, header, *rows = found.as_lines()
+    assert header.split() == ["M", "t_s", "t_r", "p50", "p95", "p99", "(ms)", "late"]
+    for row in rows:
+        assert [float(cell.rstrip("%")) for cell in row.split()]
+        assert len(row.split()) == 7
+        assert "  " in row
+    assert len({len(line) for line in (header, *rows)}) == 1
 
 
 def test_a_batch_does_not_wait_for_an_hour():

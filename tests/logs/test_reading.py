@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import hi_lib as hi
 from hi_lib import tables, traces
 from hi_lib.commands import main as cli
-from hi_lib.logs import reading
+from hi_lib.logs import keeping, reading
 from hi_lib.logs.columns import Columns, class_names, words
 
 SAMPLES = [(0.25, 0), (0.5, 1), (0.75, 1), (0.9, 1)]
@@ -148,7 +148,7 @@ def test_names_of_pipes_say_nothing():
 
 
 def test_larger_than_memory_allows_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "_MOST", 20)
+    monkeypatch.setattr(tables, "MOST", 20)
     with pytest.raises(ValueError, match="it is larger than 20 bytes"):
         reading.read(written(tmp_path / "a.csv", CSV))
 
@@ -167,6 +167,7 @@ def test_a_column_a_class_is_read(tmp_path):
     assert log.notes == [
         "guessed: --probabilities 'prob_class_0 … prob_class_2', --label 'true_label'",
         "correct: where the likeliest class is true_label",
+        "the likeliest class: classes that no true_label has: 2 (1 of 3 predictions)",
     ]
 
 
@@ -218,12 +219,98 @@ def test_names_of_classes():
     assert words("True_Class (id)") == "true class id"
 
 
+BOTH = "label,z_a,z_b,prob_a,prob_b\n" + "".join(
+    f"{label},{z},0,{p},{1 - p}\n" for label, z, p in (("a", 1, 0.75), ("b", 1, 0.25), ("a", -1, 0.75), ("a", 2, 0.75))
+)
+
+
+def test_what_is_asked_comes_before_what_is_guessed(tmp_path):
+    path = written(tmp_path / "a.csv", BOTH)
+    guessed, asked = reading.read(path), reading.read(path, Columns(logits="z_*"))
+    assert guessed.trace.correct.tolist() == [True] * 4
+    assert asked.trace.correct.tolist() == [True, False, False, True]
+    assert asked.trace.confidence == pytest.approx(1 / (1 + np.exp(-np.array([1, 1, 1, 2]))))
+    assert not any("prob" in note for note in asked.notes)
+    with pytest.raises(ValueError, match=r"no column like u_\*"):
+        reading.read(path, Columns(logits="u_*"))
+    assert reading.read(path, Columns(probabilities="prob_*")).trace.correct.all()
+
+
+def test_only_columns_that_were_used_name_classes(tmp_path):
+    header = "label,prob_0,prob_1,logit_0,logit_1\n"
+    rows = "0,0.75,0.25,3,0\n1,0.25,0.75,0,3\n1,0.25,0.75,0,3\n"
+    assert reading.read(written(tmp_path / "a.csv", header + rows)).trace.accuracy == 1
+
+
+def test_percentages_are_told_from_logits(tmp_path):
+    text = "label,prob_a,prob_b\n" + "".join(f"a,{p},{100 - p}\n" for p in (90, 80, 70))
+    path = written(tmp_path / "a.csv", text)
+    with pytest.raises(ValueError, match=r"line 2: prob_a … prob_b must add up to 1, got 100 .*a percentage"):
+        reading.read(path)
+    assert reading.read(path, Columns(logits="prob_*")).trace.accuracy == 1  # as it was asked
+
+
+def test_predicted_classes_that_no_label_has_are_named(tmp_path):
+    text = "confidence,label,predicted,lml_predicted\n0.5,1,0\n0.6,2,1,1\n0.7,1,1,3\n0.8,2,0,\n"
+    log = reading.read(written(tmp_path / "a.csv", text.replace("0.5,1,0\n", "0.5,1,0,\n")))
+    assert "predicted: classes that no label has: 0 (2 of 4 predictions)" in log.notes
+    assert "lml_predicted: classes that no label has: 3 (1 of 2 predictions)" in log.notes
+
+
+def test_a_log_may_be_told_that_a_column_is_none_of_its_own(tmp_path):
+    path = written(tmp_path / "a.csv", "confidence,correct,time,lml_correct\n0.5,1,10,1\n0.6,0,20,0\n")
+    log = reading.read(path, Columns(time="", lml_correct=""))
+    assert (log.arrivals, log.trace.lml_correct, log.notes) == (None, None, [])
+
+
+def test_scores_that_no_threshold_reaches_are_counted(tmp_path):
+    path = written(tmp_path / "a.csv", "confidence,correct\n1,0\n1.0,1\n0.5,1\n1,0\n")
+    (note,) = reading.read(path).notes
+    assert note.startswith("confidence: 3 of 4 scores are exactly 1, 2 of them wrong: no θ in [0, 1] offloads these")
+    log = reading.read(path, Columns(rescale=True))
+    assert log.trace.confidence.max() == 0.999
+    best = hi.best_threshold(log.trace, 0.2)
+    assert (best.average_cost, log.scale.shown(best.threshold)) == (0.2, "any confidence")
+    assert "exactly 1" not in "".join(log.notes)
+    right = written(tmp_path / "b.csv", "confidence,correct\n1,1\n0.5,0\n")
+    assert reading.read(right).notes == []
+
+
+def test_a_score_that_is_no_probability_has_a_scale(tmp_path):
+    path = written(tmp_path / "a.csv", MATRIX)
+    assert reading.read(path).scale is None
+    assert reading.read(path, Columns(score="margin")).scale.shown(0.25) == "margin below 0.25"
+    entropy = reading.read(path, Columns(score="entropy"))
+    logs = np.log(PROBABILITIES, out=np.zeros((3, 3)), where=PROBABILITIES > 0)
+    nats = -(PROBABILITIES * logs).sum(axis=1)
+    assert [entropy.scale.own(each) for each in entropy.trace.confidence] == pytest.approx(nats)
+    assert entropy.scale.shown(0) == f"entropy above {np.log(3):.5g}"
+    mapped = reading.read(path, Columns(score="entropy", rescale=True))
+    assert [mapped.scale.own(each) for each in mapped.trace.confidence] == pytest.approx(nats)
+
+
+def test_scores_too_far_apart_are_refused(tmp_path):
+    path = written(tmp_path / "a.csv", "confidence,correct\n-1e308,1\n1e308,0\n")
+    with pytest.raises(ValueError, match=r"a.csv: confidence goes from -1e\+308 to 1e\+308: too far to rescale"):
+        reading.read(path, Columns(rescale=True))
+
+
 def test_one_sigmoid_column_means_two_classes(tmp_path):
     path = written(tmp_path / "a.csv", "y,prob\n1,0.75\n1,0.25\n0,0.25\n")
     log = reading.read(path, Columns(probabilities="prob"))
     assert log.trace.confidence.tolist() == [0.75, 0.75, 0.75]
     assert log.trace.correct.tolist() == [True, False, True]
     assert "prob: one column, taken for the probability of class 1 of two" in log.notes
+
+
+def test_one_logit_means_two_classes(tmp_path):
+    path = written(tmp_path / "a.csv", "y,z\n1,2\n1,-2\n0,-1e9\n")
+    log = reading.read(path, Columns(logits="z", label="y"))
+    assert log.trace.confidence == pytest.approx([1 / (1 + np.exp(-2))] * 2 + [1])
+    assert log.trace.correct.tolist() == [True, False, True]
+    assert "z: one column, taken for the logit of class 1 of two" in log.notes
+    with pytest.raises(ValueError, match=r"line 3: z must be finite, got inf"):
+        reading.read(written(tmp_path / "b.csv", "y,z\n1,2\n1,inf\n"), Columns(logits="z", label="y"))
 
 
 def test_logits_are_not_taken_for_probabilities(tmp_path):
@@ -282,7 +369,7 @@ def test_names_are_shown_as_in_the_file(tmp_path):
         ("confidence,correct,offload_probability\n0.5,1,2\n", {}, r"offload_probability must be in \[0, 1\], got 2"),
         ("confidence,correct,lml_correct\n0.5,1,maybe\n", {}, "line 2: lml_correct must be 0 or 1, got 'maybe'"),
         ("confidence,correct\n0.5,1\n0.5,0\n", {"rescale": True}, "confidence is 0.5 everywhere"),
-        ("confidence,correct\n0.5,1\n", {"score": "margin"}, "--score is for --probabilities or --logits"),
+        ("confidence,correct\n0.5,1\n", {"score": "margin"}, "score is for probabilities or logits"),
         ("confidence,correct\n0.5,1\n", {"logits": "z*"}, r"no column like z\*"),
         ("Confidence,confidence ,CONFIDENCE,correct\n0,0,0,1\n", {"confidence": "conFidence"}, "more than once"),
     ],
@@ -307,6 +394,7 @@ def test_a_record_and_a_row_are_named_where_there_are_no_lines(tmp_path):
         {"lml_correct": "a", "lml_predicted": "b"},
         {"probabilities": "a", "logits": "b"},
         {"confidence": "a", "score": "margin"},
+        {"time_unit": "s", "time_format": "%H"},
     ],
 )
 def test_options_that_contradict_each_other_are_refused(options):
@@ -348,8 +436,10 @@ def test_rescaling_turns_a_falling_score_round(tmp_path, entropies):
     path = written(tmp_path / "a.csv", as_csv(values, correct, "entropy"))
     log = reading.read(path, Columns(confidence="entropy", rescale=True))
     span = values.max() - values.min()
-    assert log.trace.confidence == pytest.approx((values.max() - values) / span)
-    assert log.notes[0].endswith("mapped to 0 … 1; turned round, since accuracy falls as it rises")
+    assert log.trace.confidence == pytest.approx(0.999 * (values.max() - values) / span)
+    assert log.notes[0].endswith("mapped to 0 … 0.999; turned round, since accuracy falls as it rises")
+    assert [log.scale.own(each) for each in log.trace.confidence] == pytest.approx(values)
+    assert log.scale.shown(0.5) == f"entropy above {values.max() - span / 1.998:.5g}"
     rising = reading.read(written(tmp_path / "b.csv", as_csv(-values, correct)), Columns(rescale=True))
     assert rising.trace.confidence == pytest.approx(log.trace.confidence)
     assert "turned round" not in rising.notes[0]
@@ -365,12 +455,99 @@ def test_rescaling_turns_a_falling_score_round(tmp_path, entropies):
         ("datetime", ["2026-01-31 12:00:00", "2026-01-31 12:00:00.5", "2026-01-31 12:00:02"]),
         ("arrival", ["5", "505", "2005"]),
         ("arrival time (s)", ["7", "7.5", "9"]),
+        ("t_us", ["0", "500000", "2000000"]),
+        ("startedMs", ["0.25", "500.25", "2000.25"]),
+        ("time", ["0.0025", "0.5025", "2.0025"]),  # a sample a millisecond? seconds
     ],
 )
 def test_arrivals_count_from_the_first(tmp_path, name, times):
     text = f"confidence,correct,{name}\n" + "".join(f"0.5,1,{time}\n" for time in times)
     log = reading.read(written(tmp_path / "a.csv", text), Columns(time=name))
     assert log.arrivals == pytest.approx([0, 500, 2000])
+
+
+@pytest.mark.parametrize(
+    ("times", "options", "arrivals"),
+    [
+        (["0", "1.5", "3"], {"time_unit": "s"}, [0, 1500, 3000]),
+        (["1.5", "3", "1500"], {"time_unit": "ns"}, [0, 1.5e-6, 1.4985e-3]),
+        (["1.3.2026 23:59:59.5", "2.3.2026 00:00:01.0"], {"time_format": "%d.%m.%Y %H:%M:%S.%f"}, [0, 1500]),
+        (["20260301", "20260302"], {"time_format": "%Y%m%d"}, [0, 86_400_000]),
+        (["1700-01-01T00:00:00.5", "1700-01-01T00:00:01"], {}, [0, 500]),
+    ],
+)
+def test_the_unit_and_the_form_of_times_can_be_said(tmp_path, times, options, arrivals):
+    text = "confidence,correct,time\n" + "".join(f"0.5,1,{time}\n" for time in times)
+    log = reading.read(written(tmp_path / "a.csv", text), Columns(**options))
+    assert log.arrivals == pytest.approx(arrivals)
+
+
+@pytest.mark.parametrize(
+    ("times", "options", "says"),
+    [
+        (
+            ["2026-01-01T00:00:00", "0001-01-01T00:00:00", "2026-01-01T00:00:02"],
+            {},
+            "line 3: time is more than ten years",
+        ),
+        (["1700-01-01T00:00:00", "2200-12-31T00:00:00"], {}, "time is more than ten years from the others, got '1700"),
+        (["1700000000", "0", "1700000001"], {}, "line 3: time is more than ten years from the others, got 0"),
+        (["1e308", "-1e308", "0"], {}, "time is more than ten years"),
+        (["5", "5"], {}, "time is the same everywhere"),
+        (["inf", "5"], {}, "line 2: time must be finite, got inf"),
+        (["1.3.2026", "2.3.2026"], {}, r"line 2: time must be a number, or a date as .*; time_format says how others"),
+        (
+            ["1.3.2026", "2/3/2026"],
+            {"time_format": "%d.%m.%Y"},
+            r"line 3: time must be a date written as %d.%m.%Y, got",
+        ),
+        (["1.3.2026"], {"time_format": "%d.%Q.%Y"}, r"time_format '%d.%Q.%Y' is none: 'Q' is a bad directive"),
+        (["1.3.2026"], {"time_format": "mixed"}, "time_format must be written as .* is, got 'mixed'"),
+        (["2026-01-31"], {"time_unit": "s"}, "time_unit must be left out where time holds dates"),
+        (["1"], {"time_unit": "h"}, "time_unit must be one of ns, us, ms, s"),
+    ],
+)
+def test_times_that_are_none(tmp_path, times, options, says):
+    """An error where they were asked for; else the log is read without them, and the note says why."""
+    path = written(tmp_path / "a.csv", "confidence,correct,time\n" + "".join(f"0.5,1,{time}\n" for time in times))
+    with pytest.raises(ValueError, match=says) as refusal:
+        reading.read(path, Columns(time="time", **options))
+    assert "\n" not in str(refusal.value)
+    if not options:
+        log = reading.read(path)
+        assert (log.arrivals, len(log.trace)) == (None, len(times))
+        assert log.notes == [f"time is not used, and no arrivals are known: {refusal.value}"]
+
+
+def test_a_unit_of_no_times_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"a.csv has no column time: name it; found confidence, correct"):
+        reading.read(written(tmp_path / "a.csv", CSV), Columns(time_unit="s"))
+
+
+@pytest.mark.parametrize("content", ['{"time": [], "confidence": [], "correct": []}', "confidence,correct,time\n"])
+def test_a_log_without_samples_is_one_line(tmp_path, content):
+    with pytest.raises(ValueError, match=r"a.log must hold at least one sample, got none; found .*confidence, correct"):
+        reading.read(written(tmp_path / "a.log", content))
+
+
+def test_a_log_parts_into_groups(tmp_path):
+    text = "confidence,correct,device,time\n0.2,0,b,30\n0.8,1,a,10\n0.5,0,,20\n0.6,1,b,50\n"
+    log = reading.read(written(tmp_path / "a.csv", text), Columns(by="Device"))
+    assert log.groups.column == "device"
+    assert log.groups.names.tolist() == ["a", "(blank)", "b", "b"]  # in the order of their times
+    part = log.chosen(np.flatnonzero(log.groups.names == "b"))
+    assert part.trace.confidence.tolist() == [0.2, 0.6]
+    assert part.arrivals.tolist() == [0, 20]
+    assert part.rows.tolist() == [0, 3]
+    with pytest.raises(ValueError, match="no column for --by 'hour'; found confidence, correct, device, time"):
+        reading.read(tmp_path / "a.csv", Columns(by="hour"))
+
+
+def test_a_kept_log_says_its_unit(tmp_path, monkeypatch):
+    monkeypatch.setenv("HI_TRACES", str(tmp_path))
+    text = "confidence,correct,t_s\n0.5,1,0\n0.5,0,0.0001\n0.5,0,0.0002\n"
+    kept = keeping.keep(written(tmp_path / "a.csv", text), "mine", Columns(time="t_s"))
+    assert reading.read(kept.path).arrivals == pytest.approx([0, 0.1, 0.2])
 
 
 def test_a_log_out_of_order_is_sorted(tmp_path):
@@ -390,8 +567,13 @@ def test_a_log_out_of_order_is_sorted(tmp_path):
 
 def test_a_bad_date_is_named(tmp_path):
     text = "confidence,correct,time\n0.5,1,2026-01-31T12:00:00\n0.5,1,31.1.2026\n"
-    with pytest.raises(ValueError, match=r"line 3: time must be a date as 2026-01-31T12:00:00.250, got '31.1.2026'"):
-        reading.read(written(tmp_path / "a.csv", text))
+    path = written(tmp_path / "a.csv", text)
+    says = "line 3: time must be a date as 2026-01-31T12:00:00.250, got '31.1.2026'"
+    with pytest.raises(ValueError, match=says):
+        reading.read(path, Columns(time="time"))
+    log = reading.read(path)  # nobody asked for it
+    assert log.arrivals is None
+    assert log.notes == [f"time is not used, and no arrivals are known: {path}, {says}"]
 
 
 def test_the_lml_that_is_never_known_is_none(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 import hi_lib as hi
 from hi_lib.figures import explorer
+from hi_lib.paper import setting_of
 from hi_lib.press import results
 
 MODELS = ("paper", "worst", "average")
@@ -149,7 +150,7 @@ def test_presets_are_those_of_the_build(tab, site):
         tab.select_option("#hi-preset", name)
         tab.select_option("#hi-beta", beta)
         assert float(tab.input_value("#hi-rho")) == pytest.approx(float(ratio), abs=5e-5)
-        setting = hi.CIFAR10 if name.startswith("cifar10") else hi.IMAGENETTE
+        setting = setting_of(name)
         assert float(tab.input_value("#hi-tau_es")) == setting.timing.tau_es
     tab.select_option("#hi-preset", "imagenette")
     assert tab.input_value("#hi-rho") == "0.421"
