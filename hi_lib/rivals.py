@@ -22,7 +22,7 @@ import numpy as np
 
 from hi_lib import _tree, regret
 from hi_lib._tree import compiled
-from hi_lib.learners import horizon_of, learned_from_offloads, replay_hil_f
+from hi_lib.batch_hi import horizon_of, learned_from_offloads, replay_hil_f
 from hi_lib.specification import ANYTIME, TUNED, VANILLA, Decided, Horizon, Learner, Rates, Task
 from hi_lib.traces import Trace
 from hi_lib.typing import Floats

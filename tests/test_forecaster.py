@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hi_lib as hi
-from hi_lib import _engine, _tree, learners
+from hi_lib import _engine, _tree
 from hi_lib.device.grid import Grid
 from hi_lib.device.tree import Tree
 from hi_lib.forecaster import Forecaster, Steps
@@ -20,7 +20,7 @@ EPSILON = np.finfo(float).eps
 
 def plain(trace, beta, batch_size, eta):
     """Algorithm 1 in its plain form."""
-    return learners.hil_f(trace, beta, batch_size, np.full(-(-len(trace) // batch_size), eta))
+    return batch_hi.hil_f(trace, beta, batch_size, np.full(-(-len(trace) // batch_size), eta))
 
 
 def fast(trace, beta, batch_size, eta):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hi_lib import checks, learners
+from hi_lib import batch_hi, checks
 from hi_lib.device import states, tuning
 from hi_lib.device.grid import Grid
 from hi_lib.device.states import Begun, Decided
@@ -46,7 +46,7 @@ class HILN(HILF):
     >>> learner.update([0.2, 0.99], correct=[0, np.nan])  # nothing is known of what stayed on the device
     """
 
-    learner = learners.HIL_N
+    learner = batch_hi.HIL_N
 
     def __init__(
         self,
@@ -154,7 +154,7 @@ class Apple(HILN):
     >>> learner.hear(ticket, correct=[0, None])
     """
 
-    learner = learners.APPLE
+    learner = batch_hi.APPLE
     _drawn_from: Grid | Tree | None = None
 
     def _decided(self, confidence: Floats, begun: Begun) -> Decided:

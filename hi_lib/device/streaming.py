@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hi_lib import checks, learners, regret
+from hi_lib import batch_hi, checks, regret
 from hi_lib.device import states, tuning
 from hi_lib.device.grid import Grid
 from hi_lib.device.states import Begun, Decided
@@ -92,7 +92,7 @@ class HILF:
     >>> learner.forget(first)                        # no answer will come
     """
 
-    learner = learners.HIL_F
+    learner = batch_hi.HIL_F
     """What there is to know of it: `hi_lib.specification.Learner`."""
     _eta: float
     _falls: str | None

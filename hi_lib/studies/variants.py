@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks, regret
+from hi_lib.batch_hi import hil_f
 from hi_lib.forecaster import Forecaster, Steps
-from hi_lib.learners import Run, as_run, hil_f
+from hi_lib.learners import Run, as_run
 from hi_lib.regret import Schedule
 from hi_lib.specification import Decided
 from hi_lib.traces import Trace, checked

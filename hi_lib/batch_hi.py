@@ -1,0 +1,206 @@
+"""Batch HI over a trace: HIL-F and HIL-N, the paper's learners, and one that hears of every offload (theorem T5).
+
+Each is said once, as a `Learner`: how it is replayed, what it hears, its rates, and its class on a device.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hi_lib import checks, regret
+from hi_lib.forecaster import Forecaster, Steps
+from hi_lib.regret import Schedule
+from hi_lib.specification import ADAPTIVE, ANYTIME, FIRST_GAP, TUNED, VANILLA, Decided, Horizon, Learner, Rates, Task
+from hi_lib.traces import Trace
+from hi_lib.typing import Floats
+
+
+def horizon_of(task: Task) -> Horizon:
+    """What a tuned rate must know of a task."""
+    n, equivalent = len(task.trace), task.schedule.equivalent
+    if task.unit:
+        ratio = best_threshold_of(task).offload_ratio
+        equivalent = min((task.unit.offloads + 1 - ratio) / ratio if ratio else n, task.unit.max_samples or n)
+    return Horizon(n, max(equivalent, 1.0), regret.lambda_min(task.trace), task.beta)
+
+
+def steps_of(task: Task) -> Floats:
+    """What each sample adds to the loss of the thresholds above it, shape (n,)."""
+    size = task.unit.offloads if task.unit else task.schedule.batch_size
+    return regret.steps(task.trace, task.beta, size, task.price, task.unit is not None)
+
+
+def best_threshold_of(task: Task) -> regret.BestThreshold:
+    """The best fixed threshold for the costs of a task."""
+    return regret.best_threshold_of_steps(task.trace, steps_of(task))
+
+
+def replay_hil_f(task: Task) -> Decided:
+    """HIL-F over a trace: with one rate at O(log n) a sample, with rates that fall at O(n)."""
+    trace, beta = task.trace, task.beta
+    horizon, rate = horizon_of(task), task.learning_rate
+    if isinstance(rate, str) and rate == ADAPTIVE and task.schedule.release is not None:
+        raise ValueError("delay must be 0 with the adaptive rate: give one rate, or tuned")
+    if task.unit or task.price or (isinstance(rate, str) and rate == ADAPTIVE):
+        return _play(task, horizon)
+    if isinstance(rate, str) and rate == ANYTIME:
+        if task.schedule.release is not None:
+            raise ValueError("delay must be 0 with anytime rates: give one rate, or tuned")
+        n, size, shortest = horizon.samples, task.schedule.batch_size, horizon.lambda_min
+        rates = regret.anytime_learning_rates(n, size, shortest)
+        bound = regret.anytime_regret_bound(n, size, shortest)
+        return Decided(hil_f(trace, beta, size, rates), float(rates[-1]), bound)
+    eta = HIL_F.rates(horizon, rate).learning_rate
+    # (5) is (4) with the tuned rate; where there is but one cell, no rate learns anything, and none is needed.
+    given = None if rate == TUNED or eta == 0 else eta
+    bound = regret.regret_bound(horizon.samples, horizon.batch_size, horizon.lambda_min, given)
+    return Decided(_quickly(trace, ~trace.correct, Steps(beta, beta - 1, eta), task.schedule), eta, bound)
+
+
+def _play(task: Task, horizon: Horizon) -> Decided:
+    """HIL-F in cycles, with a price, or with AdaHedge's rate: sample after sample, by the tree."""
+    from hi_lib import _tree  # brings numba
+
+    trace, n, unit = task.trace, len(task.trace), task.unit
+    log_cells = regret.log_inverse(horizon.lambda_min)
+    adaptive = isinstance(task.learning_rate, str) and task.learning_rate == ADAPTIVE
+    eta = log_cells / FIRST_GAP if adaptive else HIL_F.rates(horizon, task.learning_rate).learning_rate
+    closing = ((unit.max_samples or n), unit.offloads) if unit else (task.schedule.batch_size, n + 1)
+    uniform = np.random.default_rng(task.seed).random(n) if unit else None
+    rate = _tree.Rate(eta, log_cells, FIRST_GAP if adaptive and log_cells else 0.0)
+    played = _tree.play(trace.confidence, steps_of(task), closing, rate, uniform)
+    sizes = np.diff(played.ends, prepend=0)
+    bound = (
+        2 * played.gap
+        if adaptive
+        else regret.anytime_bound(np.full(sizes.size, eta), ranges_of(task, sizes), horizon.lambda_min)
+    )
+    return Decided(played.offload, played.learning_rate, bound, None, played.offloaded if unit else None)
+
+
+def ranges_of(task: Task, sizes: NDArray[np.int64]) -> Floats:
+    """Between which bounds the loss of each cycle lies, shape (cycles,): G_k of T23, N_k where only errors count."""
+    if not task.price:
+        return sizes.astype(float)
+    if task.unit:  # an offload may cost more than an error
+        return sizes * max(1.0, task.beta + task.price / task.unit.offloads)
+    return np.maximum(sizes, sizes * task.beta + task.price)
+
+
+def _tune_hil_f(horizon: Horizon, learning_rate: float | None, _exploration: float | None) -> Rates:
+    tuned = regret.tuned_learning_rate(*horizon[:3])
+    return Rates(tuned if learning_rate is None else learning_rate)
+
+
+def hil_f(trace: Trace, beta: float, batch_size: int | tuple[int, ...], rates: Floats) -> Floats:
+    """Algorithm 1 over a trace: q_t of every sample, shape (n,)."""
+    forecaster = Forecaster(trace.confidence)
+    step = beta - ~trace.correct
+    offload = np.empty(len(trace))
+    sizes = regret.sizes_of(batch_size, len(trace))
+    for stop, size, rate in zip(np.cumsum(sizes).tolist(), sizes.tolist(), rates, strict=True):
+        batch = slice(stop - size, stop)
+        offload[batch] = forecaster.offload_probability(trace.confidence[batch], rate)
+        forecaster.update(trace.confidence[batch], step[batch])
+    return offload
+
+
+def _replay_hil_n(task: Task) -> Decided:
+    """HIL-N over a trace: every sample is flagged with probability ε, and offloaded if flagged or below θ.
+
+    Only flagged samples count as feedback, weighted 1/ε: pseudo-loss β for θ > p, e_t Q_t / ε for θ <= p, unbiased.
+    """
+    trace, beta, horizon = task.trace, task.beta, horizon_of(task)
+    eta, exploration = HIL_N.rates(horizon, task.learning_rate, task.exploration)
+    bound = regret.partial_feedback_bound(*horizon, eta, exploration)
+    flagged = np.random.default_rng(task.seed).random(len(trace)) < exploration
+    steps = Steps(beta, beta - 1 / exploration, eta)
+    offload = _quickly(trace, flagged & ~trace.correct, steps, task.schedule)
+    return Decided(offload + exploration * (1 - offload), eta, bound, exploration)
+
+
+def _tune_hil_n(horizon: Horizon, learning_rate: float | None, exploration: float | None) -> Rates:
+    if exploration is None:
+        exploration = regret.tuned_exploration(*horizon, learning_rate)
+    share = checks.share("exploration", exploration)
+    # Where there is nothing to learn, any η does.
+    tuned = regret.tuned_partial_feedback_rate(*horizon[:3], share) or 1.0
+    return Rates(tuned if learning_rate is None else learning_rate, share)
+
+
+def _replay_apple(task: Task) -> Decided:
+    """Importance weights on every offload, explored or not, as in apple tasting (T5): ê_t = e_t 1{offloaded} / P_t.
+
+    A sample is explored with probability ε = η M, which keeps η ê_t below 1/M.
+    """
+    from hi_lib._tree import WEIGHTED  # brings numba
+
+    horizon = horizon_of(task)
+    eta, exploration = APPLE.rates(horizon, task.learning_rate)
+    # For late feedback the theorem is not proved.
+    bound = None if task.schedule.release is not None else regret.apple_bound(*horizon, eta)
+    return Decided(learned_from_offloads(task, eta, WEIGHTED, exploration), eta, bound, exploration)
+
+
+def _tune_apple(horizon: Horizon, learning_rate: float | None, _exploration: float | None) -> Rates:
+    most = 1 / horizon.batch_size
+    eta = min(regret.tuned_apple_rate(*horizon) or most, most) if learning_rate is None else learning_rate
+    eta = checks.real("learning_rate", eta, 0, most, open_ends="(")
+    return Rates(eta, eta * horizon.batch_size)
+
+
+def learned_from_offloads(task: Task, eta: float, counts: int, exploration: float = 0.0) -> Floats:
+    """P(offload) of each sample, shape (n,), where only offloads are heard of; what chance decides follows the seed.
+
+    `counts` is one of `_tree`'s WEIGHTED and NAIVE.
+    """
+    from hi_lib import _tree  # brings numba
+
+    trace, rng = task.trace, np.random.default_rng(task.seed)
+    uniform = rng.random(-(-len(trace) // task.schedule.batch_size))  # θ of each batch, then who is explored
+    feedback = _tree.Feedback(counts, uniform, rng.random(len(trace)) < exploration, exploration)
+    return _tree.replay(trace, ~trace.correct, Steps(task.beta, task.beta - 1, eta), task.schedule, feedback)
+
+
+def _quickly(trace: Trace, wrong: NDArray[np.bool_], steps: Steps, schedule: Schedule) -> Floats:
+    """Full feedback with one η, by the engine, or by the tree where feedback is late."""
+    from hi_lib import _engine, _tree  # bring numba
+
+    if schedule.release is None:
+        return _engine.offload_probability(trace, wrong, steps, min(schedule.batch_size, len(trace)))
+    return _tree.replay(trace, wrong, steps, schedule)
+
+
+HIL_F = Learner(
+    "hil-f",
+    replay_hil_f,
+    feedback="all",
+    rate_names=(TUNED, VANILLA, ANYTIME, ADAPTIVE),
+    tune=_tune_hil_f,
+    late=True,
+    counts_offloads=True,
+    device="HILF",
+    device_rate_names=(TUNED, VANILLA, ANYTIME, ADAPTIVE),
+)
+HIL_N = Learner(
+    "hil-n",
+    _replay_hil_n,
+    feedback="offloaded",
+    rate_names=(TUNED, VANILLA),
+    tune=_tune_hil_n,
+    late=True,
+    explores=True,
+    device="HILN",
+    device_rate_names=(TUNED, VANILLA, ANYTIME),
+)
+APPLE = Learner(
+    "apple",
+    _replay_apple,
+    feedback="offloaded",
+    rate_names=(TUNED, VANILLA),
+    tune=_tune_apple,
+    late=True,
+    device="Apple",
+    device_rate_names=(TUNED, VANILLA),
+)
