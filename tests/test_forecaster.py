@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hi_lib as hi
-from hi_lib import _engine, _tree
+from hi_lib import _engine, _tree, batch_hi
 from hi_lib.device.grid import Grid
 from hi_lib.device.tree import Tree
 from hi_lib.forecaster import Forecaster, Steps
