@@ -198,7 +198,7 @@ def test_a_folder_that_pythons_tools_do_not_bear_is_refused_at_once(name, tmp_pa
 
 
 def test_make_lets_no_setting_of_python_through(monkeypatch):
-    """But for where compiled files go, and a path to this very checkout, by which a copy is told from the original."""
+    """But for where compiled files go, and a path to this very checkout, which tells a copy from the original."""
     monkeypatch.setenv("PYTHON", sys.executable)
     monkeypatch.setenv("PYTHONPYCACHEPREFIX", "/nowhere")
     for name in ("PYTHONOPTIMIZE", "PYTHONHASHSEED", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONDONTWRITEBYTECODE"):

@@ -43,12 +43,10 @@ def manager(environment: Mapping[str, str], folder: Path) -> type[AsyncKernelMan
             super().__init__(connection_file=str(folder / f".{uuid.uuid4()}.json"), **options)
 
         @property
-        def kernel_spec(self) -> KernelSpec | None:
-            spec = super().kernel_spec
-            if spec:
-                spec.env = dict(environment)
-                spec.metadata = {"kernel_provisioner": {"provisioner_name": _NAME}}
-            return spec
+        def kernel_spec(self) -> KernelSpec:
+            """The one that there is: none of a user's own is looked for."""
+            metadata = {"kernel_provisioner": {"provisioner_name": _NAME}}
+            return KernelSpec(language="python", env=dict(environment), metadata=metadata)
 
     return Manager
 
@@ -118,7 +116,7 @@ class ForkedProvisioner(LocalProvisioner):
     """Launches kernels as forks of the warm process instead of new interpreters."""
 
     async def launch_kernel(self, cmd: list[str], **options: Any) -> KernelConnectionInfo:  # noqa: ARG002
-        """Start a kernel of this environment, whatever `cmd`, registered under that name, would have started."""
+        """Start a kernel of this environment; `cmd`, which would start another, is empty."""
         self.cwd = options.get("cwd") or Path.cwd()
         environment = surroundings.variables(**self.kernel_spec.env)
         process = ForkedProcess(self.parent.connection_file, environment, str(self.cwd))  # type: ignore[union-attr]

@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1  # of prctl(2)
@@ -119,6 +120,8 @@ def _serve(connection_file: str, environment: dict[str, str], folder: str) -> No
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(environment)
+    with contextlib.suppress(OSError):  # where its folder cannot be made, IPython takes one among the temporary ones
+        Path(os.environ["IPYTHONDIR"]).mkdir(parents=True, exist_ok=True)
     os.chdir(folder)
     Kernel.launch_instance(argv=["-f", connection_file, "--HistoryManager.enabled=False"])
     os._exit(0)
