@@ -11,7 +11,19 @@ from numpy.typing import NDArray
 from hi_lib import checks, regret
 from hi_lib.forecaster import Forecaster, Steps
 from hi_lib.regret import Schedule
-from hi_lib.specification import ADAPTIVE, ANYTIME, FIRST_GAP, TUNED, VANILLA, Decided, Horizon, Learner, Rates, Task
+from hi_lib.specification import (
+    ADAPTIVE,
+    ANYTIME,
+    FALLING,
+    FIRST_GAP,
+    TUNED,
+    VANILLA,
+    Decided,
+    Horizon,
+    Learner,
+    Rates,
+    Task,
+)
 from hi_lib.traces import Trace
 from hi_lib.typing import Floats
 
@@ -42,6 +54,8 @@ def replay_hil_f(task: Task) -> Decided:
     horizon, rate = horizon_of(task), task.learning_rate
     if isinstance(rate, str) and rate == ADAPTIVE and task.schedule.release is not None:
         raise ValueError("delay must be 0 with the adaptive rate: give one rate, or tuned")
+    if task.share:
+        return _share(task, horizon)
     if task.unit or task.price or (isinstance(rate, str) and rate == ADAPTIVE):
         return _play(task, horizon)
     if isinstance(rate, str) and rate == ANYTIME:
@@ -56,6 +70,27 @@ def replay_hil_f(task: Task) -> Decided:
     given = None if rate == TUNED or eta == 0 else eta
     bound = regret.regret_bound(horizon.samples, horizon.batch_size, horizon.lambda_min, given)
     return Decided(_quickly(trace, ~trace.correct, Steps(beta, beta - 1, eta), task.schedule), eta, bound)
+
+
+def _share(task: Task, horizon: Horizon) -> Decided:
+    """HIL-F that stays ready to move: after each batch a share of the weight is spread evenly again (T25)."""
+    if isinstance(task.learning_rate, str) and task.learning_rate in FALLING:
+        raise ValueError(f"learning_rate must be one rate where a share is spread, got {task.learning_rate}")
+    eta, size = HIL_F.rates(horizon, task.learning_rate).learning_rate, task.schedule.batch_size
+    offload = _shared(task, eta) if eta else 1 - task.trace.confidence
+    bound = regret.fixed_share_bound(horizon.samples, size, horizon.lambda_min, eta, task.share) if eta else 0.0
+    return Decided(offload, eta, bound)
+
+
+def _shared(task: Task, eta: float) -> Floats:
+    trace, step = task.trace, steps_of(task)
+    forecaster, offload = Forecaster(trace.confidence), np.empty(len(trace))
+    for start in range(0, len(trace), task.schedule.batch_size):
+        batch = slice(start, start + task.schedule.batch_size)
+        offload[batch] = forecaster.offload_probability(trace.confidence[batch], eta)
+        forecaster.update(trace.confidence[batch], step[batch])
+        forecaster.spread(task.share, eta)
+    return offload
 
 
 def _play(task: Task, horizon: Horizon) -> Decided:

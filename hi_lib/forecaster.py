@@ -81,6 +81,11 @@ class Forecaster:
         above = np.append(np.cumsum(self.weights(learning_rate)[::-1])[::-1], 0.0)
         return above[np.searchsorted(self.edges, confidence)] / above[0]
 
+    def spread(self, share: float, learning_rate: float) -> None:
+        """Spread a share of the weight, in (0, 1), evenly over all thresholds: losses become those that led there."""
+        weight, length = self.weights(learning_rate), np.exp(self._log_length)
+        self._loss = -np.log((1 - share) * weight / weight.sum() / length + share) / learning_rate
+
     def draw(self, rng: np.random.Generator, learning_rate: float) -> float:
         """Draw one threshold from the current density."""
         passed = np.add.accumulate(self.weights(learning_rate))  # a third faster than cumsum

@@ -110,6 +110,7 @@ def replay(
     unit: str = "samples",
     max_samples: int | None = None,
     price: float = 0.0,
+    share: float = 0.0,
 ) -> Run:
     """Run a learner over a trace and return exact expectations over its draws of θ.
 
@@ -149,6 +150,9 @@ def replay(
     price : float
         β_0 >= 0 of a transmission, beside β of each offload ("hil-f" and the rules only): costs and regret include it,
         and it is learned directly (T23). With the unit "offloads" every offload costs β + β_0/m.
+    share : float
+        σ in [0, 1): after each batch this share of the weight is spread evenly over all thresholds, so that the learner
+        can follow a drift ("hil-f" with one rate; `fixed_share_bound` says how well, T25).
 
     Returns
     -------
@@ -175,7 +179,8 @@ def replay(
     schedule = _schedule(len(trace), size, delay, found)
     counted = _unit(size, unit, max_samples, delay)
     price = checks.nonnegative("price", price)
-    task = Task(trace, beta, schedule, learning_rate, exploration, threshold, seed, counted, price)
+    spread = checks.real("share", share, 0, 1, open_ends=")")
+    task = Task(trace, beta, schedule, learning_rate, exploration, threshold, seed, counted, price, spread)
     found.refuse_useless(task)
     return _as_run_of(task, size, found.replay(task))
 

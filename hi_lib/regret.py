@@ -248,6 +248,29 @@ def doubling_learning_rate(exposure: float, lambda_min: float) -> float:
     return float(np.sqrt(8 * log_inverse(lambda_min) / ((1 + np.sqrt(2)) * reached)))
 
 
+def fixed_share_bound(
+    n: int, batch_size: int, lambda_min: float, learning_rate: float, share: float, switches: int = 0
+) -> float:
+    """Bound on the expected regret of HIL-F with a fixed share against S switches of threshold, at batch ends (T25).
+
+    [(S + 1) L + S ln(1/σ) + (K − 1 − S) ln(1/(1 − σ))]/η + η n M/8, for K = ⌈n/M⌉ batches and S < K: M. Herbster,
+    M. Warmuth, Machine Learning 1998, for batches.
+
+    Examples
+    --------
+    >>> round(fixed_share_bound(1000, 10, 1e-3, learning_rate=0.05, share=0.01, switches=2), 1)
+    680.7
+    """
+    log_cells, size = log_inverse(lambda_min), checks.whole("batch_size", batch_size)
+    eta, spread = checks.positive("learning_rate", learning_rate), checks.real("share", share, 0, 1, open_ends="()")
+    n, batches = checks.whole("n", n), -(-checks.whole("n", n) // size)
+    moves = checks.whole("switches", switches, low=0)
+    if moves >= batches:
+        raise ValueError(f"switches must be fewer than the {batches} batches, got {moves}")
+    kept = (batches - 1 - moves) * -np.log1p(-spread)
+    return float(((moves + 1) * log_cells - moves * np.log(spread) + kept) / eta + eta * n * size / 8)
+
+
 def partial_feedback_bound(
     n: int, batch_size: float, lambda_min: float, beta: float, learning_rate: float, exploration: float
 ) -> float:

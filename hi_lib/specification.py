@@ -78,6 +78,8 @@ class Task(NamedTuple):
     unit: Unit | None = None
     price: float = 0.0
     """β_0, of a transmission."""
+    share: float = 0.0
+    """σ, of the weight that is spread evenly after each batch."""
 
 
 def _no_rates(_horizon: Horizon, _learning_rate: float | None, _exploration: float | None) -> Rates:
@@ -143,6 +145,10 @@ class Learner:
         if (task.threshold is None) == (self.name == "fixed"):
             must = "given" if self.name == "fixed" else "None"
             raise ValueError(f"threshold must be {must} for learner {self.name!r}")
+        if task.share and self.name != "hil-f":
+            raise ValueError(f"share must be 0 for learner {self.name!r}: only hil-f has one")
+        if task.share and (task.unit or task.price or task.schedule.release is not None):
+            raise ValueError("share must be 0 where offloads are counted, transmissions cost, or feedback is late")
         if (task.unit is not None or task.price) and not self.counts_offloads:
             what = "unit must be samples" if task.unit else "price must be 0"
             raise ValueError(f"{what} for learner {self.name!r}: only hil-f and the rules have another")

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import hi_lib as hi
 from hi_lib import rivals
+from hi_lib.forecaster import Forecaster
 from hi_lib.studies import variants
 
 rates = st.floats(0.01, 20)
@@ -59,11 +60,30 @@ def test_sliding_window(trace, beta, batch_size, eta, window):
     assert run.offload_probability == pytest.approx(the_slow_way(trace, beta, batch_size, eta, window=window), abs=1e-9)
 
 
-@given(traces(30), costs, st.integers(1, 10), rates, st.floats(1e-6, 1))
+@given(traces(30), costs, st.integers(1, 10), rates, st.floats(1e-6, 0.999))
 def test_fixed_share(trace, beta, batch_size, eta, share):
-    run = variants.fixed_share(trace, beta, batch_size, eta, share)
+    run = hi.replay(trace, beta, batch_size, learning_rate=eta, share=share)
     expected = the_slow_way(trace, beta, batch_size, eta, share=share)
     assert run.offload_probability == pytest.approx(expected, abs=1e-9)
+
+
+@given(traces(24), costs, st.integers(1, 6), st.floats(0.05, 2), st.floats(0.001, 0.5), st.integers(0, 3))
+def test_a_fixed_share_follows_switches_as_its_theorem_says(trace, beta, batch_size, eta, share, switches):
+    """T25 against the best sequence of thresholds, by going through all places to switch from one cell to another."""
+    batches = -(-len(trace) // batch_size)
+    switches = min(switches, batches - 1)
+    edges = Forecaster(trace.confidence).edges
+    inside = np.maximum((edges[1:] + edges[:-1]) / 2, np.nextafter(edges[:-1], 1))
+    loss = np.where(inside[:, None] > trace.confidence, beta, ~trace.correct)
+    spent = np.add.reduceat(loss, np.arange(0, len(trace), batch_size), axis=1)
+    best = spent[:, 0] + np.zeros((switches + 1, inside.size))  # least cost so far, by switches made and cell
+    for k in range(1, batches):
+        moved = np.vstack([np.full(inside.size, np.inf), np.repeat(best.min(axis=1)[:-1, None], inside.size, axis=1)])
+        best = np.minimum(best, moved) + spent[:, k]
+    run = hi.replay(trace, beta, batch_size, learning_rate=eta, share=share)
+    bound = hi.fixed_share_bound(len(trace), batch_size, hi.lambda_min(trace), eta, share, switches)
+    assert run.cost.sum() - best[switches].min() <= bound + 1e-9
+    assert run.regret <= run.regret_bound + 1e-9
 
 
 @pytest.mark.python_source
@@ -134,8 +154,11 @@ def test_apple_tasting_stays_below_its_bound_on_hostile_traces():
         (lambda t: hi.replay(t, 0.5, 1, "aple"), "did you mean apple"),
         (lambda t: variants.sliding_window(t, 0.5, 1, 0.1, 0), "window must be an integer >= 1"),
         (lambda t: variants.sliding_window(t, 0.5, 1, "tuned", 5), "learning_rate must be numeric"),
-        (lambda t: variants.fixed_share(t, 0.5, 1, 0.1, 0), r"share must be in \(0, 1\]"),
-        (lambda _: variants.fixed_share(None, 0.5, 1, 0.1, 0.1), r"trace must be a hi_lib\.Trace"),
+        (lambda t: hi.replay(t, 0.5, share=1), r"share must be in \[0, 1\)"),
+        (lambda t: hi.replay(t, 0.5, learner="hil-n", share=0.1), "share must be 0 for learner 'hil-n'"),
+        (lambda t: hi.replay(t, 0.5, share=0.1, price=1), "share must be 0 where"),
+        (lambda t: hi.replay(t, 0.5, share=0.1, learning_rate="adaptive"), "learning_rate must be one rate"),
+        (lambda _: hi.fixed_share_bound(10, 5, 0.1, 0.1, 0.1, switches=2), "switches must be fewer than the 2 batches"),
     ],
 )
 def test_bad_arguments_are_refused(call, says):

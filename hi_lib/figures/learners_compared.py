@@ -23,7 +23,7 @@ from hi_lib.figures.style import (
 )
 from hi_lib.learners import Run, replay
 from hi_lib.regret import best_threshold, lambda_min, tuned_learning_rate
-from hi_lib.studies.variants import fixed_share, sliding_window
+from hi_lib.studies.variants import sliding_window
 from hi_lib.traces import Trace
 from hi_lib.typing import Floats
 
@@ -157,7 +157,7 @@ def _runs(moving: Trace, setting: Setting, rates: Sequence[float], seed: int) ->
         "HIL-F": replay(moving, beta, size, learning_rate=steady),
         "HIL-F, quick": replay(moving, beta, size, learning_rate=quick),
         "sliding window": sliding_window(moving, beta, size, quick, setting.window),
-        "fixed share": fixed_share(moving, beta, size, quick, setting.share),
+        "fixed share": replay(moving, beta, size, learning_rate=quick, share=setting.share),
         "naive": replay(moving, beta, size, "naive", steady, seed=seed),
         CALIBRATED: replay(moving, beta, size, learner="fixed", threshold=1 - beta),
     }

@@ -1,9 +1,9 @@
-"""HIL-F in other ways than the paper's: with batches whose sizes vary, and in two ways that forget.
+"""HIL-F in other ways than the paper's: with batches whose sizes vary, and with a past that ends.
 
 References
 ----------
 * Bounds for batches of any sizes: the book's theorem on varying batches.
-* `sliding_window` and `fixed_share`: the book's page on learners.
+* `sliding_window`: the book's page on learners.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks, regret
 from hi_lib.batch_hi import hil_f
-from hi_lib.forecaster import Forecaster, Steps
+from hi_lib.forecaster import Steps
 from hi_lib.learners import Run, as_run
 from hi_lib.regret import Schedule
 from hi_lib.specification import Decided
@@ -88,32 +88,6 @@ def sliding_window(trace: Trace, beta: float, batch_size: int, learning_rate: fl
         trace, ~trace.correct, Steps(beta, beta - 1, eta), Schedule(size, size), _tree.Feedback(window=window)
     )
     return as_run(trace, beta, size, Decided(offload, eta))
-
-
-def fixed_share(trace: Trace, beta: float, batch_size: int, learning_rate: float, share: float) -> Run:
-    """HIL-F that stays ready to move: after each batch a share of the weight, in (0, 1], is spread evenly again."""
-    beta, size, eta = _arguments(trace, beta, batch_size, learning_rate)
-    forecaster = _Sharing(trace.confidence, checks.share("share", share))
-    step, offload = beta - ~trace.correct, np.empty(len(trace))
-    for start in range(0, len(trace), size):
-        batch = slice(start, start + size)
-        offload[batch] = forecaster.offload_probability(trace.confidence[batch], eta)
-        forecaster.update(trace.confidence[batch], step[batch])
-        forecaster.spread(eta)
-    return as_run(trace, beta, size, Decided(offload, eta))
-
-
-class _Sharing(Forecaster):
-    """Weights of which a share can be spread evenly over all thresholds."""
-
-    def __init__(self, confidence: ArrayLike, share: float) -> None:
-        super().__init__(confidence)
-        self._share = share
-
-    def spread(self, learning_rate: float) -> None:
-        """Spread the share: losses become those that would have led there."""
-        weight, length = self.weights(learning_rate), np.exp(self._log_length)
-        self._loss = -np.log((1 - self._share) * weight / weight.sum() / length + self._share) / learning_rate
 
 
 def _sizes(batch_sizes: ArrayLike) -> Floats:
