@@ -36,6 +36,7 @@ SYMBOLS = {"tau_nw": "τ_nw", "offload_ratio": "ρ", "tau_ed": "τ_ed", "tau_es"
 FONT = "DejaVu Sans"
 _EMPTY = "no panel"  # by this label the place for a legend is found again
 PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
+DECADES = [step * 10.0**power for power in range(-4, 9) for step in (1, 2, 5)]  # ticks of a logarithmic axis
 
 TRACE_TITLES = {
     "imagenette-mobilenet_v1_0.25_128": "Imagenette, MobileNet v1 0.25-128",
@@ -226,9 +227,10 @@ def plain_ticks(axis: Axis, ticks: Sequence[float]) -> None:
 
 
 def batch_size_axis(axis: Axes, sizes: Iterable[float], label: bool = True) -> None:
-    """Make the horizontal axis one of batch sizes: by powers of two."""
+    """Make the horizontal axis one of batch sizes: with ticks at powers of two, or at all of them if none is one."""
     axis.set_xscale("log", base=2)
-    plain_ticks(axis.xaxis, [size for size in sizes if float(np.log2(size)).is_integer()])
+    known = list(sizes)
+    plain_ticks(axis.xaxis, [size for size in known if float(np.log2(size)).is_integer()] or known)
     if label:
         axis.set_xlabel("batch size M")
 

@@ -40,3 +40,20 @@ def count(flags: Iterable[bool]) -> float:
     """How many are true; nan where there are none to count."""
     array = list(flags)
     return sum(array) if array else math.nan
+
+
+def growth(values: Iterable[float] | pd.Series) -> float:
+    """By how much the last exceeds the first; nan where there are fewer than two.
+
+    Examples
+    --------
+    >>> growth([1, 4, 3]), growth([1])
+    (2.0, nan)
+    """
+    array = np.asarray(list(values), dtype=float)
+    return float(array[-1] - array[0]) if array.size > 1 else math.nan
+
+
+def whole(value: float) -> float:
+    """A count as an integer, which JSON and prose show without a decimal point; nan and inf as they are."""
+    return int(value) if math.isfinite(value) else value

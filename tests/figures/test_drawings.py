@@ -226,7 +226,7 @@ def test_the_timing_diagram_numbers_every_sample():
 def test_transmissions_are_marked_beside_the_curves():
     runs = pd.DataFrame({"batch_size": [1, 2], "transmissions": [0.5, 0.25], "label": "CIFAR-10, y"})
     curves = {"paper": [1, 0.5], "independent": [0.5, 0.4], "vanilla": [0.5, 0.5]}
-    (axis,) = fig2_timing_diagram.transmissions_per_sample([1, 2], curves, runs).axes
+    (axis,) = fig2_timing_diagram.transmissions_per_sample(curves, runs).axes
     assert line(axis, "independent") == [(1, 0.5), (2, 0.4)]
     assert line(axis, "HIL-F on CIFAR-10, y") == [(1, 0.5), (2, 0.25)]
 
