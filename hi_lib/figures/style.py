@@ -265,7 +265,7 @@ def optimal_batch_size(
         if log:
             axis.set_xscale("log")
             axis.xaxis.set_major_formatter(PLAIN)
-        plain_ticks(axis.yaxis, [1, 2, 3, 5, 10, 20, 50])
+        plain_ticks(axis.yaxis, [3, *DECADES])
     axes[0][0].set_ylabel("batch size")
     widths = {"M*, best integer": 1.6, "M†, real minimiser": 0.7}
     shared_legend(figure, 2, [Line2D([], [], color="#333333", lw=lw, label=label) for label, lw in widths.items()])
