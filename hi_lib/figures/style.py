@@ -277,6 +277,13 @@ def alpha_colours(alphas: Sequence[float]) -> list[Any]:
     return [mpl.colormaps["viridis"](0.85 * alpha) for alpha in alphas]
 
 
+def rising_scale(axis: Axes, values: Iterable[float]) -> None:
+    """Make the vertical axis logarithmic, with plain numbers at 1, 2 and 5, if any of what is drawn there can be."""
+    if any(value > 0 for value in values):
+        axis.set_yscale("log")
+        plain_ticks(axis.yaxis, DECADES)
+
+
 def logarithmic(axis: Axes, ticks: Sequence[float]) -> None:
     """Make the horizontal axis logarithmic, with these ticks as plain numbers."""
     axis.set_xscale("log")

@@ -57,3 +57,22 @@ def growth(values: Iterable[float] | pd.Series) -> float:
 def whole(value: float) -> float:
     """A count as an integer, which JSON and prose show without a decimal point; nan and inf as they are."""
     return int(value) if math.isfinite(value) else value
+
+
+def in_errors(distance: pd.Series, error: pd.Series) -> pd.Series:
+    """Distances in standard errors; nan where there is no error to measure by: of one run, or of runs that agree.
+
+    Examples
+    --------
+    >>> in_errors(pd.Series([2.0, 2.0, 2.0]), pd.Series([0.5, 0.0, math.nan])).tolist()
+    [4.0, nan, nan]
+    """
+    return distance / error.where(error > 0)
+
+
+def log_slope(x: Iterable[float], y: Iterable[float]) -> float:
+    """The a of y ≈ c x^a, by least squares of the logarithms; nan unless there are two points, all above zero."""
+    across, up = (np.asarray(list(values), dtype=float) for values in (x, y))
+    if np.unique(across).size < 2 or not (across > 0).all() or not (up > 0).all():
+        return math.nan
+    return float(np.polyfit(np.log(across), np.log(up), 1)[0])
