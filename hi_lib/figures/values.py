@@ -59,6 +59,18 @@ def whole(value: float) -> float:
     return int(value) if math.isfinite(value) else value
 
 
+def listed(values: Iterable[float]) -> str:
+    """Numbers in a sentence, in rising order.
+
+    Examples
+    --------
+    >>> listed([16, 1]), listed([0.5, 0.1, 0.3]), listed([4])
+    ('1 and 16', '0.1, 0.3 and 0.5', '4')
+    """
+    *others, last = [f"{value:g}" for value in sorted({*values})]
+    return f"{', '.join(others)} and {last}" if others else last
+
+
 def in_errors(distance: pd.Series, error: pd.Series) -> pd.Series:
     """Distances in standard errors; nan where there is no error to measure by: of one run, or of runs that agree.
 
