@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,9 +21,8 @@ from hi_lib.figures.style import (
     plain_ticks,
     shared_legend,
 )
-from hi_lib.figures.values import growth, least, most, whole
+from hi_lib.figures.values import growth, least, least_bend, most, whole
 from hi_lib.paper import CIFAR10, IMAGENETTE
-from hi_lib.typing import Floats
 
 if TYPE_CHECKING:
     from hi_lib.timing import TimingModel
@@ -184,14 +182,8 @@ def _shape(panels: Panels, alphas: Sequence[float], largest: float) -> dict[str,
         for alpha in alphas:
             relaxed = timing.optimal_batch_size(ratio, alpha).relaxed
             errors.append(abs(_numeric_minimiser(timing, ratio, alpha) / relaxed - 1))
-            bends.append(_least_bend(timing.objective(np.linspace(0.5, largest, 2000), ratio, alpha)))
+            bends.append(least_bend(timing.objective(np.linspace(0.5, largest, 2000), ratio, alpha)))
     return {"minimiser_error_max": max(errors), "second_difference_min": least(bends)}
-
-
-def _least_bend(values: Floats) -> float:
-    """Least second difference; nan where rounding of the values may be all there is to it."""
-    bend = float(np.diff(values, 2).min())
-    return bend if abs(bend) > 4 * np.spacing(np.abs(values).max()) else math.nan
 
 
 def _growth(panels: Panels, alphas: Sequence[float]) -> dict[str, float]:

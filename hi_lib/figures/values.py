@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hi_lib.typing import Floats
+
 
 def at(found: Any, *keys: Any) -> Any:
     """What a table holds at these keys, one after the other; nan where one of them is not there.
@@ -88,3 +90,15 @@ def log_slope(x: Iterable[float], y: Iterable[float]) -> float:
     if np.unique(across).size < 2 or not (across > 0).all() or not (up > 0).all():
         return math.nan
     return float(np.polyfit(np.log(across), np.log(up), 1)[0])
+
+
+def least_bend(values: Floats) -> float:
+    """Least second difference; nan where rounding of the values may be all there is to it.
+
+    Examples
+    --------
+    >>> least_bend(np.array([4.0, 1.0, 0.0, 1.0])), least_bend(np.array([0.1, 0.2, 0.3]))
+    (2.0, nan)
+    """
+    bend = float(np.diff(values, 2).min())
+    return bend if abs(bend) > 4 * np.spacing(np.abs(values).max()) else math.nan
