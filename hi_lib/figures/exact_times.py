@@ -28,7 +28,7 @@ from hi_lib.figures.style import (
     trace_title,
 )
 from hi_lib.figures.symbols import in_mathtext
-from hi_lib.figures.values import least, least_bend
+from hi_lib.figures.values import between, least, least_bend
 from hi_lib.studies import sweeps
 from hi_lib.studies.best_batch import BestBatch, best_batch_size
 from hi_lib.timing import EXACT_MODELS, MODEL_NAMES, TimingModel
@@ -61,8 +61,7 @@ class Reading(NamedTuple):
 def map_axes(least_ratio: float, one_end: float, other_end: float) -> Axes:
     """Offload ratios up to 1 and network times (ms) between these ends, both in rising order."""
     ends = checks.positive("fastest_network", one_end), checks.positive("slowest_network", other_end)
-    ratios = np.linspace(checks.share("least_ratio", least_ratio), 1, 80)
-    return np.unique(ratios), np.unique(np.geomspace(min(ends), max(ends), 80))
+    return between((checks.share("least_ratio", least_ratio), 1), 80), between(ends, 80, np.geomspace)
 
 
 def exact_against_paper(timing: TimingModel, offload_ratio: float, alphas: Sequence[float], largest: int) -> Figure:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from hi_lib import checks
-from hi_lib.figures.values import growth, least, whole
+from hi_lib.figures.values import between, growth, least, whole
 from hi_lib.paper import IMAGENETTE
 from hi_lib.typing import Floats
 
@@ -19,7 +19,7 @@ POINTS = 481  # of the axis
 def network_times(one_end: float, other_end: float) -> Floats:
     """The points of the axis, in rising order, ms."""
     ends = checks.nonnegative("fastest_network", one_end), checks.nonnegative("slowest_network", other_end)
-    return np.unique(np.linspace(min(ends), max(ends), POINTS))
+    return between(ends, POINTS)
 
 
 def optimum(offload_ratio: float) -> Callable[[Floats, float], tuple[Floats, Floats]]:

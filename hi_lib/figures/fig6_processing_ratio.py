@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from hi_lib import checks
-from hi_lib.figures.values import most
+from hi_lib.figures.values import between, most
 from hi_lib.paper import IMAGENETTE
 from hi_lib.typing import Floats
 
@@ -55,7 +55,7 @@ class Held:
 def processing_ratios(one_end: float, other_end: float) -> Floats:
     """The points of the axis τ_ed / τ_es, in rising order."""
     ends = checks.positive("smallest_ratio", one_end), checks.positive("largest_ratio", other_end)
-    return np.unique(np.geomspace(min(ends), max(ends), POINTS))
+    return between(ends, POINTS, np.geomspace)
 
 
 def optima(held: Held, ratios: Floats, alphas: Sequence[float]) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,18 @@ def growth(values: Iterable[float] | pd.Series) -> float:
 def whole(value: float) -> float:
     """A count as an integer, which JSON and prose show without a decimal point; nan and inf as they are."""
     return int(value) if math.isfinite(value) else value
+
+
+def between(ends: tuple[float, float], count: int, spaced: Callable[..., Floats] = np.linspace) -> Floats:
+    """The points of an axis in rising order, whichever end comes first; one point where both ends are the same.
+
+    Examples
+    --------
+    >>> between((4.0, 1.0), 3, np.geomspace), between((5, 5), 3)
+    (array([1., 2., 4.]), array([5.]))
+    """
+    low, high = sorted(map(float, ends))
+    return spaced(low, high, count) if low < high else np.array([low])
 
 
 def listed(values: Iterable[float]) -> str:
