@@ -136,8 +136,8 @@ def tuned_learning_rate(n: int, batch_size: float, lambda_min: float) -> float:
 
 
 def vanilla_learning_rate(trace: Trace) -> float:
-    """η*(1) of a trace: the one rate that is kept for every batch size, where rate and batch are to be told apart."""
-    return tuned_learning_rate(len(trace), 1, lambda_min(trace))
+    """η*(1) of a trace: the one rate that is kept for every batch size; 1, as good as any, where there is one cell."""
+    return tuned_learning_rate(len(trace), 1, lambda_min(trace)) or 1.0
 
 
 def anytime_learning_rates(n: int, batch_size: int, lambda_min: float) -> NDArray[np.float64]:

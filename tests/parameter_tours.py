@@ -8,6 +8,19 @@ from hi_lib.press import claims, notebooks, results
 
 # What makes a run fast, so that hundreds of them take minutes; what is not here is fast by itself.
 FAST = {
+    "batch_size_trade_off": {"shuffles": 2, "all_betas": [0.5]},
+    "event_simulation": {
+        "samples": 300,
+        "arrivals": 8000,
+        "queue_runs": 3,
+        "queue_sizes": [1, 16],
+        "longest_run": 600,
+        "shuffles": 2,
+    },
+    "exact_times": {"shuffles": 2},
+    "regret_bound": {"draws": 50, "shuffles": 2},
+    "sqrt_m_loss": {"sequences": 10, "shuffles": 2},
+    "fig4_objective": {"shuffles": 2},
     "fig3_cost_vs_batch_size": {"shuffles": 2},
 }
 

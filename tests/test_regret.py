@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import hi_lib as hi
 from hi_lib.figures import regret_bound as page
+from hi_lib.regret import vanilla_learning_rate
 
 lengths, sizes, shortest = st.integers(1, 10**6), st.integers(1, 1000), st.floats(1e-300, 1)
 
@@ -64,6 +65,7 @@ def test_one_cell_needs_no_learning():
     run = hi.replay(trace, beta=0.5)
     assert (run.regret, run.regret_bound, run.learning_rate) == (0, 0, 0)
     assert hi.replay(trace, beta=0.5, learning_rate="anytime").regret_bound == 0
+    assert hi.replay(trace, beta=0.5, learning_rate=vanilla_learning_rate(trace)).regret == 0
 
 
 def test_small_integer_types_do_not_wrap():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from hi_lib.figures.style import (
+    DECADES,
     PLAIN,
     TIME_COLOURS,
     batch_size_axis,
@@ -20,11 +22,14 @@ from hi_lib.figures.style import (
     mark_optima,
     name_beside,
     plain_ticks,
+    setting_of,
+    trace_title,
 )
-from hi_lib.paper import CIFAR10, IMAGENETTE
+from hi_lib.figures.values import least, most
+from hi_lib.paper import IMAGENETTE
 from hi_lib.regret import lambda_min
 from hi_lib.studies import sweeps
-from hi_lib.traces import Trace
+from hi_lib.traces import Trace, load_trace
 from hi_lib.typing import Floats
 
 if TYPE_CHECKING:
@@ -46,13 +51,16 @@ def trade_off(tables: Mapping[str, pd.DataFrame], optima: Mapping[str, Mapping[f
     A table has batch_size and, for each quantity, a column `q`, or `q_mean` and `q_std`. Columns `q_exact` (dashed),
     `q_bound` (dotted) and `q_single` (dash-dotted) are drawn beside it; with the first two the axis is logarithmic.
     """
-    figure, axes = plt.subplots(len(QUANTITIES), len(tables), figsize=(7.6, 1.75 * len(QUANTITIES)), sharex="col")
+    figure, axes = plt.subplots(
+        len(QUANTITIES), len(tables), figsize=(7.6, 1.75 * len(QUANTITIES)), sharex="col", squeeze=False
+    )
     for column, (title, table) in enumerate(tables.items()):
         for axis, (quantity, label) in zip(axes[:, column], QUANTITIES.items(), strict=True):
             draw_quantity(axis, table, quantity, dataset_colour(title))
-            if {f"{quantity}_exact", f"{quantity}_bound"} & set(table):
+            beside = [name for name in (f"{quantity}_exact", f"{quantity}_bound") if name in table]
+            if beside and (table[beside] > 0).any(axis=None):
                 axis.set_yscale("log")
-                plain_ticks(axis.yaxis, [1, 2, 3, 5, 7, 10, 15, 20, 50, 100, 200, 500, 1000, 2000, 5000])
+                plain_ticks(axis.yaxis, [3, 7, 15, *DECADES])
             else:
                 axis.set_ylim(0, 1.12 * axis.get_ylim()[1])
             mark_optima(axis, optima[title], "bottom" if axis is axes[0, column] else "")
@@ -78,7 +86,8 @@ def answer(
         label = column.replace("_", " ")
         draw_quantity(right, times, column, colour)
         right.plot(times["batch_size"], times[f"{column}_exact"], color=colour, linestyle=(0, (4, 2)), linewidth=1.1)
-        name_beside(right, label, (times["batch_size"].iloc[-2], times[column].iloc[-2]), colour, ha="right", **above)
+        last = times.iloc[-2:].iloc[0]  # but one, where there are two
+        name_beside(right, label, (last["batch_size"], last[column]), colour, ha="right", **above)
     mark_optima(right, optima, "top")
     left.set(ylabel="average cost", ylim=(0, None))
     right.set(ylabel="ms per sample", yscale="log")
@@ -99,11 +108,25 @@ class Case:
     @property
     def timing(self) -> TimingModel:
         """The paper's times for the data set of the trace."""
-        return (CIFAR10 if str(self.trace.name).startswith("cifar10") else IMAGENETTE).timing
+        return setting_of(self.trace.name).timing
 
     def optima(self, alphas: Sequence[float]) -> dict[float, int]:
-        """M* of each α, by the paper's formula."""
-        return {alpha: self.timing.optimal_batch_size(self.ratio, alpha).integer for alpha in alphas}
+        """M* of each α, by the paper's formula; the whole trace where nothing is offloaded and it knows no best one."""
+        best = {alpha: self.timing.optimal_batch_size(self.ratio, alpha).integer for alpha in alphas}
+        return {alpha: int(size) if math.isfinite(size) else len(self.trace) for alpha, size in best.items()}
+
+
+def case(name: str, beta: float, shuffles: int) -> Case:
+    """A trace, with the offload ratio that vanilla HI reaches there, mean over shuffles."""
+    runs = sweeps.sweep([name], [beta], [1], ["vanilla"], range(shuffles))
+    return Case(load_trace(name), beta, runs.groupby("beta")["offload_ratio"].mean().iloc[0])
+
+
+def by_title(cases: Iterable[Case]) -> dict[str, Case]:
+    """Cases by the title of their trace; with their β, too, where one trace comes with two."""
+    known = {(trace_title(str(case.trace.name)), case.beta): case for case in cases}
+    twice = len({title for title, _ in known}) < len(known)
+    return {f"{title}, β = {beta:g}" if twice else title: case for (title, beta), case in known.items()}
 
 
 def quantities(case: Case, runs: pd.DataFrame) -> pd.DataFrame:
@@ -143,7 +166,7 @@ def numbers(
         "paper_time_over_vanilla": _paper_time_over_vanilla(),
         **_steps_at_fixed_ratio(drawn, tuned),
         **{f"cost_ratio_{rate}_max": cost_ratio(cases, alphas, rate, shuffles) for rate in ("vanilla", "tuned")},
-        "regret_growth_single": max((t["regret_mean"] / t["regret_mean"][0]).max() for t in single.values()),
+        "regret_growth_single": most(most(_over_first(t["regret_mean"])) for t in single.values()),
     }
 
 
@@ -154,8 +177,13 @@ def cost_ratio(cases: Sequence[Case], alphas: Sequence[float], rate: str, shuffl
         sizes = sorted({1, *case.optima(alphas).values()})
         runs = sweeps.sweep([case.trace], [case.beta], sizes, [rate], range(shuffles))
         costs = runs.groupby("batch_size")["average_cost"].mean()
-        largest.append((costs / costs[1]).max())
-    return max(largest)
+        largest.append(most(_over_first(costs)))
+    return most(largest)
+
+
+def _over_first(values: pd.Series) -> pd.Series:
+    """Values by rising M over the one at M = 1; nan where that leaves nothing to compare with."""
+    return values / (values.iloc[0] if values.iloc[0] > 0 else math.nan)
 
 
 def _bounds(drawn: Mapping[str, Case], tuned: Mapping[str, pd.DataFrame]) -> dict[str, float]:
@@ -163,10 +191,10 @@ def _bounds(drawn: Mapping[str, Case], tuned: Mapping[str, pd.DataFrame]) -> dic
     over_vanilla = []
     for title, case in drawn.items():
         vanilla = np.sqrt(len(case.trace) * np.log(1 / lambda_min(case.trace)) / 2)
-        over_vanilla.append(tuned[title]["regret_mean"][0] / vanilla)
+        over_vanilla.append(tuned[title]["regret_mean"][0] / vanilla if vanilla else math.nan)
     return {
-        "vanilla_regret_over_bound": max(over_vanilla),
-        "regret_over_bound_max": max((t["regret_mean"] / t["regret_bound_mean"]).max() for t in tuned.values()),
+        "vanilla_regret_over_bound": most(over_vanilla),
+        "regret_over_bound_max": most(most(t["regret_mean"] / t["regret_bound_mean"]) for t in tuned.values()),
     }
 
 
@@ -185,6 +213,6 @@ def _steps_at_fixed_ratio(drawn: Mapping[str, Case], tuned: Mapping[str, pd.Data
 
     pairs = [(case.timing, tuned[title]) for title, case in drawn.items()]
     return {
-        "system_time_step_max": max(steps(timing.system_time, table).max() for timing, table in pairs),
-        "response_time_step_min": min(steps(timing.response_time, table).min() for timing, table in pairs),
+        "system_time_step_max": most(most(steps(timing.system_time, table)) for timing, table in pairs),
+        "response_time_step_min": least(least(steps(timing.response_time, table)) for timing, table in pairs),
     }

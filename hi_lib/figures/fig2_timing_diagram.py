@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from hi_lib.figures.style import PLAIN, STAGE_COLOURS, batch_size_axis, dataset_colour
+from hi_lib.figures.values import most
 from hi_lib.paper import CIFAR10, IMAGENETTE
 
 if TYPE_CHECKING:
@@ -51,17 +54,17 @@ def _draw_lanes(axis: Axes, intervals: list[Interval], offloaded: Sequence[bool]
     axis.grid(axis="y", visible=False)
 
 
-def transmissions_per_sample(batch_sizes: Sequence[int], curves: Mapping[str, Any], runs: pd.DataFrame) -> Figure:
-    """Transmissions a sample against M: curves as lines, runs (batch_size, transmissions, label) as marks."""
+def transmissions_per_sample(curves: Mapping[str, Any], runs: pd.DataFrame) -> Figure:
+    """Transmissions a sample against M: runs (batch_size, transmissions, label) as marks, curves there as lines."""
     figure, axis = plt.subplots(figsize=(5.6, 3.4))
     styles = (("#333333", "--"), ("#333333", "-"), ("#999999", ":"))
     for (label, values), (colour, line) in zip(curves.items(), styles, strict=True):
-        axis.plot(batch_sizes, values, line, color=colour, label=label)
+        axis.plot(runs["batch_size"], values, line, color=colour, label=label)
     label = runs["label"].iloc[0]
     axis.plot(
         runs["batch_size"], runs["transmissions"], "o", ms=5, color=dataset_colour(label), label=f"HIL-F on {label}"
     )
-    batch_size_axis(axis, batch_sizes)
+    batch_size_axis(axis, runs["batch_size"])
     axis.set(yscale="log", ylabel="transmissions per sample")
     axis.yaxis.set_major_formatter(PLAIN)
     axis.legend()
@@ -80,7 +83,7 @@ def measured(runs: Mapping[int, Run], label: str) -> pd.DataFrame:
     )
 
 
-def expected(batch_sizes: Sequence[int], ratio: float) -> dict[str, Any]:
+def expected(batch_sizes: ArrayLike, ratio: float) -> dict[str, Any]:
     """Transmissions a sample at an offload ratio, for each batch size: three ways to count them."""
     sizes = np.array(batch_sizes)
     return {
@@ -90,24 +93,28 @@ def expected(batch_sizes: Sequence[int], ratio: float) -> dict[str, Any]:
     }
 
 
-def numbers(
-    batched: Log, vanilla: Log, offloaded: Sequence[int], table: pd.DataFrame, samples: int
-) -> dict[str, float]:
-    """What the claims and the text rest on.
-
-    `offloaded` numbers the samples of the diagram from one; `table` is `measured` over so many `samples`.
-    """
-    first, last = offloaded[0] - 1, offloaded[-1] - 1
+def numbers(batched: Log, vanilla: Log, table: pd.DataFrame, samples: int) -> dict[str, float]:
+    """What the claims and the text rest on; `table` is `measured` over so many `samples`."""
     a_sample, size = table["transmissions"], table["batch_size"]
     return {
         **_transmission_times(),
-        "transmissions_per_batch_max": (a_sample * (samples / np.ceil(samples / size))).max(),
-        "transmissions_vs_vanilla_max": (a_sample / table["offload_ratio"])[size > 1].max(),
-        "second_batched": batched.response_time[first],
-        "second_vanilla": vanilla.response_time[first],
-        "fifth_batched": batched.response_time[last],
-        "fifth_vanilla": vanilla.response_time[last],
+        "transmissions_per_batch_max": most(a_sample * (samples / np.ceil(samples / size))),
+        "transmissions_vs_vanilla_max": most((a_sample / table["offload_ratio"])[np.minimum(size, samples) > 1]),
+        **_offloads(batched, vanilla),
     }
+
+
+def _offloads(batched: Log, vanilla: Log) -> dict[str, float]:
+    """Response times of the first and the last offloaded sample, and when the last answer is there (ms)."""
+    there = np.flatnonzero(batched.offloaded)
+    found: dict[str, float] = {}
+    for which, place in (("first", 0), ("last", -1)):
+        sample = there[place] if there.size else None
+        found[f"{which}_sample"] = math.nan if sample is None else int(sample) + 1
+        for name, log in (("batched", batched), ("vanilla", vanilla)):
+            found[f"{which}_{name}"] = math.nan if sample is None else log.response_time[sample]
+            found[f"{which}_{name}_clock"] = math.nan if sample is None else log.answered[sample]
+    return found
 
 
 def _transmission_times() -> dict[str, float]:

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hi_lib.figures.style import SYMBOLS, alpha_colours, batch_size_axis, name_beside, plain_ticks, shared_legend
+from hi_lib import checks
+from hi_lib.figures.style import (
+    DECADES,
+    SYMBOLS,
+    alpha_colours,
+    batch_size_axis,
+    name_beside,
+    plain_ticks,
+    shared_legend,
+)
+from hi_lib.figures.values import growth, least, least_bend, most, whole
 from hi_lib.paper import CIFAR10, IMAGENETTE
 
 if TYPE_CHECKING:
@@ -19,6 +29,23 @@ if TYPE_CHECKING:
 
 Panels = Mapping[str, "tuple[TimingModel, float]"]  # data set: its times and ρ
 ADDITIVE, FACTOR = "M wrong by ± M†/2", "M wrong by a factor 2"
+
+
+class Reading(NamedTuple):
+    """What the numbers are taken at: weights α in rising order, the largest M, an error, and the M of the gain."""
+
+    alphas: Sequence[float]
+    largest_batch: int
+    parameter_error: float
+    gain_batch: int
+
+
+def panels(imagenette: float, cifar10: float) -> Panels:
+    """The paper's times with these offload ratios, which must be above 0: without offloads there is nothing to show."""
+    return {
+        "Imagenette": (IMAGENETTE.timing, checks.share("imagenette_offload_ratio", imagenette)),
+        "CIFAR-10": (CIFAR10.timing, checks.share("the offload ratio of cifar10_trace", cifar10)),
+    }
 
 
 def objective(panels: Panels, alphas: Sequence[float], largest: float) -> Figure:
@@ -41,7 +68,7 @@ def objective(panels: Panels, alphas: Sequence[float], largest: float) -> Figure
         axis.set_title(f"{title}, ρ = {ratio:.3f}")
         axis.set(yscale="log", ylabel="f(M) (ms)")
         batch_size_axis(axis, [2**k for k in range(int(np.log2(largest)) + 1)])
-        plain_ticks(axis.yaxis, [1, 2, 5, 10, 20, 50, 100, 200, 500])
+        plain_ticks(axis.yaxis, DECADES)
     marks = {
         "M†, real minimiser": ("o", 8, ""),
         "M*, best integer": ("o", 4, "#333333"),
@@ -89,8 +116,9 @@ def optima(panels: Panels, alphas: Sequence[float]) -> pd.DataFrame:
 def sensitivity(timing: TimingModel, ratio: float, alphas: Sequence[float], error: float) -> pd.DataFrame:
     """Cost of too small a batch minus cost of too large a one (ms), a row for each way to be wrong by the same amount.
 
-    `error` is the relative error of a parameter.
+    `error` is the relative error of a parameter, in (0, 1).
     """
+    error = checks.real("parameter_error", error, 0, 1, open_ends="()")
 
     def extra_cost(share: float, alpha: float) -> float:
         best = timing.optimal_batch_size(ratio, alpha)
@@ -108,30 +136,39 @@ def sensitivity(timing: TimingModel, ratio: float, alphas: Sequence[float], erro
     return pd.DataFrame(rows, index=[f"α = {alpha:g}" for alpha in alphas]).T
 
 
-def numbers(
-    panels: Panels, alphas: Sequence[float], largest: float, own_ratios: pd.Series, error: float
-) -> dict[str, float]:
+def numbers(panels: Panels, own_ratios: pd.Series, reading: Reading) -> dict[str, Any]:
     """What the claims C8 to C12 and the text rest on; `own_ratios` are those of all CIFAR-10 S-MLs."""
-    timing, ratio = panels["Imagenette"]
-    gaps = sensitivity(timing, ratio, alphas, error)
-    exact = optima(panels, alphas).groupby("α")["M* (exact, worst)"].agg(list)
+    (timing, ratio), alphas = panels["Imagenette"], reading.alphas
+    gaps = sensitivity(timing, ratio, alphas, reading.parameter_error)
+    table, sizes = optima(panels, alphas), [1, reading.gain_batch]
+    exact = table.groupby("α")["M* (exact, worst)"].agg(list)
+    paper, true = (timing.system_time(sizes, ratio, model) for model in ("paper", "exact"))
     return {
-        **_shape(panels, alphas, largest),
+        **_shape(panels, alphas, reading.largest_batch),
         "additive_gap_min": gaps.loc[ADDITIVE].min(),
         "factor_gap_max": gaps.loc[FACTOR].abs().max(),
-        "tau_nw_gap_min": gaps.loc[_wrong("tau_nw", error)].min(),
-        "other_gap_min": gaps.loc[[_wrong(name, error) for name in SYMBOLS if name != "tau_nw"]].min(axis=None),
+        "tau_nw_gap_min": gaps.loc[_wrong("tau_nw", reading.parameter_error)].min(),
+        "other_gap_min": gaps.drop([ADDITIVE, FACTOR, _wrong("tau_nw", reading.parameter_error)]).min(axis=None),
         "integer_gap_min": _integer_gap(timing, ratio, alphas),
         **_growth(panels, alphas),
         **_data_sets(ratio, own_ratios),
         "cifar10_ratio": panels["CIFAR-10"][1],
-        "largest_alpha_without_batching": max((a for a in alphas if set(exact[a]) == {1}), default=0.0),
+        "largest_alpha_without_batching": most(alpha for alpha in alphas if set(exact[alpha]) == {1}),
+        "worse_than_vanilla": _worse(table),
         "overcharge": (1 - ratio) * timing.tau_nw,
-        "paper_vanilla": float(timing.system_time(1, ratio)),
-        "exact_vanilla": float(timing.system_time(1, ratio, "exact")),
-        "paper_gain": float(timing.system_time(1, ratio) - timing.system_time(5, ratio)),
-        "exact_gain": float(timing.system_time(1, ratio, "exact") - timing.system_time(5, ratio, "exact")),
+        "paper_vanilla": paper[0],
+        "exact_vanilla": true[0],
+        "gain_batch": reading.gain_batch,
+        "paper_gain": paper[0] - paper[1],
+        "exact_gain": true[0] - true[1],
     }
+
+
+def _worse(table: pd.DataFrame) -> str:
+    """Where the paper's M* takes more than vanilla HI, counted exactly."""
+    worse = table[table["true gain of M* (ms)"] < 0].groupby("data set", sort=False)["α"]
+    named = [f"on {name} for α = {', '.join(f'{alpha:g}' for alpha in alphas)}" for name, alphas in worse]
+    return " and ".join(named) or "nowhere"
 
 
 def _wrong(parameter: str, error: float) -> str:
@@ -140,24 +177,22 @@ def _wrong(parameter: str, error: float) -> str:
 
 def _shape(panels: Panels, alphas: Sequence[float], largest: float) -> dict[str, float]:
     """Whether f is convex, and its minimum where (9) says."""
-    grid = np.linspace(0.5, largest, 2000)
     errors, bends = [], []
     for timing, ratio in panels.values():
         for alpha in alphas:
             relaxed = timing.optimal_batch_size(ratio, alpha).relaxed
             errors.append(abs(_numeric_minimiser(timing, ratio, alpha) / relaxed - 1))
-            bends.append(np.diff(timing.objective(grid, ratio, alpha), 2).min())
-    return {"minimiser_error_max": max(errors), "second_difference_min": float(min(bends))}
+            bends.append(least_bend(timing.objective(np.linspace(0.5, largest, 2000), ratio, alpha)))
+    return {"minimiser_error_max": max(errors), "second_difference_min": least(bends)}
 
 
-def _growth(panels: Panels, alphas: Sequence[float]) -> dict[str, int]:
+def _growth(panels: Panels, alphas: Sequence[float]) -> dict[str, float]:
     """By how much M* grows from one α to the next, and from the first to the last, at least."""
-    steps, growth = [], []
-    for timing, ratio in panels.values():
-        best = [timing.optimal_batch_size(ratio, alpha).integer for alpha in alphas]
-        steps += list(np.diff(best))
-        growth.append(best[-1] - best[0])
-    return {"integer_step_min": int(min(steps)), "integer_growth_min": int(min(growth))}
+    best = [[timing.optimal_batch_size(ratio, alpha).integer for alpha in alphas] for timing, ratio in panels.values()]
+    return {
+        "integer_step_min": whole(least(np.diff(best).ravel())),
+        "integer_growth_min": whole(least(map(growth, best))),
+    }
 
 
 def _numeric_minimiser(timing: TimingModel, ratio: float, alpha: float) -> float:
@@ -174,9 +209,9 @@ def _numeric_minimiser(timing: TimingModel, ratio: float, alpha: float) -> float
 
 
 def _integer_gap(timing: TimingModel, ratio: float, alphas: Sequence[float]) -> float:
-    """Least cost of one sample too few minus that of one too many, around M* > 1 (ms)."""
+    """Least cost of one sample too few minus that of one too many, around M* > 1 (ms); nan where there is none."""
     best = [(alpha, timing.optimal_batch_size(ratio, alpha).integer) for alpha in alphas]
-    return min(
+    return least(
         float(timing.objective(size - 1, ratio, alpha) - timing.objective(size + 1, ratio, alpha))
         for alpha, size in best
         if size > 1
@@ -202,6 +237,6 @@ def _data_sets(ratio: float, own_ratios: pd.Series) -> dict[str, float]:
         "cifar_both": over(replace(paper, tau_tx=other.tau_tx, tau_ed=other.tau_ed)),
         # It falls with ρ.
         "cifar_crossing": brentq(lambda rho: over(other, rho) - 1, 1e-6, 1) if over(other, 1) < 1 else 1.0,
-        "cifar_ratio_max": own_ratios.max(),
-        "cifar_own_min": min(over(other, rho) for rho in own_ratios),
+        "cifar_ratio_max": most(own_ratios),
+        "cifar_own_min": least(over(other, rho) for rho in own_ratios),
     }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,7 +14,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hi_lib import checks
-from hi_lib.figures.style import batch_size_axis, name_beside, plain_ticks, shared_legend, trace_title
+from hi_lib.figures.style import batch_size_axis, name_beside, rising_scale, shared_legend, trace_title
+from hi_lib.figures.values import in_errors, least, listed, log_slope, most
 from hi_lib.forecaster import Forecaster
 from hi_lib.learners import replay
 from hi_lib.regret import best_threshold, lambda_min, regret_bound, tuned_learning_rate
@@ -96,8 +98,8 @@ class Case:
         return regret_bound(len(self.trace), batch_size, lambda_min(self.trace), rate)
 
     def tuned(self, batch_size: int) -> float:
-        """The rate η* of a batch size."""
-        return tuned_learning_rate(len(self.trace), batch_size, lambda_min(self.trace))
+        """The rate η* of a batch size; 1, as good as any, where there is one cell."""
+        return tuned_learning_rate(len(self.trace), batch_size, lambda_min(self.trace)) or 1.0
 
 
 def realised_regret(
@@ -124,15 +126,16 @@ def slack(case: Case) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def realised(case: Case, draws: int, failure: float) -> pd.DataFrame:
+def realised(case: Case, draws: int, failure: float, seed: int | None = 1) -> pd.DataFrame:
     """Realised regret over so many draws of all thresholds, and its limit, exceeded with a chance of `failure`."""
     rows = []
     for size in case.batch_sizes:
-        drawn = realised_regret(case, size, case.tuned(size), draws, seed=1)
+        drawn = realised_regret(case, size, case.tuned(size), draws, seed)
+        deviation = drawn.std(ddof=1) if draws > 1 else math.nan
         expected = replay(case.trace, case.beta, size).regret
         low, high = np.quantile(drawn, [0.01, 0.99])
         limit = case.bound(size) + azuma_margin(len(case.trace), size, failure)
-        rows.append((size, expected, drawn.mean(), drawn.std(ddof=1), low, high, limit, (drawn > limit).mean()))
+        rows.append((size, expected, drawn.mean(), deviation, low, high, limit, (drawn > limit).mean()))
     columns = ["batch_size", "expected", "mean", "deviation", "low", "high", "limit", "share_above"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -190,27 +193,54 @@ def bounds_in_markdown() -> str:
     return "\n".join(["| bound | best rate | least value |", "|---|---|---|", *lines])
 
 
-def numbers(case: Case, steps: pd.DataFrame, drawn: pd.DataFrame, draws: int, runs: pd.DataFrame) -> dict[str, Any]:
-    """What the claims and the text rest on: `slack`, `realised` over so many draws, and a sweep over all traces."""
-    names, shuffles = runs["trace"].unique(), runs["seed"].nunique()
-    falls = [decay(name, size, shuffles) for name in names for size in (1, 16)]
-    cells = [-np.log(lambda_min(load_trace(name))) for name in names]
-    distance = (drawn["mean"] - drawn["expected"]).abs() / drawn["deviation"]
+class Heads(NamedTuple):
+    """Where the fall of regret per round is followed: β, batch sizes, and first samples, from so many to so many."""
+
+    beta: float
+    batch_sizes: Sequence[int]
+    shortest: int
+    longest: int
+
+    def counts(self, n: int) -> NDArray[np.int64]:
+        """Eight numbers of first samples of a trace of n, or fewer where it does not have as many."""
+        ends = sorted((self.shortest, self.longest))
+        return np.unique(np.geomspace(ends[0], ends[1], 8).astype(int).clip(max=n))
+
+
+def numbers(case: Case, steps: pd.DataFrame, drawn: pd.DataFrame, draws: int) -> dict[str, Any]:
+    """What the claims and the text say of one run, from `slack` and `realised`; and what holds without any."""
+    distance = in_errors((drawn["mean"] - drawn["expected"]).abs(), drawn["deviation"])
+    vanilla = case.bound(1)
     return {
         "model": trace_title(str(case.trace.name)),
         "cost": case.beta,
-        "shuffles": shuffles,
         **_shares(steps),
         "algebra_holds": algebra_holds(),
-        "realised_mean_error": distance.max() * draws**0.5,
-        "realised_above_limit": drawn["share_above"].max(),
-        "regret_over_bound_max": (runs["regret"] / runs["regret_bound"]).max(),
-        "bound_growth_16": case.bound(16) / case.bound(1),
-        "decay_least": min(falls),
-        "decay_most": max(falls),
+        "realised_mean_error": most(distance) * draws**0.5,
+        "realised_above_limit": most(drawn["share_above"]),
+        "bound_growth_16": case.bound(16) / vanilla if vanilla else math.nan,
+        **counterexample(),
+    }
+
+
+def shipped_numbers(runs: pd.DataFrame, decays: Sequence[float], heads: Heads) -> dict[str, Any]:
+    """What the claims and the text say of all shipped traces, from a sweep over them and from `decays`."""
+    traces = [load_trace(name) for name in runs["trace"].unique()]
+    cells = [-np.log(lambda_min(trace)) for trace in traces]
+    counts = heads.counts(max(map(len, traces)))
+    return {
+        "shuffles": runs["seed"].nunique(),
+        "all_betas": listed(runs["beta"]),
+        "all_batch_sizes": listed(runs["batch_size"]),
+        "regret_over_bound_max": most(runs["regret"] / runs["regret_bound"]),
+        "decay_beta": heads.beta,
+        "decay_batch_sizes": listed(heads.batch_sizes),
+        "decay_from": counts[0],
+        "decay_to": counts[-1],
+        "decay_least": least(decays),
+        "decay_most": most(decays),
         "log_cells_least": min(cells),
         "log_cells_most": max(cells),
-        **counterexample(),
     }
 
 
@@ -219,22 +249,26 @@ def _shares(steps: pd.DataFrame) -> dict[str, float]:
     tuned = steps[steps["learning_rate"] == "tuned"]
     shares, parts = tuned["regret"] / tuned["bound"], list(SLACK_COLOURS)
     return {
-        "regret_share_least": shares.min(),
-        "regret_share_most": shares.max(),
-        "decomposition_error": (steps[parts].sum(axis=1) / steps["bound"] - 1).abs().max(),
+        "regret_share_least": least(shares),
+        "regret_share_most": most(shares),
+        "decomposition_error": most((steps[parts].sum(axis=1) / steps["bound"] - 1).abs()),
         "slack_min": steps[parts[1:]].min(axis=None),
     }
 
 
-def decay(name: str, batch_size: int, shuffles: int) -> float:
-    """The a of n^−a as which regret per round falls on the first n samples of a shuffled trace, at β = 0.5."""
+def decays(names: Iterable[str], heads: Heads, shuffles: int) -> list[float]:
+    """The a of n^−a as which regret per round falls on the first n samples of each trace, shuffled, for each M."""
+    return [_decay(name, size, heads, shuffles) for name in names for size in heads.batch_sizes]
+
+
+def _decay(name: str, batch_size: int, heads: Heads, shuffles: int) -> float:
     orders = [load_trace(name).shuffled(seed) for seed in range(shuffles)]
-    counts = np.unique(np.geomspace(200, 3900, 8).astype(int))
+    counts = heads.counts(len(orders[0]))
     mean = []
     for count in counts:
-        heads = [Trace(order.confidence[:count], order.correct[:count]) for order in orders]
-        mean.append(np.mean([replay(head, 0.5, batch_size).regret / count for head in heads]))
-    return -np.polyfit(np.log(counts), np.log(mean), 1)[0]
+        first = [Trace(order.confidence[:count], order.correct[:count]) for order in orders]
+        mean.append(np.mean([replay(head, heads.beta, batch_size).regret / count for head in first]))
+    return -log_slope(counts, mean)
 
 
 def counterexample() -> dict[str, float]:
@@ -283,10 +317,14 @@ def draw_realised_regret(table: pd.DataFrame) -> Figure:
     axis.fill_between(x, table["low"], table["high"], color="#0072B2", alpha=0.2, lw=0)
     axis.plot(x, table["expected"], "o-", ms=3, color="#0072B2")
     axis.plot(x, table["limit"], "--", color="#333333", lw=1.1)
-    axis.set(ylabel="regret", yscale="log", ylim=(table["low"].min() * 0.7, table["limit"].max() * 1.3))
-    plain_ticks(axis.yaxis, [10, 20, 50, 100, 200, 500, 1000, 2000, 5000])
+    axis.set_ylabel("regret")
+    rising_scale(axis, table["limit"])
+    positive = [value for value in (*table["low"], *table["expected"], *table["limit"]) if value > 0]
+    if positive:
+        axis.set_ylim(0.7 * min(positive), 1.3 * max(positive))
     batch_size_axis(axis, x)
     last = table.iloc[-1]
-    name_beside(axis, "mean", (last["batch_size"], last["expected"]), "#0072B2")
-    name_beside(axis, "limit", (last["batch_size"], last["limit"]), "#333333")
+    for column, name, colour in (("expected", "mean", "#0072B2"), ("limit", "limit", "#333333")):
+        if last[column] > 0:
+            name_beside(axis, name, (last["batch_size"], last[column]), colour)
     return figure

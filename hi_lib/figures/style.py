@@ -22,6 +22,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from hi_lib import checks
 from hi_lib.figures.symbols import in_html, in_mathtext
+from hi_lib.paper import CIFAR10, IMAGENETTE, Setting
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +38,7 @@ SYMBOLS = {"tau_nw": "τ_nw", "offload_ratio": "ρ", "tau_ed": "τ_ed", "tau_es"
 FONT = "DejaVu Sans"
 _EMPTY = "no panel"  # by this label the place for a legend is found again
 PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
+DECADES = [step * 10.0**power for power in range(-4, 9) for step in (1, 2, 5)]  # ticks of a logarithmic axis
 
 TRACE_TITLES = {
     "imagenette-mobilenet_v1_0.25_128": "Imagenette, MobileNet v1 0.25-128",
@@ -118,6 +120,11 @@ def scientific(value: float) -> str:
 def trace_title(name: str) -> str:
     """Data set and S-ML of a shipped trace as they stand in figures; any other name stays as it is."""
     return TRACE_TITLES.get(name) or checks.printable(" ".join(name.split())).replace("$", r"\$")
+
+
+def setting_of(trace: str | None) -> Setting:
+    """The paper's setting whose times go with a trace: CIFAR-10's, and Imagenette's for all others."""
+    return CIFAR10 if str(trace).startswith("cifar10") else IMAGENETTE
 
 
 def mark_optima(axis: Axes, optima: Mapping[float, float], label: str = "") -> None:
@@ -239,9 +246,10 @@ def plain_ticks(axis: Axis, ticks: Sequence[float]) -> None:
 
 
 def batch_size_axis(axis: Axes, sizes: Iterable[float], label: bool = True) -> None:
-    """Make the horizontal axis one of batch sizes: by powers of two."""
+    """Make the horizontal axis one of batch sizes: with ticks at powers of two, or at all of them if none is one."""
     axis.set_xscale("log", base=2)
-    plain_ticks(axis.xaxis, [size for size in sizes if float(np.log2(size)).is_integer()])
+    known = list(sizes)
+    plain_ticks(axis.xaxis, [size for size in known if float(np.log2(size)).is_integer()] or known)
     if label:
         axis.set_xlabel("batch size M")
 
@@ -276,7 +284,7 @@ def optimal_batch_size(
         if log:
             axis.set_xscale("log")
             axis.xaxis.set_major_formatter(PLAIN)
-        plain_ticks(axis.yaxis, [1, 2, 3, 5, 10, 20, 50])
+        plain_ticks(axis.yaxis, [3, *DECADES])
     axes[0][0].set_ylabel("batch size")
     widths = {"M*, best integer": 1.6, "M†, real minimiser": 0.7}
     shared_legend(figure, 2, [Line2D([], [], color="#333333", lw=lw, label=label) for label, lw in widths.items()])
@@ -286,6 +294,13 @@ def optimal_batch_size(
 def alpha_colours(alphas: Sequence[float]) -> list[Any]:
     """The colour of each α in every figure."""
     return [mpl.colormaps["viridis"](0.85 * alpha) for alpha in alphas]
+
+
+def rising_scale(axis: Axes, values: Iterable[float]) -> None:
+    """Make the vertical axis logarithmic, with plain numbers at 1, 2 and 5, if any of what is drawn there can be."""
+    if any(value > 0 for value in values):
+        axis.set_yscale("log")
+        plain_ticks(axis.yaxis, DECADES)
 
 
 def logarithmic(axis: Axes, ticks: Sequence[float]) -> None:

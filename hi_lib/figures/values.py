@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from hi_lib.typing import Floats
 
 
 def at(found: Any, *keys: Any) -> Any:
@@ -40,3 +42,75 @@ def count(flags: Iterable[bool]) -> float:
     """How many are true; nan where there are none to count."""
     array = list(flags)
     return sum(array) if array else math.nan
+
+
+def growth(values: Iterable[float] | pd.Series) -> float:
+    """By how much the last exceeds the first; nan where there are fewer than two.
+
+    Examples
+    --------
+    >>> growth([1, 4, 3]), growth([1])
+    (2.0, nan)
+    """
+    array = np.asarray(list(values), dtype=float)
+    return float(array[-1] - array[0]) if array.size > 1 else math.nan
+
+
+def whole(value: float) -> float:
+    """A count as an integer, which JSON and prose show without a decimal point; nan and inf as they are."""
+    return int(value) if math.isfinite(value) else value
+
+
+def between(ends: tuple[float, float], count: int, spaced: Callable[..., Floats] = np.linspace) -> Floats:
+    """The points of an axis in rising order, whichever end comes first; one point where both ends are the same.
+
+    Examples
+    --------
+    >>> between((4.0, 1.0), 3, np.geomspace), between((5, 5), 3)
+    (array([1., 2., 4.]), array([5.]))
+    """
+    low, high = sorted(map(float, ends))
+    return spaced(low, high, count) if low < high else np.array([low])
+
+
+def listed(values: Iterable[float]) -> str:
+    """Numbers in a sentence, in rising order.
+
+    Examples
+    --------
+    >>> listed([16, 1]), listed([0.5, 0.1, 0.3]), listed([4])
+    ('1 and 16', '0.1, 0.3 and 0.5', '4')
+    """
+    *others, last = [f"{value:g}" for value in sorted({*values})]
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def in_errors(distance: pd.Series, error: pd.Series) -> pd.Series:
+    """Distances in standard errors; nan where there is no error to measure by: of one run, or of runs that agree.
+
+    Examples
+    --------
+    >>> in_errors(pd.Series([2.0, 2.0, 2.0]), pd.Series([0.5, 0.0, math.nan])).tolist()
+    [4.0, nan, nan]
+    """
+    return distance / error.where(error > 0)
+
+
+def log_slope(x: Iterable[float], y: Iterable[float]) -> float:
+    """The a of y ≈ c x^a, by least squares of the logarithms; nan unless there are two points, all above zero."""
+    across, up = (np.asarray(list(values), dtype=float) for values in (x, y))
+    if np.unique(across).size < 2 or not (across > 0).all() or not (up > 0).all():
+        return math.nan
+    return float(np.polyfit(np.log(across), np.log(up), 1)[0])
+
+
+def least_bend(values: Floats) -> float:
+    """Least second difference; nan where rounding of the values may be all there is to it.
+
+    Examples
+    --------
+    >>> least_bend(np.array([4.0, 1.0, 0.0, 1.0])), least_bend(np.array([0.1, 0.2, 0.3]))
+    (2.0, nan)
+    """
+    bend = float(np.diff(values, 2).min())
+    return bend if abs(bend) > 4 * np.spacing(np.abs(values).max()) else math.nan

@@ -186,7 +186,7 @@ def test_overdispersion_tells_shuffled_from_archive_order():
     columns = {"batch_size": [4, 16], "dispersion": [1, 2], "response_ratio": [1.0, 1.25]}
     shuffled = pd.DataFrame(columns).assign(dispersion_sd=0.5, response_ratio_sd=0.25)
     orders = [shuffled.assign(order="CIFAR-10, y, shuffled"), shuffled.assign(order="Imagenette, archive order")]
-    figure = event_simulation.overdispersion(pd.concat(orders))
+    figure = event_simulation.overdispersion(pd.concat(orders, keys=["cifar", "archive"]))
     assert bars(figure.axes[0], "CIFAR-10, y, shuffled") == ([(4, 1), (16, 2)], [0.5, 0.5])
     assert bars(figure.axes[1], "Imagenette, archive order") == ([(4, 1), (16, 1.25)], [0.25, 0.25])
     assert [each[0].get_linestyle() for each in figure.axes[0].containers] == ["-", "--"]
@@ -226,7 +226,7 @@ def test_the_timing_diagram_numbers_every_sample():
 def test_transmissions_are_marked_beside_the_curves():
     runs = pd.DataFrame({"batch_size": [1, 2], "transmissions": [0.5, 0.25], "label": "CIFAR-10, y"})
     curves = {"paper": [1, 0.5], "independent": [0.5, 0.4], "vanilla": [0.5, 0.5]}
-    (axis,) = fig2_timing_diagram.transmissions_per_sample([1, 2], curves, runs).axes
+    (axis,) = fig2_timing_diagram.transmissions_per_sample(curves, runs).axes
     assert line(axis, "independent") == [(1, 0.5), (2, 0.4)]
     assert line(axis, "HIL-F on CIFAR-10, y") == [(1, 0.5), (2, 0.25)]
 

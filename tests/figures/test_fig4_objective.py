@@ -1,5 +1,7 @@
 """What Fig. 4's page counts, on settings small enough to work out by hand."""
 
+import math
+
 import pandas as pd
 import pytest
 
@@ -32,9 +34,34 @@ def test_sensitivity_by_hand():
 
 def test_numbers_hold_what_the_claims_ask_for():
     panels = {"Imagenette": (EVEN, 0.5), "CIFAR-10": (EVEN, 0.25)}
-    found = page.numbers(panels, [0.3, 0.9], 16, pd.Series([0.1, 0.3]), 0.5)
+    found = page.numbers(panels, pd.Series([0.1, 0.3]), page.Reading([0.3, 0.9], 16, 0.5, gain_batch=2))
     assert found["minimiser_error_max"] < 1e-6
     assert found["second_difference_min"] > 0
     assert found["overcharge"] == 6.0
     assert (found["cifar10_ratio"], found["cifar_ratio_max"]) == (0.25, 0.3)
     assert found["integer_growth_min"] == found["integer_step_min"] > 0  # of two weights
+    assert found["paper_gain"] == pytest.approx(12 - 12 / 2)
+    assert found["exact_gain"] == pytest.approx(0.5 * 12 - 0.75 * 12 / 2)
+
+
+def test_one_weight_and_no_batches_leave_open_what_they_do_not_decide():
+    """At α = 0.1 and ρ = 1 no batch pays: there is no M* above 1 to be one sample off from, and nothing grows."""
+    panels = {"Imagenette": (EVEN, 1.0), "CIFAR-10": (EVEN, 1.0)}
+    found = page.numbers(panels, pd.Series([0.1]), page.Reading([0.1], 16, 0.5, gain_batch=1))
+    unknown = {name for name, value in found.items() if isinstance(value, float) and math.isnan(value)}
+    assert unknown == {"integer_gap_min", "integer_step_min", "integer_growth_min"}
+    assert found["worse_than_vanilla"] == "nowhere"
+    assert found["paper_gain"] == 0
+
+
+def test_a_bend_that_rounding_hides_is_not_known():
+    panels = {"Imagenette": (EVEN, 1.0), "CIFAR-10": (EVEN, 1.0)}
+    found = page.numbers(panels, pd.Series([0.1]), page.Reading([0.1], 2**40, 0.5, gain_batch=1))
+    assert math.isnan(found["second_difference_min"])
+
+
+def test_offload_ratios_and_errors_are_checked():
+    with pytest.raises(ValueError, match=r"imagenette_offload_ratio must be in \(0, 1\], got 0"):
+        page.panels(0, 0.5)
+    with pytest.raises(ValueError, match=r"parameter_error must be in \(0, 1\), got 1"):
+        page.sensitivity(EVEN, 1.0, [0.5], error=1)

@@ -1,5 +1,7 @@
 """What Fig. 5's page counts, against the closed form (9) written out."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -21,6 +23,23 @@ def test_optima_by_hand():
 
 
 def test_numbers_by_hand():
-    found = page.numbers(1.0, TIMES, [0.5])
+    found = page.numbers(1.0, page.optima(1.0, TIMES, [0.5]), 0.5)
     assert (found["integer_step_min"], found["integer_growth_min"], found["integer_at_slowest"]) == (1, 2, 3)
     assert found["integer_at_default"] == 1  # M†² is 20 / 10.08, just below 1 · 2
+
+
+def test_one_network_time_grows_nowhere():
+    times = page.network_times(9 * SLOWNESS, 9 * SLOWNESS)
+    found = page.numbers(1.0, page.optima(1.0, times, [0.5]), 0.5)
+    assert math.isnan(found["integer_step_min"])
+    assert math.isnan(found["integer_growth_min"])
+    assert found["integer_at_slowest"] == 3
+
+
+def test_the_axis_rises_whichever_end_comes_first():
+    assert page.network_times(50, 2).tolist() == page.network_times(2.0, 50.0).tolist()
+    assert (page.network_times(2, 50)[0], page.network_times(2, 50)[-1]) == (2, 50)
+    with pytest.raises(ValueError, match=r"slowest_network must be in \[0, inf\), got -1"):
+        page.network_times(2.0, -1.0)
+    with pytest.raises(ValueError, match=r"offload_ratio must be in \(0, 1\], got 0"):
+        page.optimum(0)

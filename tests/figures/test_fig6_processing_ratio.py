@@ -1,5 +1,7 @@
 """What Fig. 6's page counts, against the closed form (9) written out."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -28,7 +30,7 @@ def test_optima_hold_both_panels():
 
 
 def test_numbers_by_hand():
-    found = page.numbers(HELD, RATIOS, [0.5])
+    found = page.numbers(HELD, RATIOS, [0.5], 0.5)
     slow, fast, same = ((NW / (load + TX)) ** 0.5 for load in (10, 2.5, 4))
     assert found["server_held_step_max"] == pytest.approx(same - fast)  # falls
     assert found["device_held_step_max"] == pytest.approx(same - slow)  # rises
@@ -36,3 +38,18 @@ def test_numbers_by_hand():
     # the smallest M with M (M + 1) ≥ M†²: 2 for 2.69 and 2.24, 1 for 1.91 and 1.45.
     assert (found["changed_by_constant"], found["moved_by_constant"]) == (2, 1)
     assert (found["device_held_first"], found["device_held_last"], found["points"]) == (1, 2, 2)
+
+
+def test_one_ratio_leaves_open_which_way_the_batch_goes():
+    found = page.numbers(HELD, page.processing_ratios(2, 2.0), [0.5, 0.9], 0.5)
+    assert math.isnan(found["server_held_step_max"])
+    assert math.isnan(found["device_held_step_max"])
+    assert found["device_held_first"] == found["device_held_last"] == 2
+
+
+def test_ratios_rise_whichever_end_comes_first_and_are_checked():
+    assert page.processing_ratios(5, 0.1).tolist() == page.processing_ratios(0.1, 5.0).tolist()
+    with pytest.raises(ValueError, match=r"smallest_ratio must be in \(0, inf\), got 0"):
+        page.processing_ratios(0, 5.0)
+    with pytest.raises(ValueError, match=r"held_tau_es must be in \(0, inf\), got 0"):
+        page.Held(0.5, 0, 1.48)

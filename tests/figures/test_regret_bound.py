@@ -2,6 +2,7 @@
 
 import math
 
+import pandas as pd
 import pytest
 
 import hi_lib as hi
@@ -51,3 +52,41 @@ def test_the_counterexample_regrets_more_than_the_papers_bound():
     found = page.counterexample()
     assert found["counterexample_bound"] == pytest.approx(math.sqrt(1000 * math.log(1 / 0.899) / 2))
     assert found["counterexample_bound"] < found["counterexample_regret"] < 500
+
+
+def test_one_draw_leaves_open_how_far_it_is_off():
+    row = page.realised(ONE, draws=1, failure=1.0)
+    found = page.numbers(ONE, page.slack(ONE), row, draws=1)
+    assert math.isnan(found["realised_mean_error"])
+    assert found["realised_above_limit"] == 0
+
+
+def test_a_trace_of_one_cell_has_nothing_to_regret():
+    case = page.Case(hi.Trace([1.0, 1.0], [1, 0], name="sure"), 0.5, [1, 2])
+    steps, drawn = page.slack(case), page.realised(case, draws=5, failure=0.5)
+    found = page.numbers(case, steps, drawn, draws=5)
+    unknown = {name for name, value in found.items() if isinstance(value, float) and math.isnan(value)}
+    assert unknown == {"realised_mean_error", "bound_growth_16"}
+    assert found["regret_share_most"] == 0  # of the bound at η = 1
+    assert found["decomposition_error"] < 1e-12
+    page.draw_bound_slack(steps)
+    page.draw_realised_regret(drawn)
+
+
+def test_first_samples_are_as_many_as_a_trace_has():
+    heads = page.Heads(0.5, [1], 400, 100)
+    assert heads.counts(1000).tolist()[::7] == [100, 400]
+    assert heads.counts(200).tolist()[-1] == 200
+    assert heads.counts(50).tolist() == [50]
+    assert math.isnan(page._decay("cifar10-alexnet", 1, page.Heads(0.5, [1], 200, 200), shuffles=1))
+
+
+def test_numbers_of_the_shipped_traces_say_what_was_run():
+    names = ["cifar10-alexnet", "cifar10-resnet8"]
+    runs = pd.DataFrame({"trace": names, "seed": 0, "beta": [0.5, 0.1], "batch_size": [8, 1]})
+    found = page.shipped_numbers(
+        runs.assign(regret=[1.0, 3.0], regret_bound=4.0), [0.25, 0.75], page.Heads(0.5, [16, 1], 200, 20_000)
+    )
+    assert (found["all_betas"], found["all_batch_sizes"]) == ("0.1 and 0.5", "1 and 8")
+    assert (found["decay_batch_sizes"], found["decay_from"], found["decay_to"]) == ("1 and 16", 200, 10_000)
+    assert (found["regret_over_bound_max"], found["decay_least"], found["decay_most"]) == (0.75, 0.25, 0.75)
