@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 
 def at(found: Any, *keys: Any) -> Any:
@@ -40,3 +41,23 @@ def count(flags: Iterable[bool]) -> float:
     """How many are true; nan where there are none to count."""
     array = list(flags)
     return sum(array) if array else math.nan
+
+
+def ordered(values: Iterable[Any]) -> list[Any]:
+    """Each of some values once, the least first: a list that a reader gives may be in any order."""
+    return sorted(set(values))
+
+
+def standard_error(values: ArrayLike) -> Any:
+    """Standard error of the mean over the first axis; nan where there is one value only."""
+    array = np.asarray(values, dtype=float)
+    if len(array) < 2:
+        return np.full(array.shape[1:], math.nan)[()]
+    return array.std(axis=0, ddof=1) / math.sqrt(len(array))
+
+
+def growth(values: pd.Series) -> float:
+    """With which power of its index a series grows, by least squares on logarithms; nan for fewer than two points."""
+    if len(values) < 2:
+        return math.nan
+    return float(np.polyfit(np.log(values.index), np.log(values), 1)[0])
