@@ -57,7 +57,15 @@ def standard_error(values: ArrayLike) -> Any:
 
 
 def growth(values: pd.Series) -> float:
-    """With which power of its index a series grows, by least squares on logarithms; nan for fewer than two points."""
-    if len(values) < 2:
+    """With which power of its index a series grows, by least squares on logarithms; nan for fewer than two points.
+
+    What is 0 has no logarithm, and leaves all of it undetermined.
+    """
+    if len(values) < 2 or not (values > 0).all():
         return math.nan
     return float(np.polyfit(np.log(values.index), np.log(values), 1)[0])
+
+
+def quotient(part: float, whole: float) -> float:
+    """One number over another; nan where that is 0."""
+    return part / whole if whole else math.nan
