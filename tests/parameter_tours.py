@@ -10,6 +10,7 @@ from hi_lib.press import claims, notebooks, results
 FAST = {
     "fig3_cost_vs_batch_size": {"shuffles": 2},
     "calibration": {"shuffles": 1, "batch_sizes": [1, 8, 64]},
+    "learners_compared": {"shuffles": 1, "drift_shuffles": 1},
     "not_waiting": {"shuffles": 2, "arrivals": 2000, "overheads": [0.0, 50.0]},
 }
 

@@ -69,3 +69,8 @@ def growth(values: pd.Series) -> float:
 def quotient(part: float, whole: float) -> float:
     """One number over another; nan where that is 0."""
     return part / whole if whole else math.nan
+
+
+def plus_minus(error: float, form: str) -> str:
+    """An error as it stands behind a number, e.g. " ± 0.3"; one that is not known is a dash."""
+    return " ± –" if math.isnan(error) else f" ± {error:{form}}"
