@@ -12,6 +12,7 @@ FAST = {
     "calibration": {"shuffles": 1, "batch_sizes": [1, 8, 64]},
     "learners_compared": {"shuffles": 1, "drift_shuffles": 1},
     "not_waiting": {"shuffles": 2, "arrivals": 2000, "overheads": [0.0, 50.0]},
+    "partial_feedback": {"seeds": 2},
 }
 
 
