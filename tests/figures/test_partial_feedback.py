@@ -54,7 +54,7 @@ def test_numbers_by_hand():
 
 def test_a_crossing_beyond_all_counts_is_none():
     """It lies where the bounds of large batches meet, at M = 256 and a small β far beyond 10⁹ samples."""
-    assert math.isnan(page.crossing(256, SHORTEST, 0.1))
+    assert math.isnan(page.crossing(256, SHORTEST, 0.01))
     assert math.isnan(page.crossing(1, SHORTEST, 0.0))
 
 
