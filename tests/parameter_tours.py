@@ -13,6 +13,7 @@ FAST = {
     "learners_compared": {"shuffles": 1, "drift_shuffles": 1},
     "not_waiting": {"shuffles": 2, "arrivals": 2000, "overheads": [0.0, 50.0]},
     "partial_feedback": {"seeds": 2},
+    "real_lml": {"shuffles": 2, "batch_sizes": [1, 128]},
 }
 
 
