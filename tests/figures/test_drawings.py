@@ -106,7 +106,7 @@ def test_tables_of_the_adaptive_page_name_their_rows():
     late = dict.fromkeys(policies, np.array([[True, False]]))
     kept = {"steady": adaptive_batch_size.InTime(np.zeros(2), late, dict.fromkeys(late, 7.0))}
     for shown, cells in (
-        (adaptive_batch_size.bounds_table(bounds), ["M = 4", "0.1235", "1.2", "8"]),
+        (adaptive_batch_size.bounds_table(bounds, LML), ["M = 4", "0.1235", "1.2", "8"]),
         (adaptive_batch_size.gains_table(gains), ["steady", "12.30", "-1.0", "+2.0"]),
         (adaptive_batch_size.deadlines_table(kept, 30, 0.05), [adaptive_batch_size.RIVAL, "50.0", "7.0"]),
     ):
