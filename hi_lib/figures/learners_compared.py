@@ -22,7 +22,7 @@ from hi_lib.figures.style import (
     shared_legend,
     trace_title,
 )
-from hi_lib.figures.values import count, least, most, ordered, plus_minus, standard_error
+from hi_lib.figures.values import count, least, listed, most, ordered, plus_minus, standard_error
 from hi_lib.learners import Run, replay
 from hi_lib.regret import best_threshold, lambda_min, tuned_learning_rate
 from hi_lib.studies.variants import fixed_share, sliding_window
@@ -213,7 +213,6 @@ def numbers(table: pd.DataFrame, samples: Mapping[str, int], fixed: pd.DataFrame
     )
     price = regrets["naive"] / regrets["hil-f"].where(regrets["hil-f"] > 0)
     rule = fixed[fixed["learner"] == CALIBRATED].set_index("title")["regret"]
-    sizes = ordered(table["batch_size"])
     return {
         "quantised_extra": most(costs["quantised"] - costs["hil-f"]),
         "rule_worst": rule.max(),
@@ -222,7 +221,7 @@ def numbers(table: pd.DataFrame, samples: Mapping[str, int], fixed: pd.DataFrame
         "naive_least": least(price),
         "naive_most": most(price),
         "models": len(samples),
-        "sizes": " and ".join(filter(None, (", ".join(map(str, sizes[:-1])), str(sizes[-1])))),
+        "sizes": listed(map(str, ordered(table["batch_size"]))),
     }
 
 

@@ -74,3 +74,9 @@ def quotient(part: float, whole: float) -> float:
 def plus_minus(error: float, form: str) -> str:
     """An error as it stands behind a number, e.g. " ± 0.3"; one that is not known is a dash."""
     return " ± –" if math.isnan(error) else f" ± {error:{form}}"
+
+
+def listed(words: Iterable[str]) -> str:
+    """Words as a sentence lists them, e.g. "1, 2 and 8"."""
+    *most_of_them, last = words
+    return f"{', '.join(most_of_them)} and {last}" if most_of_them else last

@@ -26,3 +26,8 @@ def test_lists_in_order_and_quotients():
     assert values.ordered([4, 1, 4, 2]) == [1, 2, 4]
     assert values.quotient(1, 4) == 0.25
     assert math.isnan(values.quotient(1, 0))
+
+
+def test_words_and_errors_in_print():
+    assert [values.listed(words) for words in (["1"], ["1", "2"], ["1", "2", "8"])] == ["1", "1 and 2", "1, 2 and 8"]
+    assert (values.plus_minus(0.26, ".1f"), values.plus_minus(math.nan, ".1f")) == (" ± 0.3", " ± –")
