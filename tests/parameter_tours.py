@@ -21,7 +21,14 @@ FAST = {
     "regret_bound": {"draws": 50, "shuffles": 2},
     "sqrt_m_loss": {"sequences": 10, "shuffles": 2},
     "fig4_objective": {"shuffles": 2},
+    "explorer": {"betas": [0.5], "shuffles": 1, "run_shuffles": 1},
     "fig3_cost_vs_batch_size": {"shuffles": 2},
+    "adaptive_batch_size": {"runs": 2, "samples": 2000, "burst_lengths": [30, 300]},
+    "calibration": {"shuffles": 1, "batch_sizes": [1, 8, 64]},
+    "learners_compared": {"shuffles": 1, "drift_shuffles": 1},
+    "not_waiting": {"shuffles": 2, "arrivals": 2000, "overheads": [0.0, 50.0]},
+    "partial_feedback": {"seeds": 2},
+    "real_lml": {"shuffles": 2, "batch_sizes": [1, 128]},
 }
 
 

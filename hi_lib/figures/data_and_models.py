@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from hi_lib.figures.style import in_two_lines, outer_labels, panels, plain_ticks, shared_legend
+from hi_lib.figures.style import in_two_lines, outer_labels, panels, plain_ticks, scientific, shared_legend
+from hi_lib.figures.style import table as styled
+from hi_lib.figures.values import least, most
 from hi_lib.regret import best_threshold, lambda_min
 from hi_lib.traces import Trace
+
+if TYPE_CHECKING:
+    from pandas.io.formats.style import Styler
 
 
 def confidence_histograms(traces: Mapping[str, Trace]) -> Figure:
@@ -48,6 +53,13 @@ def seen(traces: Mapping[str, Trace], betas: Sequence[float]) -> pd.DataFrame:
     return pd.DataFrame({title.split(", ")[-1]: row(title, trace) for title, trace in traces.items()}).T
 
 
+def seen_table(table: pd.DataFrame) -> Styler:
+    """The table of `seen`, as the page shows it."""
+    formats: dict[str, Any] = {"samples": "{:.0f}", "accuracy": "{:.3f}", "distinct p": "{:.0f}", "λ_min": scientific}
+    formats |= {column: "{:.3f}" for column in table if column.startswith("θ*")}
+    return styled("traces", table).format(formats)
+
+
 def leakage(files: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Accuracy on all images and on the clean ones, which no ImageNet model was trained on, and how many there are.
 
@@ -80,9 +92,12 @@ def provenance(about: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def numbers(leakage: pd.DataFrame, preprocessing: pd.DataFrame, betas: Sequence[float]) -> dict[str, float | str]:
-    """What leakage and preprocessing do to accuracy and to the best threshold's average cost."""
+    """What leakage and preprocessing do to accuracy and to the best threshold's average cost.
+
+    nan for a cost if none of these β is one at which it was measured.
+    """
     loss = leakage["all images"] - leakage["clean images"]
-    costs = preprocessing[[f"cost_{beta:g}" for beta in betas]]
+    costs = preprocessing.filter([f"cost_{beta:g}" for beta in betas])
     spreads = costs.max() - costs.min()
     return {
         "clean_loss_max": loss.max(),
@@ -91,6 +106,6 @@ def numbers(leakage: pd.DataFrame, preprocessing: pd.DataFrame, betas: Sequence[
         "clean_images": int(leakage["clean"].iloc[0]),
         "training_images": int(leakage["training"].iloc[0]),
         "preprocessing_spread": preprocessing["accuracy"].max() - preprocessing["accuracy"].min(),
-        "preprocessing_cost_least": spreads.min(),
-        "preprocessing_cost_most": spreads.max(),
+        "preprocessing_cost_least": least(spreads),
+        "preprocessing_cost_most": most(spreads),
     }

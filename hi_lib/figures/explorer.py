@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import joblib
@@ -16,12 +18,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
+from hi_lib import checks
 from hi_lib.figures import style
+from hi_lib.figures.values import ordered
 from hi_lib.learners import replay
-from hi_lib.paper import Setting
+from hi_lib.paper import CIFAR10, IMAGENETTE, Setting
 from hi_lib.studies.density import weight_density
 from hi_lib.timing import MODEL_NAMES, TimingModel
-from hi_lib.traces import Trace
+from hi_lib.traces import Trace, shipped
 
 BATCH_SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)  # of the learner's runs
 ROWS = MODEL_NAMES | {"run": "the learner's runs", "vanilla": "vanilla HI"}
@@ -66,7 +70,7 @@ def runs_of(trace: Trace, betas: Iterable[float], seeds: Iterable[int]) -> dict[
     By `TimingModel.of_run`, t_s = τ_ed + offloaded (τ_es + τ_tx) + sent τ_nw and
     t_r = waited τ_ed + served (τ_es + τ_tx) + offloaded τ_nw, all a sample.
     """
-    points = [(beta, size) for beta in betas for size in BATCH_SIZES]
+    points = [(beta, size) for beta in ordered(betas) for size in BATCH_SIZES]
     orders = [(seed, trace.shuffled(seed)) for seed in seeds]
     shares = joblib.Parallel(n_jobs=-1, prefer="threads")(
         joblib.delayed(_shares)(orders, beta, size) for beta, size in points
@@ -88,6 +92,18 @@ def _shares(orders: Iterable[tuple[int, Trace]], beta: float, size: int) -> dict
     return dict(zip(("offloaded", "sent", "waited", "served"), means, strict=True))
 
 
+def setting_of(name: str) -> Setting:
+    """The paper's setting for the data set of a trace, by its name: Imagenette's, or else CIFAR-10's."""
+    return IMAGENETTE if name.startswith("imagenette") else CIFAR10
+
+
+def command(name: str, beta: float, alpha: float) -> str:
+    """The command that evaluates a trace as the page does, in the order of its first shuffle."""
+    times, file = setting_of(name).timing, f"data/traces/{name}.csv" if name in shipped() else f"{name}.csv"
+    taus = " ".join(f"--{tau.replace('_', '-')} {value:g}" for tau, value in asdict(times).items())
+    return f".venv/bin/hi evaluate {shlex.quote(file)} --beta {beta:g} --alpha {alpha:g} {taus} --shuffle 0"
+
+
 def preset(
     title: str,
     setting: Setting,
@@ -95,14 +111,15 @@ def preset(
     first: tuple[float, float],
     runs: Mapping[float, Mapping[str, list[float]]] | None = None,
 ) -> dict[str, Any]:
-    """A choice for the explorer: the times of a setting, and an offload ratio for each β; `first` are β and α at first.
+    """A choice for the explorer: the times of a setting, and an offload ratio for each β.
 
-    `runs`, if there are any, are those of `runs_of`.
+    `first` are β, or the nearest one to it, and α at first; `runs`, if there are any, are those of `runs_of`.
     """
     times, (beta, alpha) = setting.timing, first
+    checks.real("alpha", alpha, 0, 1, open_ends="()")
     return {
         "title": title,
-        "beta": f"{beta:g}",
+        "beta": f"{min(ratios, key=lambda each: abs(each - beta)):g}",
         "ratios": {f"{each:g}": round(ratio, 4) for each, ratio in ratios.items()},
         "runs": {
             f"{each:g}": {name: [round(value, 6) for value in values] for name, values in shares.items()}
@@ -133,6 +150,11 @@ def page(presets: Mapping[str, dict[str, Any]]) -> str:
         # "<" would end the script if it began "</script".
         data=json.dumps(data, ensure_ascii=False).replace("<", "\\u003c"),
     )
+
+
+def beginning_with(watched: str, names: Sequence[str]) -> list[str]:
+    """All names of traces, this one first."""
+    return [checks.choice("watched", watched, names), *(name for name in names if name != watched)]
 
 
 def watch(traces: Iterable[str], beta: float, batch_size: int, still: str) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from hi_lib import checks
 from hi_lib.figures.style import (
     band,
     by_data_set,
@@ -21,13 +22,16 @@ from hi_lib.figures.style import (
     shared_legend,
     trace_title,
 )
+from hi_lib.figures.values import count, least, listed, most, ordered, plus_minus, standard_error
 from hi_lib.learners import Run, replay
 from hi_lib.regret import best_threshold, lambda_min, tuned_learning_rate
 from hi_lib.studies.variants import sliding_window
 from hi_lib.traces import Trace
 from hi_lib.typing import Floats
 
+RULES = ("always", "never")  # beside those that learn
 CALIBRATED = "fixed θ = 1 − β"
+_NAMED = ["hil-f", "quantised", "naive"]  # learners of which the text gives numbers
 QUANTITIES = ["average_cost", "offload_ratio", "regret"]
 Paths = Mapping[str, Floats]  # learner: regret so far, (shuffles, samples)
 
@@ -65,13 +69,18 @@ def learners(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def moments(wanted: Sequence[int], batches: int) -> list[int]:
+    """Numbers of batches after which to look, in order: those wanted that come before the last one, and that one."""
+    return [*(moment for moment in ordered(wanted) if moment < batches), batches]
+
+
 def weight_density(edges: Any, density: Any, batches: Sequence[int], best: float) -> Figure:
     """Density of the threshold after some numbers of batches, a panel each."""
     figure, axes = panels(len(batches), height=1.5)
-    for axis, row, count in zip(axes, density, batches, strict=True):
+    for axis, row, after in zip(axes, density, batches, strict=True):
         axis.stairs(row, edges, fill=True, color="#0072B2", alpha=0.75)
         axis.axvline(best, color="#333333", ls="--", lw=0.9)
-        axis.set(title=f"after {count} batches", xlim=(0, 1))
+        axis.set(title=f"after {after} batches", xlim=(0, 1))
         axis.set_ylim(0, 1.05 * density.max())
     for axis in axes[-3:]:
         axis.set_xlabel("threshold θ")
@@ -86,16 +95,15 @@ def drift(cases: Mapping[str, Mapping[str, Any]], change: int) -> Figure:
     for axis, (title, paths) in zip(axes, cases.items(), strict=True):
         for (name, path), colour in zip(paths.items(), colours, strict=True):
             some = path[:, 7::8]
-            error = some.std(axis=0, ddof=1) / np.sqrt(len(path))
             line = {"color": colour, "label": name, "ls": "--" if name == CALIBRATED else "-"}
-            band(axis, np.arange(8, path.shape[1] + 1, 8), some.mean(axis=0), error, **line)
+            band(axis, np.arange(8, path.shape[1] + 1, 8), some.mean(axis=0), standard_error(some), **line)
         axis.axvline(change, color="#555555", lw=0.8, ls="--")
         axis.set(title=title, xlabel="samples")
     # The rule may lose many times as much as any learner: its line leaves the panel.
     learned = (
         path.mean(axis=0).max() for paths in cases.values() for name, path in paths.items() if name != CALIBRATED
     )
-    axes[0].set(ylabel="regret so far", ylim=(0, 1.15 * max(learned)))
+    axes[0].set(ylabel="regret so far", ylim=(0, 1.15 * max(learned) or None))
     shared_legend(figure, 4)
     return figure
 
@@ -121,7 +129,7 @@ def shown(runs: pd.DataFrame, adaptive: Sequence[str], fixed: pd.DataFrame) -> p
     lines: dict[tuple[str, Any], dict[str, str]] = {}
     for title, size, name, *found in means(runs).itertuples(index=False):
         if name in adaptive:
-            lines.setdefault((name, size), {})[title] = _cell(*found) + f" ± {deviation[title, size, name]:.0f}"
+            lines.setdefault((name, size), {})[title] = _cell(*found) + plus_minus(deviation[title, size, name], ".0f")
         elif size == runs["batch_size"].iloc[0]:
             lines.setdefault((name, ""), {})[title] = _cell(*found)
     for title, name, *found in fixed.itertuples(index=False):
@@ -132,6 +140,16 @@ def shown(runs: pd.DataFrame, adaptive: Sequence[str], fixed: pd.DataFrame) -> p
 
 def _cell(cost: float, ratio: float, regret: float) -> str:
     return f"{cost:.4f}<br>{ratio:.3f}<br>{regret:.0f}"
+
+
+def changes(first: Trace, second: Trace, power: float) -> dict[str, tuple[Trace, Trace]]:
+    """Two changes of the S-ML, by title: to another one, and to itself with every confidence p as p to this power."""
+    better = np.sign(second.accuracy - first.accuracy)
+    surer = Trace(first.confidence ** checks.nonnegative("overconfidence", power), first.correct)
+    return {
+        f"the S-ML is replaced by {('one as good', 'a better one', 'a worse one')[int(better)]}": (first, second),
+        f"the S-ML grows {'over' if power < 1 else 'under'}confident": (first, surer),
+    }
 
 
 def regret_paths(halves: Sequence[Trace], setting: Setting, shuffles: int) -> dict[str, Floats]:
@@ -185,25 +203,30 @@ def drift_table(drift: Mapping[str, Paths]) -> pd.DataFrame:
     return pd.concat(tables)
 
 
-def numbers(table: pd.DataFrame, samples: Mapping[str, int], fixed: pd.DataFrame) -> dict[str, float]:
+def numbers(table: pd.DataFrame, samples: Mapping[str, int], fixed: pd.DataFrame) -> dict[str, Any]:
     """What the text says of the learners, from `means`, the length of each trace, and `fixed_thresholds`."""
+    learned = table[~table["learner"].isin(RULES)]
     worst = (table["regret"] / table["title"].map(samples)).groupby(table["learner"]).max()
     costs, regrets = (
-        table.pivot_table(index=["title", "batch_size"], columns="learner", values=quantity)
+        table.pivot_table(index=["title", "batch_size"], columns="learner", values=quantity).reindex(columns=_NAMED)
         for quantity in ("average_cost", "regret")
     )
-    price = regrets["naive"] / regrets["hil-f"]
+    price = regrets["naive"] / regrets["hil-f"].where(regrets["hil-f"] > 0)
+    rule = fixed[fixed["learner"] == CALIBRATED].set_index("title")["regret"]
     return {
-        "quantised_extra": (costs["quantised"] - costs["hil-f"]).max(),
-        "rule_worst": fixed["regret"][fixed["learner"] == CALIBRATED].max(),
-        "lcb_worst": max(worst["hi-lcb"], worst["hi-lcb-lite"]),
-        "naive_least": price.min(),
-        "naive_most": price.max(),
+        "quantised_extra": most(costs["quantised"] - costs["hil-f"]),
+        "rule_worst": rule.max(),
+        "rule_first": count(rule < learned.groupby("title")["regret"].min()),
+        "lcb_worst": most(worst.reindex(["hi-lcb", "hi-lcb-lite"])),
+        "naive_least": least(price),
+        "naive_most": most(price),
+        "models": len(samples),
+        "sizes": listed(table["batch_size"]),
     }
 
 
 def drift_numbers(
-    cases: Mapping[str, tuple[Trace, Trace]], drift: Mapping[str, Paths], setting: Setting
+    cases: Mapping[str, tuple[Trace, Trace]], drift: Mapping[str, Paths], setting: Setting, power: float
 ) -> dict[str, float | str]:
     """What the text says of two changes, the first from one S-ML to another, the second of the first S-ML itself."""
     (first, second), (_, surer) = cases.values()
@@ -214,6 +237,8 @@ def drift_numbers(
         "drift_first": trace_title(str(first.name)),
         "drift_second": trace_title(str(second.name)),
         "drift_window": setting.window,
+        "drift_power": power,
+        "beta": setting.beta,
         "threshold_before": before,
         "threshold_replaced": now,
         "threshold_overconfident": later,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +14,21 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from hi_lib import checks
 from hi_lib.events.queueing import Pipeline, pipeline, poisson_arrivals
-from hi_lib.figures.style import band, batch_size_axis, dataset_colour, name_beside, plain_ticks, shared_legend
+from hi_lib.figures.style import (
+    band,
+    batch_size_axis,
+    dataset_colour,
+    name_beside,
+    plain_ticks,
+    shared_legend,
+    trace_title,
+)
 from hi_lib.figures.style import table as table_of
+from hi_lib.figures.values import at, log_slope, most, ordered, standard_error
 from hi_lib.learners import Run, replay
+from hi_lib.paper import CIFAR10, IMAGENETTE
 from hi_lib.regret import equivalent_batch_size, lambda_min, regret_bound, tuned_learning_rate
 from hi_lib.run_times import drawn
 from hi_lib.studies.made_up import coin_regret
@@ -27,9 +39,12 @@ from hi_lib.typing import Flags, Floats
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
+KEYS = ("imagenette", "cifar")
 WAITS = "waits"
+FEW = 4  # transmissions that may be out at once, of the answer
 LABELLED = (1, 4, 8, 16, 32, 64)  # batch sizes named in the figure
-SHORTEST = 3925  # samples of the smaller data set
+SAMPLES = min(IMAGENETTE.samples, CIFAR10.samples)  # of each trace, at most: of the smaller data set
+FRONTIER_SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)  # batch sizes among which the best one is sought
 FORMATS = {"t_s (ms)": "{:.2f}", "t_r (ms)": "{:.2f}", "outstanding": "{:.1f}", "regret": "{:.1f}", "bound": "{:.0f}"}
 
 
@@ -52,12 +67,11 @@ class Stream:
         return replay(order, self.beta, size, learning_rate=self.rate, delay=delay)
 
 
-def stream(title: str, trace: Trace, timing: TimingModel, beta: float, shuffles: int) -> Stream:
+def stream(trace: Trace, timing: TimingModel, beta: float, shuffles: int) -> Stream:
     """A trace, shuffled so many times, at most as many samples of it as the smaller data set has."""
     orders = [trace.shuffled(seed) for seed in range(shuffles)]
-    return Stream(
-        title, [Trace(one.confidence[:3925], one.correct[:3925], name=trace.name) for one in orders], timing, beta
-    )
+    heads = [Trace(one.confidence[:SAMPLES], one.correct[:SAMPLES], name=trace.name) for one in orders]
+    return Stream(trace_title(str(trace.name)), heads, timing, beta)
 
 
 def windowed(case: Stream, number: int, size: int, window: float) -> tuple[Pipeline, Run]:
@@ -72,27 +86,42 @@ def windowed(case: Stream, number: int, size: int, window: float) -> tuple[Pipel
     return pipeline(case.timing, drawn(run, np.random.default_rng(number)), size, window=window), run
 
 
-MEASURED = ["t_s (ms)", "t_r (ms)", "outstanding", "regret", "bound"]
+TIMES = ["t_s (ms)", "t_r (ms)"]
+MEASURED = [*TIMES, "outstanding", "regret", "bound"]
 
 
-def lives(case: Stream, sizes: Sequence[int], windows: Sequence[tuple[float, int]]) -> pd.DataFrame:
-    """A row for each way to run the device and each order: times (ms), samples outstanding, regret and its bound."""
+def lives(case: Stream, sizes: Sequence[int], windows: Sequence[Sequence[float]]) -> pd.DataFrame:
+    """A row for each way to run the device and each order: times (ms), samples outstanding, regret and its bound.
+
+    Raises
+    ------
+    ValueError
+        A window that is no pair of W and M.
+    """
     rows = []
     for number, order in enumerate(case.orders):
-        for size in sizes:
+        for size in ordered(sizes):
             run = case.replayed(order, size)
             times = case.timing.of_run(run)
             late = equivalent_batch_size(len(order), size)
             rows.append(
                 (WAITS, size, number, times.system_time, times.response_time, late, run.regret, run.regret_bound)
             )
-        for window, size in windows:
+        for window, size in _pairs("windows", windows):
             life, run = windowed(case, number, size, window)
             late = equivalent_batch_size(len(order), size, life.delay)
             found = life.system_time, float(life.response_time.mean())
             rows.append((_name(window), size, number, *found, late, run.regret, run.regret_bound))
     table = pd.DataFrame(rows, columns=["device", "M", "order", *MEASURED])
     return table.assign(outstanding=(table["outstanding"] - 1) / 2)
+
+
+def _pairs(where: str, values: Sequence[Sequence[float]]) -> list[tuple[float, int]]:
+    """W and M of each way to run the device, each once."""
+    for pair in values:
+        if len(pair) != 2:
+            raise ValueError(f"{where} must hold pairs of W and M, got {checks.shown(pair)}")
+    return list(dict.fromkeys((window, int(size)) for window, size in values))
 
 
 def means(table: pd.DataFrame) -> pd.DataFrame:
@@ -106,11 +135,11 @@ def _name(window: float | None) -> str:
     return "no limit" if window == math.inf else f"window {window:g}"
 
 
-def draw_fronts(found: Mapping[str, pd.DataFrame]) -> Figure:
-    """Response time against system time, a panel a data set: the waiting device over M, and windows beside it."""
+def draw_fronts(found: Sequence[tuple[Stream, pd.DataFrame]]) -> Figure:
+    """Response time against system time, a panel a stream: the waiting device over M, and windows beside it."""
     figure, axes = plt.subplots(1, len(found), figsize=(7.6, 3.6))
-    for axis, (title, rows) in zip(axes, found.items(), strict=True):
-        table = means(rows)
+    for axis, (case, rows) in zip(axes, found, strict=True):
+        title, table = case.title, means(rows)
         waiting, others = table[table["device"] == WAITS], table[table["device"] != WAITS]
         axis.plot(waiting["t_s (ms)"], waiting["t_r (ms)"], "o-", ms=3, color="#777777")
         for _, row in waiting[waiting["M"].isin(LABELLED)].iterrows():
@@ -132,23 +161,27 @@ def draw_fronts(found: Mapping[str, pd.DataFrame]) -> Figure:
     return figure
 
 
-def front_table(title: str, found: Mapping[str, pd.DataFrame]) -> Styler:
-    """The means of one data set."""
-    shown = table_of("front", means(found[title])).hide().format(FORMATS)
-    return shown.set_caption(f"{title}: times, samples without feedback, regret, bound (T14)")
+def front_table(case: Stream, found: pd.DataFrame) -> Styler:
+    """The means of one stream."""
+    shown = table_of("front", means(found)).hide().format(FORMATS)
+    return shown.set_caption(f"{case.title}: times, samples without feedback, regret, bound (T14)")
 
 
 @dataclass(frozen=True)
 class Frontier:
-    """Where batches pay: the device's times, ρ, α, and what is varied."""
+    """Where batches pay: the device's times, ρ, α, and what is varied, which is there once each, in order."""
 
     timing: TimingModel
     offload_ratio: float
     alpha: float
     overheads: Sequence[float]
-    windows: Sequence[float | None] = (None, 1, 2, 3, 4, 8, math.inf)
-    sizes: Sequence[int] = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+    windows: Sequence[float | None]
+    sizes: Sequence[int] = FRONTIER_SIZES
     samples: int = 20_000
+
+    def __post_init__(self) -> None:
+        checks.real("offload_ratio", self.offload_ratio, 0, 1)
+        checks.real("alpha", self.alpha, 0, 1)
 
     def best(self, server_setup: float) -> Floats:
         """The M of least f for each window (rows) and overhead (columns, ms a transmission)."""
@@ -168,20 +201,38 @@ class Frontier:
         return self.alpha * found.system_time + (1 - self.alpha) * float(found.response_time.mean())
 
 
-def servers(setup: float) -> dict[str, float]:
-    """What a transmission costs the server (ms), by title: nothing, or this much."""
-    return {"a server that needs nothing for": 0.0, f"a server that needs {setup:g} ms for": setup}
+@dataclass(frozen=True)
+class Frontiers:
+    """The best M of a frontier for each window (rows) and overhead (columns), by what a transmission costs a server."""
+
+    case: Frontier
+    maps: Mapping[str, Floats]
+
+    @property
+    def plain(self) -> Floats:
+        """With a server that needs nothing for a transmission."""
+        return next(iter(self.maps.values()))
+
+    @property
+    def batches_from(self) -> float:
+        """The least overhead at which batches pay with W = 4 (ms); nan where single samples are best at none below."""
+        if FEW not in self.case.windows:
+            return math.nan
+        pays = list(self.plain[self.case.windows.index(FEW)] > 1)
+        first = pays.index(True) if True in pays else 0
+        return float(self.case.overheads[first]) if first else math.nan
 
 
-def draw_frontier(case: Frontier, maps: Mapping[str, Floats]) -> Figure:
+def draw_frontier(found: Frontiers) -> Figure:
     """The best batch size for each window and overhead, a panel a server."""
-    figure, axes = plt.subplots(1, len(maps), figsize=(7.6, 3.0), sharey=True)
+    case = found.case
+    figure, axes = plt.subplots(1, len(found.maps), figsize=(7.6, 3.0), sharey=True)
     colours = mpl.colormaps["YlGnBu"]
     rows = [
         "waits" if window is None else "no limit" if window == math.inf else f"W = {window:g}"
         for window in case.windows
     ]
-    for axis, (title, best) in zip(axes, maps.items(), strict=True):
+    for axis, (title, best) in zip(axes, found.maps.items(), strict=True):
         shade = np.log2(best) / math.log2(max(case.sizes))
         axis.pcolormesh(shade, cmap=colours, vmin=0, vmax=1, edgecolors="white", linewidth=1)
         for (row, column), size in np.ndenumerate(best):
@@ -195,19 +246,33 @@ def draw_frontier(case: Frontier, maps: Mapping[str, Floats]) -> Figure:
     return figure
 
 
+def frontier(
+    timing: TimingModel,
+    offload_ratio: float,
+    alpha: float,
+    overheads: Sequence[float],
+    windows: Sequence[int],
+    server_setup: float,
+) -> Frontiers:
+    """The best M where the device waits, with these windows and with no limit; overheads and `server_setup` in ms."""
+    case = Frontier(timing, offload_ratio, alpha, ordered(overheads), [None, *ordered(windows), math.inf])
+    servers = {"a server that needs nothing for": 0.0, f"a server that needs {server_setup:g} ms for": server_setup}
+    return Frontiers(case, {f"{title} a transmission": case.best(setup) for title, setup in servers.items()})
+
+
 def lateness(case: Stream, delays: Sequence[int]) -> pd.DataFrame:
     """Regret with feedback d samples late and with batches of 1 + 2d: on the stream, and on coins in blocks."""
     rows = []
     n = len(case.orders[0])
-    for delay in delays:
+    for delay in ordered(delays):
         equivalent = 1 + 2 * delay
         for kind, size, late in (("delay", 1, delay), ("batch", equivalent, 0)):
             regrets = np.array([case.replayed(order, size, late).regret for order in case.orders])
             block = late + 1 if kind == "delay" else size
             coins = block * coin_regret(max(n // block, 1), case.beta)
-            error = regrets.std(ddof=1) / math.sqrt(regrets.size)
             bound = regret_bound(n, equivalent_batch_size(n, size, late), lambda_min(case.orders[0]), case.rate)
-            rows.append((kind, equivalent, regrets.mean(), error, coins, bound, regret_bound(n, equivalent, 0.5)))
+            error, coins_bound = standard_error(regrets), regret_bound(n, equivalent, 0.5)
+            rows.append((kind, equivalent, regrets.mean(), error, coins, bound, coins_bound))
     columns = ["feedback", "batch_size", "regret", "error", "coins", "bound", "coins_bound"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -232,17 +297,18 @@ def draw_lateness(table: pd.DataFrame) -> Figure:
     return figure
 
 
-WAYS: tuple[tuple[float | None, int], ...] = ((None, 1), (None, 4), (None, 16), (2, 1), (4, 1), (math.inf, 1))
+def arriving(case: Stream, rates: Sequence[float], samples: int, ways: Sequence[Sequence[int]]) -> pd.DataFrame:
+    """Mean and quantiles of the response time (ms) for Poisson arrivals, a row a way and rate (1/s); nan: no way.
 
-
-def arriving(case: Stream, rates: Sequence[float], samples: int) -> pd.DataFrame:
-    """Mean and quantiles of the response time (ms) for Poisson arrivals, a row a way and rate (1/s); nan: no way."""
+    `ways` holds pairs of W, 0 for a device that waits, and M; one without a limit and with single samples comes last.
+    """
+    devices = [(window or None, size) for window, size in _pairs("arrival_ways", ways)]
     ratio = float(np.mean([case.replayed(order, 1).offload_ratio for order in case.orders]))
     flags = np.random.default_rng(1).random(samples) < ratio
     rows = []
     for rate in rates:
         arrivals = poisson_arrivals(samples, rate / 1000, seed=2)
-        for window, size in WAYS:
+        for window, size in [*devices, (math.inf, 1)]:
             found = pipeline(case.timing, flags, size, arrivals=arrivals, window=window).response_time
             keeps_up = 1000 / rate > pipeline(case.timing, flags, size, window=window).system_time
             values = [found.mean(), *np.quantile(found, [0.5, 0.95, 0.99])] if keeps_up else [math.nan] * 4
@@ -250,11 +316,11 @@ def arriving(case: Stream, rates: Sequence[float], samples: int) -> pd.DataFrame
     return pd.DataFrame(rows, columns=["arrivals", "device", "mean", "p50", "p95", "p99"])
 
 
-def arriving_table(table: pd.DataFrame) -> Styler:
+def arriving_table(case: Stream, table: pd.DataFrame) -> Styler:
     """The response times, a dash where the device cannot keep up."""
     shown = table_of("arriving", table).hide()
     shown = shown.format("{:.0f}", subset=["mean", "p50", "p95", "p99"], na_rep="–")
-    return shown.set_caption("Response times (ms), Imagenette, the offload ratio of HIL-F with MobileNet v1 0.25-128")
+    return shown.set_caption(f"Response times (ms) with the offload ratio of HIL-F: {case.title}")
 
 
 def two_prices(case: Stream, image: float, transmissions: Sequence[float], sizes: Sequence[int]) -> pd.DataFrame:
@@ -262,10 +328,12 @@ def two_prices(case: Stream, image: float, transmissions: Sequence[float], sizes
 
     The learner knows one β: the price of an offload at the number of offloads that a transmission carries.
     """
+    checks.nonnegative("image_price", image)
+    checks.reals("transmission_prices", transmissions, 0, np.inf)
     rows = []
     for price in transmissions:
         costs = []
-        for size in sizes:
+        for size in ordered(sizes):
             each = 1.0 / size
             for _ in range(3):  # the offloads of a transmission follow from β, and β from them
                 beta = min(image + price * each, 1.0)
@@ -273,13 +341,13 @@ def two_prices(case: Stream, image: float, transmissions: Sequence[float], sizes
                 each = sum(run.transmissions for run in runs) / sum(run.offload_probability.sum() for run in runs)
             costs.append(np.mean([_paid(run, image, price) for run in runs]))
         rows.append((price, *costs))
-    return pd.DataFrame(rows, columns=["a transmission costs", *(f"M = {size}" for size in sizes)])
+    return pd.DataFrame(rows, columns=["a transmission costs", *(f"M = {size}" for size in ordered(sizes))])
 
 
-def prices_table(table: pd.DataFrame) -> Styler:
+def prices_table(case: Stream, image: float, table: pd.DataFrame) -> Styler:
     """The costs."""
-    shown = table_of("prices", table).hide().format("{:.3f}").format("{:.1f}", subset=[table.columns[0]])
-    return shown.set_caption("Cost a sample (1: a wrong answer), Imagenette, MobileNet v1 0.25-128; an image costs 0.3")
+    shown = table_of("prices", table).hide().format("{:.3f}").format("{:g}", subset=[table.columns[0]])
+    return shown.set_caption(f"Cost a sample (1: a wrong answer), {case.title}; an image costs {image:g}")
 
 
 def _paid(run: Run, image: float, transmission: float) -> float:
@@ -288,58 +356,74 @@ def _paid(run: Run, image: float, transmission: float) -> float:
     return float((mistakes + image * run.offload_probability.sum() + transmission * run.transmissions) / run.cost.size)
 
 
-def beaten_from(table: pd.DataFrame, device: str) -> int:
+def beaten_from(table: pd.DataFrame, device: str) -> float:
     """The least M from which on a waiting device is slower in both times than `device` with single samples.
 
-    Slower means by three standard errors of the difference over the same orders; 0 if it never is.
+    Slower means by three standard errors of the difference over the same orders. 0 if the largest M is not; nan where
+    these sizes do not tell: if still larger ones may be slower, or if the next smaller one is below half of it.
     """
-    rows = table.pivot(index="order", columns=["device", "M"], values=["t_s (ms)", "t_r (ms)"])
-    slower = {}
-    for size in table.loc[table["device"] == WAITS, "M"].unique():
-        more = pd.DataFrame(
-            {time: rows[time, WAITS, size] - rows[time, device, 1] for time in ("t_s (ms)", "t_r (ms)")}
-        )
-        slower[size] = bool((more.mean() > 3 * more.sem()).all())
-    least = 0
-    for size in sorted(slower, reverse=True):
-        if not slower[size]:
-            break
-        least = int(size)
-    return least
+    rows = table.pivot(index="order", columns=["device", "M"], values=TIMES)
+    sizes = ordered(table.loc[table["device"] == WAITS, "M"])
+    if (TIMES[0], device, 1) not in rows or len(rows) < 2:
+        return math.nan
+    slower = {size: [_clearly(rows[time, WAITS, size] - rows[time, device, 1]) for time in TIMES] for size in sizes}
+    behind = list(itertools.takewhile(lambda size: all(slower[size]), reversed(sizes)))
+    if not behind:
+        return math.nan if slower[sizes[-1]][0] else 0  # larger batches need less time a sample, and answer later
+    below = max((size for size in sizes if size < behind[-1]), default=0.5)
+    return int(behind[-1]) if behind[-1] <= 2 * below else math.nan
+
+
+def _clearly(more: pd.Series) -> bool:
+    """Whether a mean is positive by three standard errors."""
+    return bool(more.mean() > 3 * more.sem())
+
+
+def _beaten(least: float) -> str | float:
+    """What `beaten_from` says, in words."""
+    if math.isnan(least):
+        return math.nan
+    return f"slower in both with every batch of {least} or more" if least else "not slower in both with large batches"
 
 
 def numbers(
-    found: Mapping[str, pd.DataFrame], late: pd.DataFrame, maps: Mapping[str, Floats], case: Frontier
+    found: Sequence[tuple[Stream, pd.DataFrame]], late: pd.DataFrame, best: Frontiers, coins_from: int
 ) -> dict[str, Any]:
-    """What the claims and the text rest on; Imagenette and the plain server come first in `found` and `maps`."""
-    imagenette, cifar = found.values()
-    fronts = [means(table).set_index(["device", "M"]).sort_index() for table in (imagenette, cifar)]
-    four, four_cifar = (front.loc[("window 4", 1)] for front in fronts)
-    one = fronts[0].loc[(WAITS, 1)]
-    three, both = fronts[0].loc["window 3", 1], fronts[0].loc["window 2", 4]
+    """What the claims and the text rest on; `found` are the lives of the Imagenette stream and of the CIFAR-10 one.
+
+    The growth of the regret on coins is that from `coins_from` samples, M or 1 + 2d, on.
+    """
+    fronts = [means(table).set_index(["device", "M"]).sort_index().T for _, table in found]
+    four, four_cifar = (at(front, (_name(FEW), 1)) for front in fronts)
+    one, three, both = (at(fronts[0], way) for way in ((WAITS, 1), (_name(3), 1), (_name(2), 4)))
     delay = late[late["feedback"] == "delay"].set_index("batch_size")
-    coins = delay["coins"][delay.index >= 20]
-    windows = pd.concat([front.drop(WAITS, level="device") for front in fronts])
-    plain = next(iter(maps.values()))
-    batches_from = case.overheads[int(np.argmax(plain[case.windows.index(4)] > 1))]
+    windows = pd.concat([front.drop(columns=WAITS, level="device").T for front in fronts])
+    system, response = TIMES
+    beaten = [beaten_from(table, _name(FEW)) for _, table in found]
+    late_coins = delay["coins"][delay.index >= coins_from]
     return {
-        "four_system": four["t_s (ms)"],
-        "three_system": three["t_s (ms)"],
-        "both_system": both["t_s (ms)"],
-        "both_later": both["t_r (ms)"] - three["t_r (ms)"],
-        "four_response": four["t_r (ms)"],
-        "four_cifar_system": four_cifar["t_s (ms)"],
-        "four_cifar_response": four_cifar["t_r (ms)"],
-        "waiting_system": fronts[0].loc[WAITS]["t_s (ms)"].min(),
-        "one_system": one["t_s (ms)"],
-        "beaten_imagenette": beaten_from(imagenette, "window 4"),
-        "beaten_cifar": beaten_from(cifar, "window 4"),
-        "windows_over_bound": float((windows["regret"] / windows["bound"]).max()),
-        "late_over_bound": float((delay["regret"] / delay["bound"]).max()),
-        "four_outstanding": four["outstanding"],
-        "four_regret_more": float(four["regret"] - one["regret"]),
-        "late_regret_more": float(delay["regret"].iloc[-1] - delay["regret"].iloc[0]),
-        "coins_exponent": float(np.polyfit(np.log(coins.index), np.log(coins), 1)[0]),
-        "waiting_batch": int(plain[0].max()),
-        "batches_from": float(batches_from),
+        "four_system": at(four, system),
+        "three_system": at(three, system),
+        "both_system": at(both, system),
+        "both_later": at(both, response) - at(three, response),
+        "four_response": at(four, response),
+        "four_cifar_system": at(four_cifar, system),
+        "four_cifar_response": at(four_cifar, response),
+        "waiting_system": fronts[0][WAITS].loc[system].min(),
+        "one_system": at(one, system),
+        "beaten_imagenette": beaten[0],
+        "beaten_cifar": beaten[1],
+        "beaten_imagenette_says": _beaten(beaten[0]),
+        "beaten_cifar_says": _beaten(beaten[1]),
+        "windows_over_bound": most(windows["regret"] / windows["bound"]),
+        "late_over_bound": most(delay["regret"] / delay["bound"]),
+        "four_outstanding": at(four, "outstanding"),
+        "four_regret_more": at(four, "regret") - at(one, "regret"),
+        "largest_delay": int(delay.index.max() - 1) // 2,
+        "late_regret_more": delay["regret"].iloc[-1] - at(delay["regret"], 1),
+        "coins_exponent": log_slope(late_coins.index, late_coins),
+        "waiting_batch": int(best.plain[0].max()),
+        "batches_from": best.batches_from,
+        "alpha": best.case.alpha,
+        **{f"{key}_data": case.title.split(", ")[0] for key, (case, _) in zip(KEYS, found, strict=True)},
     }

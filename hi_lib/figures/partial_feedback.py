@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,10 +13,16 @@ from matplotlib.figure import Figure
 
 from hi_lib import regret
 from hi_lib.figures.style import batch_size_axis, plain_ticks, shared_legend
+from hi_lib.figures.values import ordered
 from hi_lib.learners import replay
 from hi_lib.traces import Trace
 
 _COLOURS = {"hil-f": "#0072B2", "hil-n": "#009E73", "apple": "#D55E00"}
+
+
+def lengths(wanted: Sequence[int], samples: int) -> list[int]:
+    """Numbers of samples to look at, in order: those wanted, but none beyond those that there are."""
+    return ordered(min(length, samples) for length in wanted)
 
 
 def partial_feedback(table: pd.DataFrame) -> Figure:
@@ -47,8 +55,11 @@ def apple_bound(n: int, batch_size: int, shortest: float, beta: float) -> float:
     return regret.apple_bound(n, batch_size, shortest, beta, regret.tuned_apple_rate(n, batch_size, shortest, beta))
 
 
-def crossing(batch_size: int, shortest: float, beta: float) -> int:
-    """The number of samples from which on, to within 2 %, the bound of weighing every offload is the lower one."""
+def crossing(batch_size: int, shortest: float, beta: float) -> float:
+    """The number of samples from which on, to within 2 %, the bound of weighing every offload is the lower one.
+
+    nan if that is not so by 10⁹ samples.
+    """
     counts = np.unique(np.geomspace(10, 1e9, 1600).astype(int)).tolist()
     # Below, the best rate would explore more than every sample.
     counts = [n for n in counts if regret.tuned_apple_rate(n, batch_size, shortest, beta) * batch_size <= 1]
@@ -57,7 +68,8 @@ def crossing(batch_size: int, shortest: float, beta: float) -> int:
         for place, n in enumerate(counts)
         if apple_bound(n, batch_size, shortest, beta) >= hil_n_bound(n, batch_size, shortest, beta)
     ]
-    return counts[higher[-1] + 1 if higher else 0]
+    first = higher[-1] + 1 if higher else 0
+    return counts[first] if first < len(counts) else math.nan
 
 
 def pseudo_loss_bias(trace: Trace, beta: float) -> float:
@@ -71,8 +83,8 @@ def pseudo_loss_bias(trace: Trace, beta: float) -> float:
     return float((np.abs(estimates.mean(axis=0) - truth) / error).max())
 
 
-def numbers(regrets: pd.DataFrame, orders: Sequence[Trace], beta: float) -> dict[str, float]:
-    """What the claims and the text rest on, from the table of the figure and the shuffled traces behind it."""
+def numbers(regrets: pd.DataFrame, orders: Sequence[Trace], beta: float) -> dict[str, Any]:
+    """What the claims and the text rest on, from the table of the figure and its longest shuffled traces."""
     n, most = len(orders[0]), int(regrets["batch_size"].max())
     shortest = regret.lambda_min(orders[0])
     at = regrets.set_index(["learner", "samples", "batch_size"])
@@ -110,8 +122,13 @@ def _vanilla_tuning(orders: Sequence[Trace], beta: float, most: int) -> dict[str
 
 
 def _price_error(n: int, shortest: float, beta: float) -> float:
-    """How far the bound's growth from M = 1 to 11, with vanilla's tuning, is from (M − 1) ε / 3, relatively."""
+    """How far the bound's growth from M = 1 to 11, with vanilla's tuning, is from (M − 1) ε / 3, relatively.
+
+    nan where ε is not free: at least one sample must be explored, and at most all.
+    """
     share = regret.tuned_exploration(n, 1, shortest, beta)
+    if not 1 / n < share < 1:
+        return math.nan
     rate = regret.tuned_partial_feedback_rate(n, 1, shortest, share)
     bound = regret.partial_feedback_bound(n, 11, shortest, beta, rate, share)
     return abs((bound / hil_n_bound(n, 1, shortest, beta) - 1) / (10 * share / 3) - 1)

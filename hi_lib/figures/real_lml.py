@@ -5,6 +5,8 @@ Offloading then costs β, and 1 more where the L-ML is wrong. Accepting costs 1 
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +16,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from hi_lib import regret
+from hi_lib import checks, regret
 from hi_lib.figures.style import (
-    BETA_COLOURS,
     PLAIN,
     batch_size_axis,
+    beta_colour,
     in_two_lines,
     outer_labels,
     panels,
@@ -26,10 +28,11 @@ from hi_lib.figures.style import (
     trace_title,
 )
 from hi_lib.figures.style import table as styled
+from hi_lib.figures.values import at, most, ordered
 from hi_lib.learners import replay
 from hi_lib.studies.lml import Outcome, best_threshold, curve, known, outcome
-from hi_lib.studies.measured import BATCH_SIZES, PAIRS, SETTINGS, Line, timing_model
-from hi_lib.traces import Trace
+from hi_lib.studies.measured import BATCH_SIZES, MACHINE, MEASURED, PAIRS, SETTINGS, Line, timing_model
+from hi_lib.traces import Trace, data_file, load_trace, trace_files
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
@@ -44,6 +47,7 @@ LABELS = {
     "never": "never offloading",
     "best": "best fixed θ",
 }
+EXACT = "M* (exact, worst)"
 MODELS = {
     "imagenette-mobilenet_v1_0.25_128": "MobileNet v1 0.25-128\n(LiteRT)",
     "imagenette-efficientnet_lite2": "EfficientNet-Lite2\n(torch)",
@@ -61,7 +65,31 @@ _WAYS: dict[str, dict[str, Any]] = {
     "best": {"color": "#333333", "ls": (0, (1, 1.5)), "lw": 1.2},
 }
 __all__ = ["best_threshold", "curve", "outcome"]
+# What the text says of each of its two examples.
+_SAID = ["assumed", "real", "even", "error", "hard", "never", "best", "truth", "truth_accuracy", "added_gain"]
+_SAID += ["answer", "answer_error", "alike", "only"]
 _DASHED, _DOTTED = (0, (4, 2)), (0, (1, 1.5))
+
+
+def answers(name: str) -> pd.DataFrame:
+    """The file of a trace that holds the classes which both models answered.
+
+    Raises
+    ------
+    ValueError
+        No such trace; one that has no L-ML, or not for every sample, or no columns predicted and lml_predicted.
+    """
+    known(load_trace(name))
+    table = pd.read_csv(trace_files()[name])
+    if not {"predicted", "lml_predicted"} <= set(table):
+        raise ValueError(f"trace {name} must say what both models answer, in columns predicted and lml_predicted")
+    return table
+
+
+def measured_times() -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Times of the models in data/timings, and the machine on which they were measured."""
+    machine = data_file(MACHINE).read_text(encoding="utf-8")
+    return pd.read_csv(data_file(MEASURED)), json.loads(machine)
 
 
 def accuracy_offload(curves: Mapping[str, pd.DataFrame], best: pd.DataFrame) -> Figure:
@@ -78,7 +106,8 @@ def accuracy_offload(curves: Mapping[str, pd.DataFrame], best: pd.DataFrame) -> 
         axis.plot([0, 100], ends, color="#333333", linestyle=_DOTTED, lw=1)
         for size, row in enumerate(best[best["title"] == title].itertuples()):
             point = (100 * row.offload_ratio, 100 * row.accuracy)
-            axis.plot(*point, "o", ms=9 - 2.5 * size, mfc="none", mew=1.5, color=BETA_COLOURS[row.beta], zorder=4)
+            ring = {"ms": max(9 - 2.5 * size, 2), "mfc": "none", "mew": 1.5, "color": beta_colour(row.beta)}
+            axis.plot(*point, "o", zorder=4, **ring)
         axis.set(title=in_two_lines(title), xlabel="offloaded (%)")
     outer_labels(axes, "accuracy (%)")
     lines = [
@@ -87,8 +116,8 @@ def accuracy_offload(curves: Mapping[str, pd.DataFrame], best: pd.DataFrame) -> 
         Line2D([], [], color="#333333", linestyle=_DOTTED, label="offloading at random"),
     ]
     rings = [
-        Line2D([], [], marker="o", ls="", mfc="none", mew=1.5, color=colour, label=f"best θ, β = {beta:g}")
-        for beta, colour in BETA_COLOURS.items()
+        Line2D([], [], marker="o", ls="", mfc="none", mew=1.5, color=beta_colour(beta), label=f"best θ, β = {beta:g}")
+        for beta in best["beta"].unique()
     ]
     shared_legend(figure, 3, [*lines, *rings])
     return figure
@@ -97,7 +126,7 @@ def accuracy_offload(curves: Mapping[str, pd.DataFrame], best: pd.DataFrame) -> 
 def real_cost(table: pd.DataFrame) -> Figure:
     """Cost and accuracy against the batch size, as `mean_costs` gives them, a column a trace, a line a way."""
     titles = list(dict.fromkeys(table["title"]))
-    figure, axes = plt.subplots(2, len(titles), figsize=(3.8 * len(titles), 4.6), squeeze=False, sharex=True)
+    figure, axes = plt.subplots(2, len(titles), figsize=(max(3.8 * len(titles), 7.6), 4.6), squeeze=False, sharex=True)
     for column, title in enumerate(titles):
         for way, label in LABELS.items():
             rows = table[(table["title"] == title) & (table["way"] == way)]
@@ -143,7 +172,7 @@ def best_thresholds(traces: Mapping[str, Trace], betas: Sequence[float]) -> pd.D
     """
     rows = []
     for title, trace in traces.items():
-        for beta in betas:
+        for beta in ordered(betas):
             assumed, real = regret.best_threshold(trace, beta), best_threshold(trace, beta)
             accuracy = np.where(trace.confidence < real.threshold, known(trace), trace.correct).mean()
             point = (real.threshold, real.offload_ratio, accuracy, real.average_cost)
@@ -180,7 +209,7 @@ def shuffled_costs(
     rows = []
     for title, file in files.items():
         trace, agreement = traces[title], Trace(file["confidence"], file["predicted"] == file["lml_predicted"])
-        for size in batch_sizes:
+        for size in ordered(batch_sizes):
             for seed in range(shuffles):
                 found = outcomes(trace.shuffled(seed), agreement.shuffled(seed), beta, size)
                 rows += [(title, size, seed, way, *point) for way, point in found.items()]
@@ -230,8 +259,8 @@ def _medians(measured: pd.DataFrame) -> pd.Series:
     return measured.groupby(["model", "batch_size"])["milliseconds"].median()
 
 
-def devices(traces: Mapping[str, Trace], measured: pd.DataFrame) -> pd.DataFrame:
-    """M* at α = ½ with the paper's times and with ours (ms), and with ρ counted the paper's way and as it really is."""
+def devices(traces: Mapping[str, Trace], measured: pd.DataFrame, alpha: float) -> pd.DataFrame:
+    """M* at this α with the paper's times and with ours (ms), with ρ counted the paper's way and as it really is."""
     rows = []
     for data_set, (small, large) in PAIRS.items():
         setting, trace = SETTINGS[data_set], traces[trace_title(small)]
@@ -240,47 +269,56 @@ def devices(traces: Mapping[str, Trace], measured: pd.DataFrame) -> pd.DataFrame
         for where, model in (("Jetson / A100", setting.timing), (pair, timing_model(measured, data_set))):
             for count, found in counts.items():
                 ratio = found.offload_ratio
-                sizes = (model.optimal_batch_size(ratio, 0.5, kind).integer for kind in ("paper", "worst"))
+                sizes = (model.optimal_batch_size(ratio, alpha, kind).integer for kind in ("paper", "worst"))
                 rows.append((setting.name, where, model.tau_ed, model.tau_es, count, ratio, *sizes))
     columns = ["data set", "device / server", "τ_ed (ms)", "τ_es (ms)", "counted", "ρ"]
-    return pd.DataFrame(rows, columns=[*columns, "M* (paper)", "M* (exact, worst)"])
+    return pd.DataFrame(rows, columns=[*columns, "M* (paper)", EXACT])
+
+
+def device_numbers(devices: pd.DataFrame, alpha: float) -> dict[str, float]:
+    """At which α and β devices were compared, and the largest of the best batches, counted exactly."""
+    betas = {f"{data_set}_beta": setting.beta for data_set, setting in SETTINGS.items()}
+    return {"alpha": alpha, **betas, "exact_most": int(devices[EXACT].max())}
 
 
 def both_wrong(trace: Trace, file: pd.DataFrame, beta: float) -> tuple[float, float]:
-    """Shares of the images below the paper's best threshold: both models wrong alike, and only the L-ML wrong."""
+    """Shares of the images below the paper's best threshold: both models wrong alike, and only the L-ML wrong.
+
+    nan where there are no such images.
+    """
     hard = file[file["confidence"] < regret.best_threshold(trace, beta).threshold]
     alike = (hard["correct"] == 0) & (hard["predicted"] == hard["lml_predicted"])
     return alike.mean(), ((hard["correct"] == 1) & (hard["lml_correct"] == 0)).mean()
 
 
 def example_numbers(
-    traces: Mapping[str, Trace],
-    files: Mapping[str, pd.DataFrame],
-    best: pd.DataFrame,
-    drawn: pd.DataFrame,
-    beta: float,
-) -> dict[str, float | str]:
-    """What the text says of the two traces in `files`, the "first" and the "second", vanilla HI at this β."""
-    values: dict[str, float | str] = {}
-    for key, (title, file) in zip(("first", "second"), files.items(), strict=True):
-        row = best[(best["title"] == title) & (best["beta"] == beta)].iloc[0]
-        vanilla = drawn[(drawn["title"] == title) & (drawn["batch_size"] == 1)]
-        alike, only = both_wrong(traces[title], file, beta)
-        found = _thresholds(traces[title], row) | _costs(vanilla) | {"alike": alike, "only": only}
-        values |= {f"{key}_title": title} | {f"{key}_{what}": value for what, value in found.items()}
+    traces: Mapping[str, Trace], files: Mapping[str, pd.DataFrame], drawn: pd.DataFrame, beta: float
+) -> dict[str, Any]:
+    """What the text says of the first two traces in `files`, the "first" and the "second", vanilla HI at this β."""
+    values: dict[str, Any] = {"cost_beta": beta}
+    for key, title in zip(("first", "second"), [*files, None, None], strict=False):
+        values[f"{key}_title"] = title or math.nan
+        found = _example(traces[title], files[title], drawn[drawn["title"] == title], beta) if title else {}
+        values |= {f"{key}_{what}": at(found, what) for what in _SAID}
     return values
 
 
-def _thresholds(trace: Trace, row: pd.Series) -> dict[str, float]:
+def _example(trace: Trace, file: pd.DataFrame, drawn: pd.DataFrame, beta: float) -> dict[str, float]:
+    alike, only = both_wrong(trace, file, beta)
+    vanilla = drawn[drawn["batch_size"] == 1]
+    return _thresholds(trace, beta) | (_costs(vanilla) if len(vanilla) else {}) | {"alike": alike, "only": only}
+
+
+def _thresholds(trace: Trace, beta: float) -> dict[str, float]:
     """Offload ratios of the best thresholds, and the L-ML's error, on all images and on those the paper offloads."""
-    large = known(trace)
+    large, assumed = known(trace), regret.best_threshold(trace, beta)
     error = 1 - large.mean()
     return {
-        "assumed": row["assumed_ratio"],
-        "real": row["offload_ratio"],
-        "even": regret.best_threshold(trace, min(1, row["beta"] + error)).offload_ratio,
+        "assumed": assumed.offload_ratio,
+        "real": best_threshold(trace, beta).offload_ratio,
+        "even": regret.best_threshold(trace, min(1, beta + error)).offload_ratio,
         "error": error,
-        "hard": 1 - large[trace.confidence < row["assumed_threshold"]].mean(),
+        "hard": 1 - large[trace.confidence < assumed.threshold].mean() if assumed.offload_ratio else math.nan,
     }
 
 
@@ -300,42 +338,49 @@ def _costs(drawn: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def accuracy_numbers(traces: Mapping[str, Trace], answers: pd.DataFrame) -> dict[str, float]:
-    """Accuracy of the L-MLs, and of Imagenette's, by its `answers`, on the images it was not trained on."""
-    clean = answers["correct"][answers["image"].str.contains("ILSVRC2012_val_")]
+def accuracy_numbers(traces: Mapping[str, Trace]) -> dict[str, float]:
+    """Accuracy of the L-MLs, and of Imagenette's on the images it was not trained on."""
+    large = pd.read_csv(data_file("lml/imagenette-efficientnet_lite2.csv"))
+    clean = large["correct"][large["image"].str.contains("ILSVRC2012_val_")]
     lmls = {
         f"{data_set}_lml": float(known(traces[trace_title(small)]).mean()) for data_set, (small, _) in PAIRS.items()
     }
     return lmls | {"clean_images": clean.size, "clean_lml": clean.mean()}
 
 
-def peak_numbers(curves: Mapping[str, pd.DataFrame], best: pd.DataFrame) -> dict[str, float | str]:
-    """By how much both models together are more often right than the L-ML alone, and where almost nothing is sent."""
+def peak_numbers(curves: Mapping[str, pd.DataFrame], best: pd.DataFrame, few: float) -> dict[str, float | str]:
+    """By how much both models together are more often right than the L-ML alone, and where almost nothing is sent.
+
+    Almost nothing is less than a share `few`.
+    """
+    checks.real("few", few, 0, 1)
     peaks = {title: table["accuracy"].max() - table["accuracy"].iloc[-1] for title, table in curves.items()}
     peak = max(peaks, key=lambda title: peaks[title])
     return {
         "peak_gain": peaks[peak],
         "peak_title": peak,
-        "few_count": int((best["offload_ratio"] < 0.01).sum()),
+        "few_count": int((best["offload_ratio"] < few).sum()),
         "row_count": len(best),
+        "few": few,
     }
 
 
 def growth_numbers(drawn: pd.DataFrame) -> dict[str, float]:
-    """How many times as much a sample costs at the largest M as at M = 1, at most."""
+    """How many times as much a sample costs at the largest M as at M = 1, at most; nan without either."""
     cost = drawn.pivot(index=["title", "batch_size", "seed"], columns="way", values="average_cost")
-    mean, largest = cost.groupby(["title", "batch_size"]).mean(), int(drawn["batch_size"].max())
-    growth = mean.xs(largest, level="batch_size") / mean.xs(1, level="batch_size")
+    mean, largest = cost.groupby(["title", "batch_size"]).mean().unstack("title"), int(drawn["batch_size"].max())
+    growth = mean.loc[largest] / mean.loc[1] if 1 in mean.index and largest > 1 else mean.loc[largest] * math.nan
+    answered = ["answer", "answer, error added"]
     return {
         "largest_size": largest,
-        "real_growth_max": growth[["truth", "answer", "truth, error added", "answer, error added"]].max(axis=None),
-        "answer_growth_max": growth[["answer", "answer, error added"]].max(axis=None),
+        "real_growth_max": most(growth[["truth", "truth, error added", *answered]]),
+        "answer_growth_max": most(growth[answered]),
     }
 
 
-def resnet8_numbers(traces: Mapping[str, Trace], file: pd.DataFrame, beta: float) -> dict[str, float]:
-    """The same errors as in the examples, for ResNet-8: its table is `file`."""
-    alike, only = both_wrong(traces[trace_title("cifar10-resnet8")], file, beta)
+def resnet8_numbers(traces: Mapping[str, Trace], beta: float) -> dict[str, float]:
+    """The same errors as in the examples, for ResNet-8."""
+    alike, only = both_wrong(traces[trace_title("cifar10-resnet8")], answers("cifar10-resnet8"), beta)
     return {"resnet8_alike": alike, "resnet8_only": only}
 
 

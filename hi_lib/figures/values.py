@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from hi_lib.typing import Floats
 
@@ -81,8 +82,7 @@ def listed(values: Iterable[float]) -> str:
     >>> listed([16, 1]), listed([0.5, 0.1, 0.3]), listed([4])
     ('1 and 16', '0.1, 0.3 and 0.5', '4')
     """
-    *others, last = [f"{value:g}" for value in sorted({*values})]
-    return f"{', '.join(others)} and {last}" if others else last
+    return in_words(f"{value:g}" for value in sorted({*values}))
 
 
 def in_errors(distance: pd.Series, error: pd.Series) -> pd.Series:
@@ -114,3 +114,32 @@ def least_bend(values: Floats) -> float:
     """
     bend = float(np.diff(values, 2).min())
     return bend if abs(bend) > 4 * np.spacing(np.abs(values).max()) else math.nan
+
+
+def ordered(values: Iterable[Any]) -> list[Any]:
+    """Each of some values once, the least first: a list that a reader gives may be in any order."""
+    return sorted(set(values))
+
+
+def standard_error(values: ArrayLike) -> Any:
+    """Standard error of the mean over the first axis; nan where there is one value only."""
+    array = np.asarray(values, dtype=float)
+    if len(array) < 2:
+        return np.full(array.shape[1:], math.nan)[()]
+    return array.std(axis=0, ddof=1) / math.sqrt(len(array))
+
+
+def quotient(part: float, whole: float) -> float:
+    """One number over another; nan where that is 0."""
+    return part / whole if whole else math.nan
+
+
+def plus_minus(error: float, form: str) -> str:
+    """An error as it stands behind a number, e.g. " ± 0.3"; one that is not known is a dash."""
+    return " ± –" if math.isnan(error) else f" ± {error:{form}}"
+
+
+def in_words(words: Iterable[str]) -> str:
+    """Words as a sentence lists them, e.g. "1, 2 and 8"."""
+    *most_of_them, last = words
+    return f"{', '.join(most_of_them)} and {last}" if most_of_them else last

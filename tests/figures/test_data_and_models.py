@@ -1,5 +1,7 @@
 """What the page on data and models counts, on a few samples by hand."""
 
+import math
+
 import pandas as pd
 import pytest
 
@@ -60,3 +62,18 @@ def test_numbers_by_hand():
     assert (found["clean_images"], found["training_images"]) == (10, 2)
     assert found["preprocessing_spread"] == 0.25
     assert (found["preprocessing_cost_least"], found["preprocessing_cost_most"]) == (0.125, 0.25)
+
+
+def test_costs_at_a_price_that_was_not_measured_are_not_known():
+    leakage = page.leakage({"Imagenette, A": files(10)})
+    preprocessing = pd.DataFrame({"accuracy": [0.5, 0.75], "cost_0.5": [0.25, 0.375]})
+    found = page.numbers(leakage, preprocessing, [0.45])
+    assert math.isnan(found["preprocessing_cost_least"])
+    assert math.isnan(found["preprocessing_cost_most"])
+    assert page.numbers(leakage, preprocessing, [0.45, 0.5])["preprocessing_cost_least"] == 0.125
+
+
+def test_the_table_of_what_is_seen_is_rounded():
+    shown = page.seen_table(page.seen({"Pets, Net": hi.Trace([0.25, 0.5], [0, 1])}, [0.5])).to_html()
+    assert "2.5e−01" in shown
+    assert "0.375" in shown

@@ -106,7 +106,7 @@ def test_tables_of_the_adaptive_page_name_their_rows():
     late = dict.fromkeys(policies, np.array([[True, False]]))
     kept = {"steady": adaptive_batch_size.InTime(np.zeros(2), late, dict.fromkeys(late, 7.0))}
     for shown, cells in (
-        (adaptive_batch_size.bounds_table(bounds), ["M = 4", "0.1235", "1.2", "8"]),
+        (adaptive_batch_size.bounds_table(bounds, LML), ["M = 4", "0.1235", "1.2", "8"]),
         (adaptive_batch_size.gains_table(gains), ["steady", "12.30", "-1.0", "+2.0"]),
         (adaptive_batch_size.deadlines_table(kept, 30, 0.05), [adaptive_batch_size.RIVAL, "50.0", "7.0"]),
     ):
@@ -142,7 +142,7 @@ def test_the_first_picture_names_its_lines():
 
 def test_reliability_leaves_out_bins_of_few_samples():
     table = pd.DataFrame({"confidence": [0.2, 0.5, 0.9], "accuracy": [0.1, 0.5, 1.0], "samples": [10, 9, 200]})
-    figure = calibration.reliability_diagrams({"x": {"before": table, "after": table.assign(accuracy=1)}})
+    figure = calibration.reliability_diagrams({"x": {"before": table, "after": table.assign(accuracy=1)}}, 10)
     assert line(figure.axes[0], "before") == [(0.2, 0.1), (0.9, 1)]
     assert line(figure.axes[0], "after") == [(0.2, 1), (0.9, 1)]
 
@@ -154,9 +154,10 @@ def test_offload_curves_end_at_all_samples():
 
 
 def test_what_moves_the_cost_tells_how_far():
-    figure = calibration.what_moves_cost({"S-ML": [0.5, 0.25, 0.375], "M": [0.25, 0.25]})
+    groups = {"S-ML": [0.5, 0.25, 0.375], "M of {sizes}": [0.25, 0.25], "one choice": [0.5], "none": []}
+    figure = calibration.what_moves_cost(groups, [4, 1])
     assert sorted(texts(figure.axes[0])) == ["0.0000", "0.2500"]
-    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["M", "S-ML"]  # from below
+    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["M of 1 … 4", "S-ML"]  # from below
 
 
 def test_whole_tables_are_traces_of_all_samples():

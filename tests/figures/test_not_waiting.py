@@ -64,10 +64,10 @@ def test_late_feedback_and_batches_on_one_axis():
 
 def test_arrivals_that_are_too_fast_have_no_times():
     case = page.Stream("certain", [CERTAIN], TIMING, 0.5)
-    table = page.arriving(case, [50], 2000)  # one in 20 ms; alone a sample takes 30
+    table = page.arriving(case, [50], 2000, [(0, 1), (4, 1)])  # one in 20 ms; alone a sample takes 30
     assert math.isnan(table["mean"][0])
     assert table["p50"].iloc[-1] == pytest.approx(30, abs=3)
-    assert (table.loc[5, ["p50", "p95", "p99"]].diff().dropna() >= 0).all()
+    assert (table.loc[2, ["p50", "p95", "p99"]].diff().dropna() >= 0).all()
 
 
 def test_two_prices_by_hand():
@@ -75,3 +75,39 @@ def test_two_prices_by_hand():
     case = page.Stream("certain", [CERTAIN], TIMING, 0.5)
     table = page.two_prices(case, 0.2, [0.0, 0.3], [1, 3])
     assert table.to_numpy() == pytest.approx(np.array([[0, 0.2, 0.2], [0.3, 0.5, 0.3]]))
+
+
+def beaten_by(*devices):
+    """Of rows (device, M, system time, response time), each over four orders: from which M on a window of 4 wins."""
+    rows = [(device, size, order, system, response) for device, size, system, response in devices for order in range(4)]
+    table = pd.DataFrame(rows, columns=["device", "M", "order", "t_s (ms)", "t_r (ms)"])
+    return page.beaten_from(table, "window 4")
+
+
+def test_what_the_batch_sizes_do_not_tell_is_not_told():
+    four = ("window 4", 1, 4, 6)
+    assert math.isnan(beaten_by(("waits", 1, 9, 5), four))  # larger ones may be slower
+    assert math.isnan(beaten_by(("waits", 64, 9, 9), four))  # smaller ones may be slower as well
+    assert math.isnan(beaten_by(("waits", 1, 9, 5), ("waits", 64, 9, 9), four))
+    assert math.isnan(beaten_by(("waits", 1, 9, 5), ("waits", 2, 9, 9)))
+    assert beaten_by(("waits", 2, 9, 9), ("waits", 1, 9, 5), four) == 2
+    assert beaten_by(("waits", 1, 9, 9), four) == 1
+
+
+def test_one_order_shows_no_error():
+    case = page.Stream("certain", [CERTAIN], TIMING, 0.5)
+    assert math.isnan(page.beaten_from(page.lives(case, [1, 2], [(4, 1)]), "window 4"))
+    assert page.lateness(case, [1, 0, 1])["error"].isna().tolist() == [True] * 4
+
+
+def test_ways_to_run_a_device_are_pairs():
+    case = page.Stream("certain", [CERTAIN], TIMING, 0.5)
+    with pytest.raises(ValueError, match=r"windows must hold pairs of W and M, got \[4\]"):
+        page.lives(case, [1], [[4]])
+
+
+@pytest.mark.parametrize(("overheads", "windows", "found"), [([1000.0, 0.0], [4], 1000), ([1000.0], [4], None)])
+def test_batches_pay_from_an_overhead_on_that_was_seen_to_matter(overheads, windows, found):
+    best = page.frontier(TIMING, 0.9, 0.5, overheads, windows, 0.0)
+    assert best.batches_from == pytest.approx(found or math.nan, nan_ok=True)
+    assert math.isnan(page.frontier(TIMING, 0.9, 0.5, overheads, [2], 0.0).batches_from)

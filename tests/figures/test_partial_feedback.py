@@ -50,3 +50,28 @@ def test_numbers_by_hand():
     assert found["price_error"] < 1e-9  # (M − 1) ε / 3 is exact while ε < 1
     # 3 (n² β L / 2)^⅓ grows as n^⅔, 2 √((1 + β) n L) as √n.
     assert (found["hil_n_bound_slope"], found["apple_bound_slope"]) == pytest.approx((2 / 3, 1 / 2))
+
+
+def test_a_crossing_beyond_all_counts_is_none():
+    """It lies where the bounds of large batches meet, at M = 256 and a small β far beyond 10⁹ samples."""
+    assert math.isnan(page.crossing(256, SHORTEST, 0.01))
+    assert math.isnan(page.crossing(1, SHORTEST, 0.0))
+
+
+def test_lengths_are_in_order_and_not_beyond_the_trace():
+    assert page.lengths([3925, 250, 5000, 250], 3925) == [250, 3925]
+    assert page.lengths([500], 300) == [300]
+
+
+def test_one_seed_decides_nothing():
+    rows = [(learner, 100, 1, 5.0, math.nan, 10.0) for learner in ("hil-f", "hil-n", "apple")]
+    columns = ["learner", "samples", "batch_size", "regret", "error", "bound"]
+    found = page.numbers(pd.DataFrame(rows, columns=columns), [hi.synthetic_trace(100, 0)], BETA)
+    assert math.isnan(found["hil_n_over_bound_max"])
+    assert math.isnan(found["hil_n_fixed_one_error"])
+    assert found["hil_n_bound_growth"] == 1
+
+
+def test_the_price_of_a_batch_is_that_of_a_free_exploration():
+    assert math.isnan(page._price_error(1, SHORTEST, BETA))
+    assert page._price_error(10_000, SHORTEST, BETA) < 1e-9

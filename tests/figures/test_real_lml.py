@@ -1,5 +1,8 @@
 """A real L-ML: against brute force over thresholds, and against the paper's assumption where it holds."""
 
+import math
+
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -133,15 +136,70 @@ def test_numbers_by_hand():
     ]
     drawn = pd.DataFrame(rows, columns=["title", "batch_size", "seed", "way", "average_cost", "accuracy"])
     files = {"a": FILE, "b": FILE}
-    best_of_both, both = (pd.concat([table, table.assign(title="b")]) for table in (best, drawn))
-    found = lml.example_numbers(dict.fromkeys(files, TRACE), files, best_of_both, both, 0.25)
+    both = pd.concat([drawn, drawn.assign(title="b")])
+    found = lml.example_numbers(dict.fromkeys(files, TRACE), files, both, 0.25)
     assert (found["second_title"], found["first_error"], found["first_hard"]) == ("b", 0.5, 0.5)
     assert (found["first_added_gain"], found["first_answer"], found["first_answer_error"]) == (0.125, 0.25, 0.125)
     assert lml.growth_numbers(drawn) == {"largest_size": 2, "real_growth_max": 2, "answer_growth_max": 2}
     curves = {"a": lml.curve(TRACE), "b": pd.DataFrame({"accuracy": [0.5, 0.5]})}
-    peak = lml.peak_numbers(curves, best)
+    peak = lml.peak_numbers(curves, best, 0.01)
     # With the first two offloaded three of four are right; with all, two.
     assert (peak["peak_title"], peak["peak_gain"], peak["few_count"]) == ("a", 0.25, 0)
+
+
+def test_examples_that_were_not_asked_for_have_no_numbers():
+    drawn = lml.shuffled_costs({"a": TRACE}, {"a": FILE}, 0.25, [4, 2, 4], shuffles=1)
+    assert drawn["batch_size"].unique().tolist() == [2, 4]
+    found = lml.example_numbers({"a": TRACE}, {"a": FILE}, drawn, 0.25)
+    assert (found["first_title"], found["first_assumed"], found["first_alike"]) == ("a", 0.5, 0.5)
+    unknown = [key for key, value in found.items() if value != value]
+    assert [key for key in unknown if key.startswith("first_")] == [
+        *("first_never", "first_best", "first_truth", "first_truth_accuracy", "first_added_gain"),
+        *("first_answer", "first_answer_error"),
+    ]
+    assert len([key for key in found if key.startswith("second_")]) == len(unknown) - 7
+    growth = lml.growth_numbers(drawn)
+    assert growth["largest_size"] == 4
+    assert math.isnan(growth["real_growth_max"])
+    alone = lml.growth_numbers(lml.shuffled_costs({"a": TRACE}, {"a": FILE}, 0.25, [1], shuffles=1))
+    assert math.isnan(alone["answer_growth_max"])
+
+
+def test_nothing_below_the_best_threshold_has_no_share():
+    """Offloading at β = 1 never pays."""
+    found = lml.example_numbers(
+        {"a": TRACE}, {"a": FILE}, lml.shuffled_costs({"a": TRACE}, {"a": FILE}, 1, [1], shuffles=1), 1
+    )
+    assert [math.isnan(found[f"first_{what}"]) for what in ("hard", "alike", "only", "answer_error")] == [True] * 4
+
+
+def test_only_a_trace_that_knows_both_models_answers_is_an_example(tmp_path, monkeypatch):
+    monkeypatch.setenv("HI_TRACES", str(tmp_path))
+    (tmp_path / "mine.csv").write_text("confidence,correct,lml_correct\n0.5,1,1\n")
+    with pytest.raises(ValueError, match="trace mine must say what both models answer"):
+        lml.answers("mine")
+    with pytest.raises(ValueError, match="trace cifar10-resnet56 has no L-ML"):
+        lml.answers("cifar10-resnet56")
+    assert len(lml.answers("cifar10-resnet8")) == 10_000
+
+
+def test_rings_are_those_of_the_best_thresholds():
+    best = lml.best_thresholds({"a": TRACE}, [0.9, 0.8, 0.7, 0.6, 0.4, 0.4])
+    figure = lml.accuracy_offload({"a": lml.curve(TRACE)}, best)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()][3:] == [
+        f"best θ, β = {b}" for b in (0.4, 0.6, 0.7, 0.8, 0.9)
+    ]
+    assert len(figure.axes[0].lines) == 3 + 5
+    plt.close(figure)
+
+
+def test_devices_compare_at_their_weight():
+    devices = pd.DataFrame({lml.EXACT: [1, 3]})
+    assert lml.device_numbers(devices, 0.25) == {
+        **{"alpha": 0.25, "exact_most": 3},
+        **{"imagenette_beta": hi.IMAGENETTE.beta, "cifar10_beta": hi.CIFAR10.beta},
+    }
 
 
 def test_times_by_hand():

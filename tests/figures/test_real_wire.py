@@ -52,8 +52,10 @@ def test_the_parts_are_those_of_a_sample():
 
 
 def test_a_window_beats_what_is_slower_in_both_times():
-    assert page.beaten_from(TABLE, "imagenette-a", 20.0) == 4  # M = 1 answers sooner
-    assert page.beaten_from(TABLE.assign(measured_response_time=1.0), "imagenette-a", 20.0) == 0
+    assert page.beaten_from(TABLE, "imagenette-a", 20.0, 0.05) == 4  # M = 1 answers sooner
+    assert page.beaten_from(TABLE.assign(measured_response_time=1.0), "imagenette-a", 20.0, 0.05) == 0
+    with pytest.raises(ValueError, match="clearly must be in"):
+        page.beaten_from(TABLE, "imagenette-a", 20.0, 5)
 
 
 def test_formulas_take_the_measured_stages():
@@ -78,4 +80,27 @@ def test_quantiles_are_judged_at_all_levels():
 
 def test_offload_ratios_are_those_of_the_smallest_and_the_largest_batch():
     table = TABLE.assign(measured_offload_ratio=[0.1, 0.2, 0.3, 0.9, 0.9, 0.9, 0.9]).iloc[[2, 0, 1, 3, 4, 5, 6]]
-    assert page.offload_ratios(table, "imagenette-a", 20.0) == {"ratio_one": 0.1, "ratio_most": 0.3}
+    assert page.offload_ratios(table, "imagenette-a", 20.0) == {
+        **{"ratio_one": 0.1, "ratio_most": 0.3},
+        "largest_size": 16,
+    }
+
+
+def test_any_network_time_means_the_nearest_that_was_emulated():
+    table = pd.concat([TABLE, TABLE.assign(network_time=5.0), TABLE.assign(sml="a", network_time=40.0)])
+    assert [page.nearest_network(table, wanted) for wanted in (0, 18, 1e9)] == [5, 20, 20]
+    with pytest.raises(ValueError, match="network_time must be in"):
+        page.nearest_network(table, -1)
+
+
+def test_the_claim_about_windows_is_about_its_network_only():
+    table = pd.concat([TABLE, TABLE.assign(trace="cifar10-c", sml=None)]).assign(residual=0.01, lost=0)
+    table["sml"] = table["sml"].astype(object)
+    both = pd.concat([table, table.assign(network_time=5.0)]).assign(expected_system_time=9.0)
+    both = both.assign(predicted_response_time=10.0)
+    levels = {f"{word}_{level}_offloaded": 30.0 for word in ("measured", "predicted") for level in page.LEVELS}
+    framework = pd.DataFrame({"level": ["p50"], "milliseconds": [0.5]})
+    there, other = (page.numbers(both.assign(**levels), framework, network, 0.05) for network in (20.0, 5.0))
+    assert (there["beaten_imagenette"], there["networks"]) == (4, "5 and 20")
+    assert there["beaten_imagenette_says"] == other["beaten_imagenette_says"] == "with every batch of 4 or more"
+    assert other["beaten_imagenette"] != other["beaten_imagenette"]

@@ -52,3 +52,14 @@ def test_the_price_of_a_grid_by_hand():
     """Wrong at 0.3, right at 0.4: a threshold between costs β, on halves both are offloaded or none."""
     traces = [Trace([0.3, 0.4], [0, 1]), Trace([0.3, 0.6], [0, 1])]
     assert page.grid_price(traces, beta=0.5, levels=2) == pytest.approx((1 - 0.5) / 2)
+
+
+def test_a_plain_learner_that_is_left_out_has_no_times():
+    methods = {"engine": range(4, 8), "device": range(4, 7), "256 levels": [4], "replay": [6, 7], "plain": [4, 5]}
+    rows = [(method, 10**k, 1e-6, 2.0, 10) for method, powers in methods.items() for k in powers]
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    some = page.drawn(table, 10**4)
+    assert len(some) == len(table) - 1
+    assert page.numbers(some)["plain_ratio"] == pytest.approx(1)
+    found = page.numbers(page.drawn(table, 1000))
+    assert [key for key, value in found.items() if value != value] == ["plain_us", "plain_ratio"]
