@@ -37,7 +37,7 @@ class HILN(HILF):
     >>> learner.update([0.2, 0.99], correct=[0, np.nan])  # nothing is known of what stayed on the device
     """
 
-    _all_answer = False
+    feedback = "offloaded"
 
     def __init__(
         self,

@@ -94,7 +94,7 @@ class HILF:
     >>> learner.forget(first)                        # no answer will come
     """
 
-    _all_answer = True  # feedback on accepted samples, too
+    feedback = "all"  # or "offloaded": whether it is told of the samples that it accepted, too
 
     def __init__(
         self,
@@ -315,7 +315,7 @@ class HILF:
         self._threshold = self._draw()
 
     def _answers(self, correct: ArrayLike, decided: Decided) -> Flags:
-        if self._all_answer:
+        if self.feedback == "all":
             return checks.flags("correct", correct, decided.confidence.size)
         return _partial_flags("correct", correct, known=decided.offload)
 
