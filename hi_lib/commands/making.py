@@ -11,7 +11,7 @@ import typer
 from hi_lib import checks, files, traces
 from hi_lib.commands.line import complain, needs, one_line_errors, path_argument, path_option, progress_bar, say
 from hi_lib.commands.outputs import checked_output
-from hi_lib.commands.own_models import network_options
+from hi_lib.commands.own_models import network_options, refuse_without_onnx
 from hi_lib.commands.reading import log_options, tell
 from hi_lib.logs import keeping
 from hi_lib.logs.columns import Columns
@@ -49,7 +49,7 @@ def make(
     """Run models over images in $HI_DATA, write what they said to data/, and register it; or a model of your own."""
     if onnx:
         return _make_own(name, onnx, images, asked)
-    _refuse_without_onnx(asked)
+    refuse_without_onnx(asked)
     _needs_models()
     from hi_lib.makers import models
 
@@ -133,7 +133,7 @@ def verify() -> None:
 
 @timing_app.command()
 @one_line_errors
-@network_options(without=("outputs", "classes"))
+@network_options(without=("classes",))
 def measure(
     repeats: Annotated[int, typer.Option(min=3, help="Times each batch size is measured.")] = 15,
     onnx: Annotated[Path | None, path_option("Time a model of your own instead; data/timings stays as it is.")] = None,
@@ -147,7 +147,7 @@ def measure(
     """Time S-MLs and L-MLs here at batch 1 to 32, and write data/timings, which the book shows; or your own model."""
     if onnx:
         return _measure_own(onnx, images, out, asked, repeats)
-    _refuse_without_onnx(asked, images=images, out=out)
+    refuse_without_onnx(asked, images=images, out=out)
     _needs_models()
     from hi_lib.makers import timings
 
@@ -172,13 +172,6 @@ def _measure_own(onnx: Path, images: Path | None, out: Path | None, asked: Asked
     if out:
         files.write_atomically(out, table.to_csv(index=False, float_format="%.5g"))
         say(f"written: {out} (hi evaluate … --device-times {out})")
-
-
-def _refuse_without_onnx(asked: Asked, **others: object) -> None:
-    """Options that describe a model of the user's own, where there is none."""
-    given = [name for name, value in (vars(asked) | others).items() if value not in (None, False)]
-    if given:
-        raise ValueError(f"--{given[0]} describes a model of your own: it must be left out where there is no --onnx")
 
 
 def _needs_models() -> None:

@@ -24,6 +24,13 @@ def network_options(without: Sequence[str] = ()) -> Callable[[Command], Command]
     )
 
 
+def refuse_without_onnx(asked: Asked, **others: object) -> None:
+    """Options that describe a model of the user's own are refused where there is none."""
+    given = [name for name, value in (vars(asked) | others).items() if value not in (None, False)]
+    if given:
+        raise ValueError(f"--{given[0]} describes a model of your own: it must be left out where there is no --onnx")
+
+
 def numbers(where: str, text: str) -> tuple[float, ...]:
     """Numbers with commas between them; each may be a fraction.
 

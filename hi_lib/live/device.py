@@ -11,16 +11,19 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from hi_lib import checks
-from hi_lib.device.streaming import HILF, Ticket
+from hi_lib.device.streaming import Ticket
 from hi_lib.events.queueing import checked_window
 from hi_lib.live.link import Link
 from hi_lib.live.log import Log, Transmission
-from hi_lib.live.wire import Reply, Request, WireError, pack_request, read_reply, receive, send
-from hi_lib.typing import Flags, Floats, Samples
+from hi_lib.live.wire import Reply, Request, pack_request, read_reply, receive
+from hi_lib.typing import Bytes, Flags, Floats, Samples
 
 LONGEST_TIMEOUT = 3.6e6  # ms
 _LONGEST_BACKOFF = 16  # timeouts
-_WARM_UP = 2**53 - 1  # number of the request that does not count
+_WARM_UP = 2**53 - 1  # number of the first request that does not count; the second has the one before
+_STEP = 20  # ms between two looks while something else may happen
+_AT_ONCE = 64  # answers that are taken in a row
+MOST_OUT = 128 * 2**20  # bytes of pictures that may be out
 
 
 class Small(Protocol):
@@ -97,7 +100,15 @@ class _Out(NamedTuple):
     ticket: Ticket
     samples: Samples  # of its batch, counted in the run
     sent: float
-    offloads: int
+    asked: tuple[int, ...]  # samples that were sent, counted in the data
+    size: int  # bytes of their pictures
+
+
+class Exchange(NamedTuple):
+    """What a request of one picture met, ms: its round trip, and how long the L-ML computed."""
+
+    round_trip: float
+    computing: float
 
 
 class Device:
@@ -119,23 +130,48 @@ class Device:
     ) -> None:
         self.small, self.learner, self.plan, self.controller = small, learner, plan, controller
         self.run_name = secrets.token_hex(8)
-        self._socket = link.device_socket()
+        self._link, self._socket = link, link.device_socket()
         self._out: dict[int, _Out] = {}
         self._stopped = False
         self._away_until, self._backoff = 0.0, 0
 
-    def warm_up(self) -> None:
-        """Exchange an image that does not count, before the run, and let a copy of the learner learn from it.
+    def warm_up(self) -> Exchange | None:
+        """Exchange an image before the run that does not count, and let a copy of the learner learn from it.
 
         Then connections are there, both ends are awake, and compiled code is loaded. Without it the first transmission
-        would take many times as long as all others.
+        would take many times as long as all others. A second exchange tells what to expect; None where no answer comes
+        in time.
+
+        Raises
+        ------
+        ValueError
+            A server is there, and it and this device do not understand each other: the keys do not fit.
         """
         twin = type(self.learner).restore(self.learner.state())
         twin.hear(twin.decide_later([0.5]), [True])
-        request = Request(self.run_name, _WARM_UP, (0,), [self.small.image(0)])
-        send(self._socket, [str(_WARM_UP).encode(), *pack_request(request)])
-        if self._socket.poll(int(self.plan.timeout)):
-            receive(self._socket)
+        return self._exchange(_WARM_UP) and self._exchange(_WARM_UP - 1)
+
+    def _exchange(self, number: int) -> Exchange | None:
+        begun = time.perf_counter()
+        self._post(self._packed(number, (0,))[0])
+        while (left := self.plan.timeout - 1000 * (time.perf_counter() - begun)) > 0:
+            if self._socket.poll(min(_STEP, int(left) + 1)):
+                reply = read_reply(receive(self._socket)[0])
+                if reply.number == number:
+                    met = Exchange(1000 * (time.perf_counter() - begun), reply.computing)
+                    return met if reply.answers != (None,) else None
+            if self._link.refusal:
+                raise ValueError(f"the server and this device do not understand each other: {self._link.refusal}")
+        return None
+
+    def _packed(self, number: int, asked: tuple[int, ...]) -> tuple[list[Bytes], int]:
+        """A request as the link takes it, and the bytes of its pictures."""
+        images = [self.small.image(sample) for sample in asked]
+        size = sum(map(len, images))
+        return [b"%d" % number, b"%d" % size, *pack_request(Request(self.run_name, number, asked, images))], size
+
+    def _post(self, message: list[Bytes]) -> None:
+        self._socket.send_multipart(message, copy=False)
 
     def run(self, samples: int, first: int = 0, after_batch: Callable[[int], None] = lambda _: None) -> Log:
         """Work through so many samples of the data; every one gets exactly one final answer, whatever the server does.
@@ -152,9 +188,14 @@ class Device:
         if done < n:
             log.interrupted = True
             log.cut(done)
+        log.stray += self._link.stray
         log.ended = float(max(log.answered.max(initial=0.0), self._now()))
         self._socket.close()
         return log
+
+    def final(self, done: int) -> int:
+        """Of the first so many samples, which are decided, how many come before all whose answer is still out."""
+        return int(min((out.samples[0] for out in self._out.values()), default=done))
 
     def stop(self) -> None:
         """End the run with the batch at hand; a signal's handler may call it."""
@@ -208,53 +249,65 @@ class Device:
         if begun < self._away_until:
             self._keep_local(ticket, batch)
             return
-        sent = (batch[ticket.offload] + self.log.first).tolist()
-        images = [self.small.image(sample) for sample in sent]
-        message = pack_request(Request(self.run_name, number, tuple(sent), images))
-        self._out[number] = _Out(ticket, batch, sending := self._now(), len(sent))
-        send(self._socket, [str(number).encode(), *message])
+        asked = tuple((batch[ticket.offload] + self.log.first).tolist())
+        message, size = self._packed(number, asked)
+        while self._out and sum(out.size for out in self._out.values()) + size > MOST_OUT:
+            self._wait(len(self._out) - 1)
+        sending = self._now()
+        self._out[number] = _Out(ticket, batch, sending, asked, size)
+        self._post(message)
+        self.log.sent[batch[ticket.offload]] = True
         # The link is at work as soon as the first byte is there: from then on it is the round trip's time.
         self.log.spent.sending += sending - begun
         if self.plan.window is None:
             self.log.spent.waiting += self._now() - sending
 
     def _wait(self, most: float | None) -> None:
-        """Wait until no more than `most` transmissions are out; answers that are too late are given up."""
+        """Wait until no more than `most` transmissions are out; answers that are too late are given up.
+
+        None is before the link has looked at the network after its time: what is in by then is not lost.
+        """
         while most is not None and len(self._out) > most:
             begun, taught = self._now(), self.log.spent.learning
-            oldest = min(out.sent for out in self._out.values())
-            self._take(max(0.0, oldest + self.plan.timeout - begun))
-            for number in [n for n, out in self._out.items() if self._now() - out.sent >= self.plan.timeout]:
-                self._give_up(number)
+            left = min(out.sent for out in self._out.values()) + self.plan.timeout - begun
+            self._take(left if left > 0 else 0.0 if self._link.looking else _STEP)
+            if self._link.looking:
+                for number in [n for n, out in self._out.items() if self._now() - out.sent >= self.plan.timeout]:
+                    self._give_up(number)
             self.log.spent.waiting += self._now() - begun - (self.log.spent.learning - taught)
 
     def _take(self, patience: float) -> None:
-        """Take the answers that are there; wait for the first one up to so many ms."""
-        while self._socket.poll(int(patience)):
-            patience = 0
-            try:
-                reply = read_reply(receive(self._socket))
-            except WireError:
-                self.log.stray += 1
-                continue
+        """Take the answers that are there, up to so many; wait for the first one up to so many ms."""
+        until = self._now() + patience
+        for _ in range(_AT_ONCE):
+            if not self._socket.poll(max(0, int(until - self._now()))):
+                return
+            reply = read_reply(receive(self._socket)[0])
             out = self._out.get(reply.number)
-            if reply.run != self.run_name or out is None or len(reply.answers) != out.offloads:
+            if reply.run != self.run_name or out is None or reply.samples != out.asked:
                 self.log.stray += 1
                 continue
             self._hear(reply, out)
+            until = 0.0
 
     def _hear(self, reply: Reply, out: _Out) -> None:
         now, sent = self._now(), out.samples[out.ticket.offload]
         self._away_until, self._backoff = 0.0, 0
         del self._out[reply.number]
-        numbers, answers = sent + self.log.first, np.array(reply.answers, dtype=np.intp)
-        self.log.answered[sent] = now
-        self.log.lml_right[sent] = self.small.lml_correct(numbers, answers)
-        self.log.agrees[sent] = self.small.agrees(numbers, answers)
-        self._note(reply.number, out, (now - out.sent, reply.resident, reply.computing), lost=False)
-        self._learn(out.ticket, out.samples)
-        network = now - out.sent - reply.resident - out.offloads * self.plan.tau_tx
-        self._observe(out.samples.size, out.offloads, max(0.0, network))
+        known = np.array([answer is not None for answer in reply.answers])
+        numbers = (sent + self.log.first)[known]
+        answers = np.array([answer for answer in reply.answers if answer is not None], dtype=np.intp)
+        self.log.answered[sent], self.log.lost[sent] = now, ~known
+        self.log.lml_right[sent[known]] = self.small.lml_correct(numbers, answers)
+        self.log.agrees[sent[known]] = self.small.agrees(numbers, answers)
+        times = now - out.sent, reply.resident, reply.computing
+        self._note(reply.number, out, times, lost=not known.any())
+        if known.all():
+            self._learn(out.ticket, out.samples)
+        else:  # a ticket is heard of whole or not at all
+            self.learner.forget(out.ticket)
+        network = now - out.sent - reply.resident - len(out.asked) * self.plan.tau_tx
+        self._observe(out.samples.size, len(out.asked), max(0.0, network) if known.any() else None)
 
     def _give_up(self, number: int) -> None:
         now, out = self._now(), self._out.pop(number)
@@ -272,7 +325,7 @@ class Device:
         self._observe(batch.size, sent.size, None)
 
     def _note(self, number: int, out: _Out, times: tuple[float, float, float], lost: bool) -> None:
-        one = Transmission(number, out.samples.size, out.offloads, out.sent, *times, lost)
+        one = Transmission(number, out.samples.size, len(out.asked), out.sent, *times, lost)
         self.log.transmissions.append(one)
 
     def _observe(self, size: int, offloads: int, network_time: float | None) -> None:
@@ -285,10 +338,10 @@ class Device:
         self.log.spent.learning += self._now() - begun
 
     def _feedback(self, ticket: Ticket, batch: Samples) -> Floats:
-        """Whether the local answers are right, as far as the learner may know: a learner of full feedback, all."""
+        """Whether the local answers are right, as far as the learner may know of them."""
         heard = self.small.correct(batch + self.log.first).astype(float)
         if self.plan.feedback == "lml":
             heard[ticket.offload] = self.log.agrees[batch[ticket.offload]]
-        if type(self.learner) is not HILF:
+        if self.learner.learner.feedback == "offloaded":
             heard[~ticket.offload] = np.nan
         return heard

@@ -2,7 +2,7 @@
 
 A gateway stands at the far end of the link in place of our server, in the device's own process. It decodes the
 pictures of a batch, brings them to the size that the model wants, asks once for all of them, and takes the answer for
-the device. What fails is no answer: the device's timeout counts it as lost.
+the device. A picture that cannot be read is left out, and what fails is answered at once, as unknown.
 
 The protocol tells no time of the server. What stands for it is this client's own: from request to answer, less what
 a call that carries nothing took at the start. What pictures cost on the way beyond that counts as the server's.
@@ -19,7 +19,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import numpy as np
 import zmq
@@ -28,8 +27,8 @@ from tritonclient.grpc import InferenceServerClient, InferInput, InferRequestedO
 from tritonclient.utils import InferenceServerException, triton_to_np_dtype
 
 from hi_lib import checks
-from hi_lib.live.server import LOCAL
-from hi_lib.live.wire import MOST_BYTES, Reply, WireError, pack_reply, read_request, receive, send
+from hi_lib.live.server import LOCAL, parsed_address
+from hi_lib.live.wire import MOST_BYTES, Assembly, Reply, Request, WireError, pack_reply, receive
 from hi_lib.makers import images
 from hi_lib.makers.classifiers import IMAGENET_MEAN, IMAGENET_STD
 from hi_lib.makers.images import CIFAR10_MEAN, CIFAR10_STD
@@ -119,16 +118,17 @@ class Model:
     """
 
     def __init__(self, address: str, wanted: Wanted, most: int, timeout: float) -> None:
-        parts = urlsplit(address)
-        self.name, self._wanted, self._timeout = parts.path.strip("/"), wanted, timeout / 1000
-        self._client = InferenceServerClient(parts.netloc, channel_args=_CHANNEL)
+        _, target, self.name = checked_address(address, insecure=True)
+        self._wanted, self._timeout = wanted, timeout / 1000
+        self._client = InferenceServerClient(target, channel_args=_CHANNEL)
         try:
             metadata = self._client.get_model_metadata(self.name, client_timeout=_AT_START)
             self._input = _input(self.name, metadata.inputs, wanted.side)
             self._output = metadata.outputs[0].name if metadata.outputs else None
             if self._input.exactly is not None and most > self._input.exactly:
                 raise ValueError(f"{self.name} takes {self._input.exactly} pictures at once: no larger --batch-size")
-            self._try()
+            self._try(1)
+            self._try_many(most)
             self.empty_call = self._ping()
         except InferenceServerException as error:
             self._client.close()
@@ -138,8 +138,12 @@ class Model:
             raise
 
     def decoded(self, files: Sequence[Bytes]) -> InferInput:
-        """What is sent for these pictures."""
-        return self._tensor([images.preprocess("picture", file, self._input.side) for file in files])
+        """What is sent for these pictures; ValueError if one of them cannot be read."""
+        return self.tensor([self.pixels(file) for file in files])
+
+    def pixels(self, file: Bytes) -> images.Pixels:
+        """A picture as large as the model wants it; ValueError if it cannot be read."""
+        return images.preprocess("picture", file, self._input.side)
 
     def ask(self, tensor: InferInput, hear: Callable[..., None]) -> None:
         """Ask for the classes of these pictures; `hear` is called from another thread with a result or an error."""
@@ -175,7 +179,7 @@ class Model:
     def _asked_for(self) -> list[InferRequestedOutput] | None:
         return None if self._output is None else [InferRequestedOutput(self._output)]
 
-    def _tensor(self, pictures: list[images.Pixels]) -> InferInput:
+    def tensor(self, pictures: list[images.Pixels]) -> InferInput:
         """The input of a request; where the model takes an exact number of pictures, black ones fill it up."""
         pixels: NDArray[Any] = np.stack(pictures)
         if self._input.exactly is not None:
@@ -190,12 +194,24 @@ class Model:
         tensor.set_data_from_numpy(np.ascontiguousarray(pixels))
         return tensor
 
-    def _try(self) -> None:
-        """One black picture: what does not fit is known before the run, and what a server does only once is done."""
-        black = np.zeros((self._input.side, self._input.side, 3), np.uint8)
-        tensor = self._tensor([black])
+    def _try(self, count: int) -> None:
+        """Black pictures: what does not fit is known before the run, and what a server does only once is done."""
+        tensor = self.tensor([np.zeros((self._input.side, self._input.side, 3), np.uint8)] * count)
         result = self._client.infer(self.name, [tensor], outputs=self._asked_for(), client_timeout=_AT_START)
-        self.classes(result.get_response(), 1)
+        self.classes(result.get_response(), count)
+
+    def _try_many(self, most: int) -> None:
+        """As many pictures as the largest batch may send, now that it is known that the model takes one."""
+        if most == 1:
+            return
+        try:
+            self._try(most)
+        except (ValueError, InferenceServerException) as error:
+            why = error.message() if isinstance(error, InferenceServerException) else str(error)
+            raise ValueError(
+                f"{self.name} answers for one picture, but not for {most} at once: "
+                f"choose a smaller --batch-size ({checks.one_line(why)})"
+            ) from None
 
     def _ping(self) -> float:
         """How long a call takes that carries nothing, ms."""
@@ -208,12 +224,11 @@ class Model:
 
 
 class _Asked(NamedTuple):
-    """A request that is out."""
+    """A request that is out: whose, which of its pictures could be read, and when it came and went on."""
 
     device: Bytes
-    run: str
-    number: int
-    pictures: int
+    request: Request
+    readable: list[int]
     came: float
     sent: float
 
@@ -234,7 +249,7 @@ class Gateway(threading.Thread):
     address : str
         Where the link finds it.
     failed : int
-        Requests without an answer.
+        Requests without an answer to all of their pictures.
     last_failure : str
         Why the last one had none.
     """
@@ -250,6 +265,7 @@ class Gateway(threading.Thread):
         # Answers come in threads of gRPC, which may not touch this socket: they are left here, and one byte wakes us.
         self._answers: deque[tuple[_Asked, float, Any, Any]] = deque()
         self._bell, self._ear = socket.socketpair()
+        self._assembly = Assembly()  # of the only device that there is
 
     def close(self) -> None:
         """Stop asking; what is out is lost."""
@@ -275,14 +291,30 @@ class Gateway(threading.Thread):
         self._socket.close()
 
     def _ask(self, frames: list[Bytes]) -> None:
+        """Go on with a request, once all of its parts are here."""
         came = time.perf_counter()
         try:
-            request = read_request(frames[1:])
-            tensor = self._model.decoded(request.images)
-            asked = _Asked(frames[0], request.run, request.number, len(request.images), came, time.perf_counter())
-            self._model.ask(tensor, functools.partial(self._hear, asked))
-        except (WireError, ValueError, InferenceServerException) as error:
-            self._fail(error)
+            request = self._assembly.add(frames[1])
+        except WireError:  # the link was full, and lost some of them
+            return
+        if request is None:
+            return
+        pixels, problem = {}, None
+        for place, file in enumerate(request.images):
+            try:
+                pixels[place] = self._model.pixels(file)
+            except ValueError as error:
+                problem = error
+        asked = _Asked(frames[0], request, list(pixels), came, time.perf_counter())
+        if not pixels:
+            self._answers.append((asked, came, None, problem))
+            return
+        if problem:
+            self._fail(problem)
+        try:
+            self._model.ask(self._model.tensor(list(pixels.values())), functools.partial(self._hear, asked))
+        except (ValueError, InferenceServerException) as error:
+            self._answers.append((asked, came, None, error))
 
     def _hear(self, asked: _Asked, result: Any, error: Any) -> None:
         self._answers.append((asked, time.perf_counter(), result, error))
@@ -295,21 +327,36 @@ class Gateway(threading.Thread):
         try:
             if error is not None:
                 raise error
-            answers = self._model.classes(result.get_response(), asked.pictures)
+            answers = self._model.classes(result.get_response(), len(asked.readable))
         except (ValueError, InferenceServerException) as failure:
             self._fail(failure)
-            return
-        computing = max(0.0, 1000 * (done - asked.sent) - self._model.empty_call)
+            answers = ()
+        self._reply(asked, done, answers)
+
+    def _reply(self, asked: _Asked, done: float, answers: Sequence[int]) -> None:
+        """Answer for the pictures that could be read, or for none; all others are unknown."""
+        request = asked.request
+        known = dict(zip(asked.readable, answers, strict=True)) if answers else {}
+        computing = max(0.0, 1000 * (done - asked.sent) - self._model.empty_call) if answers else 0.0
         resident = max(computing, 1000 * (done - asked.came) - self._model.empty_call)
-        reply = Reply(asked.run, asked.number, answers, resident, computing)
-        send(self._socket, [asked.device, *pack_reply(reply)])
+        every = tuple(known.get(place) for place in range(len(request.samples)))
+        reply = Reply(request.run, request.number, request.samples, every, resident, computing)
+        self._socket.send_multipart([asked.device, pack_reply(reply)])
 
     def _fail(self, error: Exception) -> None:
         self.failed += 1
         self.last_failure = error.message() if isinstance(error, InferenceServerException) else str(error)
 
 
-def checked_address(address: str, insecure: bool = False) -> str:
+class Target(NamedTuple):
+    """A model's address as it is given, and its server's and its name."""
+
+    address: str
+    server: str
+    model: str
+
+
+def checked_address(address: str, insecure: bool = False) -> Target:
     """The address, if it is one, and if only this machine can be meant or others are expressly allowed.
 
     Raises
@@ -317,18 +364,12 @@ def checked_address(address: str, insecure: bool = False) -> str:
     ValueError
         No grpc://HOST:PORT/MODEL, or another machine, to which nothing is encrypted.
     """
-    parts = urlsplit(address)
-    try:
-        port = parts.port
-    except ValueError:
-        port = None
-    if parts.scheme != "grpc" or not parts.hostname or not port or not parts.path.strip("/"):
+    parts = parsed_address(address)
+    if parts is None or parts.scheme != "grpc" or not parts.port or not parts.path:
         raise ValueError(f"--server must be grpc://HOST:PORT/MODEL, got {checks.shown(address)}")
-    if parts.hostname not in LOCAL and not insecure:
-        raise ValueError(
-            f"--server {parts.hostname} is another machine, and grpc:// encrypts nothing: allow --insecure"
-        )
-    return address
+    if parts.host not in LOCAL and not insecure:
+        raise ValueError(f"--server {parts.host} is another machine, and grpc:// encrypts nothing: allow --insecure")
+    return Target(address, address.removeprefix("grpc://").partition("/")[0], parts.path)
 
 
 def _input(model: str, inputs: Sequence[Any], side: int | None) -> _Input:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +12,7 @@ import pandas as pd
 
 from hi_lib.files import write_atomically
 from hi_lib.live.link import Delay
-from hi_lib.typing import Flags, Floats
+from hi_lib.typing import Flags, Floats, Samples
 
 SAMPLES, TRANSMISSIONS = "samples.csv", "transmissions.csv"
 
@@ -50,8 +51,9 @@ class Log:
     started, answered : NDArray of shape (n,)
         When the S-ML began with a sample, and when its final answer was known.
     confidence : NDArray of shape (n,)
-    offloaded, lost : NDArray of shape (n,), bool
-        What was sent, and what of it kept the local answer since none came back.
+    offloaded, sent, lost : NDArray of shape (n,), bool
+        What was to be offloaded; what of it was sent, which nothing is to a server that counts as away; and what of it
+        kept the local answer, since it was not sent, no answer came in time, or the answer is unknown.
     lml_right, agrees : NDArray of shape (n,)
         Whether the L-ML's answer was right by the label, and whether it is the local one; nan where there is none.
     sizes : list of int
@@ -59,7 +61,7 @@ class Log:
     spent : Spent
     transmissions : list of Transmission
     stray : int
-        Messages that answered nothing: late, twice, of another run, or no reply at all.
+        Messages that answered nothing: late, twice, of another run, to other samples, or no reply at all.
     interrupted : bool
         Whether it was stopped before its end; the arrays hold what was done.
     """
@@ -69,6 +71,7 @@ class Log:
     answered: Floats
     confidence: Floats
     offloaded: Flags
+    sent: Flags
     lost: Flags
     lml_right: Floats
     agrees: Floats
@@ -83,7 +86,7 @@ class Log:
     def empty(cls, first: int, n: int) -> Log:
         """Room for so many samples."""
         unknown = np.full((2, n), np.nan)
-        times, flags = np.zeros((3, n)), np.zeros((2, n), np.bool_)
+        times, flags = np.zeros((3, n)), np.zeros((3, n), np.bool_)
         return cls(first, *times, *flags, *unknown)
 
     @property
@@ -96,30 +99,48 @@ class Log:
         """Time of the run a sample, ms."""
         return self.ended / self.started.size
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether something was sent, and nothing of it was answered."""
+        return bool(self.sent.any()) and not (self.sent & ~self.lost).any()
+
     def cut(self, n: int) -> None:
         """Keep the first n samples: an interrupted run has no others."""
-        for name in ("started", "answered", "confidence", "offloaded", "lost", "lml_right", "agrees"):
+        for name in ("started", "answered", "confidence", "offloaded", "sent", "lost", "lml_right", "agrees"):
             setattr(self, name, getattr(self, name)[:n])
 
-    def write(self, folder: Path, correct: Flags, delays: dict[int, Delay]) -> list[Path]:
-        """Write samples.csv, which `hi evaluate` reads, and transmissions.csv; `correct` is the labels' word."""
-        by_sample = pd.DataFrame(
+    def samples_text(self, begin: int, end: int, correct: Callable[[Samples], Flags]) -> str:
+        """A table of the samples from `begin` to `end`, as CSV; `correct` is the word of the labels."""
+        part = slice(begin, end)
+        numbers = np.arange(self.first + begin, self.first + end)
+        table = pd.DataFrame(
             {
-                "sample": np.arange(self.first, self.first + self.started.size),
-                "confidence": self.confidence,
-                "correct": correct.astype(int),
-                "lml_correct": pd.array(self.lml_right, dtype="Int64"),
-                "lml_agrees": pd.array(self.agrees, dtype="Int64"),
-                "offloaded": self.offloaded.astype(int),
-                "lost": self.lost.astype(int),
-                "started_ms": self.started.round(4),
-                "answered_ms": self.answered.round(4),
+                "sample": numbers,
+                "confidence": self.confidence[part],
+                "correct": correct(numbers).astype(int),
+                "lml_correct": pd.array(self.lml_right[part], dtype="Int64"),
+                "lml_agrees": pd.array(self.agrees[part], dtype="Int64"),
+                "offloaded": self.offloaded[part].astype(int),
+                "sent": self.sent[part].astype(int),
+                "lost": self.lost[part].astype(int),
+                "started_ms": self.started[part].round(4),
+                "answered_ms": self.answered[part].round(4),
             }
         )
-        by_transmission = pd.DataFrame(self.transmissions, columns=Transmission._fields)
-        met = pd.DataFrame([(number, *delay) for number, delay in delays.items()], columns=["number", *Delay._fields])
-        by_transmission = by_transmission.merge(met, on="number", how="left").sort_values("number")
+        return table.to_csv(index=False)
+
+    def write(self, folder: Path, correct: Callable[[Samples], Flags], delays: dict[int, Delay]) -> list[Path]:
+        """Write samples.csv, which `hi evaluate` reads, and transmissions.csv, in the order of their numbers."""
+        ordered = sorted(self.transmissions, key=lambda one: one.number)
         return [
-            write_atomically(folder / SAMPLES, by_sample.to_csv(index=False)),
-            write_atomically(folder / TRANSMISSIONS, by_transmission.to_csv(index=False, float_format="%.4f")),
+            write_atomically(folder / SAMPLES, self.samples_text(0, self.started.size, correct)),
+            write_atomically(folder / TRANSMISSIONS, transmissions_text(ordered, delays)),
         ]
+
+
+def transmissions_text(transmissions: Sequence[Transmission], delays: dict[int, Delay]) -> str:
+    """A table of transmissions, and of what each met on the link, where that is known, as CSV."""
+    unknown = (None,) * len(Delay._fields)
+    rows = [(*one, *delays.get(one.number, unknown)) for one in transmissions]
+    table = pd.DataFrame(rows, columns=[*Transmission._fields, *Delay._fields])
+    return table.to_csv(index=False, float_format="%.4f")

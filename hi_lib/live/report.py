@@ -206,7 +206,8 @@ def _outcome(log: Log, trace: Trace, beta: float) -> dict[str, float]:
     """What the answers were worth: by the labels, and lost offloads with the local answer."""
     answered = log.offloaded & ~log.lost
     right = np.where(answered, np.nan_to_num(log.lml_right), trace.correct)
-    cost = np.where(log.offloaded, beta, 1.0 - trace.correct)
+    # β for what was sent, whether an answer came or not, and the error where the local answer is the final one.
+    cost = beta * log.sent + ~answered * (1.0 - trace.correct)
     best = best_threshold(trace, beta)
     return {
         "rate": 1000 / log.system_time,

@@ -17,9 +17,12 @@ from hi_lib import checks, traces
 from hi_lib.typing import Bytes
 
 Pixels = NDArray[np.uint8]
+Shape = tuple[int, int, int]  # of a picture: height, width, channels
 PREPROCESSINGS = ("bilinear", "bicubic", "nearest", "centre crop")
 CIFAR10_CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)  # of a colour channel
+# The formats that are read, whatever a file is called: Pillow knows some that run programs, as Ghostscript for EPS.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
 
@@ -92,7 +95,7 @@ def preprocess(name: str, data: Bytes, side: int, how: str = "bilinear") -> Pixe
     Raises
     ------
     ValueError
-        The picture `name` cannot be read, or an unknown preprocessing.
+        The picture `name` is of none of FORMATS or cannot be decoded, or an unknown preprocessing.
     """
     from PIL import Image
 
@@ -106,21 +109,35 @@ def preprocess(name: str, data: Bytes, side: int, how: str = "bilinear") -> Pixe
     return np.asarray(picture.resize((side, side), Image.Resampling[resize.upper()]))
 
 
-def resized(name: str, data: Bytes, height: int, width: int, grey: bool = False) -> Pixels:
-    """Decode one picture and bring it to (height, width, 3) uint8, or (height, width, 1) without its colours."""
+def resized(name: str, data: Bytes, shape: Shape, most_pixels: int | None = None) -> Pixels:
+    """Decode one picture and bring it to a shape (height, width, channels), uint8; one channel is without its colours.
+
+    Raises
+    ------
+    ValueError
+        The picture `name` is of none of FORMATS, cannot be decoded, or has more pixels than allowed; then it is not
+        decoded at all.
+    """
     from PIL import Image
 
-    picture = _decoded(name, data, "L" if grey else "RGB").resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(picture).reshape(height, width, -1)
+    height, width, channels = shape
+    picture = _decoded(name, data, "L" if channels == 1 else "RGB", most_pixels)
+    return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR)).reshape(height, width, -1)
 
 
-def _decoded(name: str, data: Bytes, mode: str) -> Any:
-    from PIL import Image
+def _decoded(name: str, data: Bytes, mode: str, most_pixels: int | None = None) -> Any:
+    from PIL import Image, UnidentifiedImageError
 
     try:
-        return Image.open(io.BytesIO(data)).convert(mode)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{name} is not a readable image: {error}") from None
+        picture = Image.open(io.BytesIO(data), formats=FORMATS)
+        if most_pixels is not None and picture.width * picture.height > most_pixels:
+            raise ValueError(f"{picture.width} x {picture.height} pixels, more than {most_pixels:,}")
+        return picture.convert(mode)
+    except UnidentifiedImageError:
+        raise ValueError(f"{name} is not a readable image: it must be {', '.join(FORMATS[:-1])} or WebP") from None
+    except Exception as error:  # a damaged picture may make a decoder raise anything
+        why = checks.one_line(str(error)) or type(error).__name__
+        raise ValueError(f"{name} is not a readable image: {why}") from None
 
 
 def download(archive: str) -> Iterator[tuple[str, str, bytes]]:

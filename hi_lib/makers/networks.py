@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hi_lib import checks
-from hi_lib.makers.images import Pixels
+from hi_lib.makers.images import Pixels, Shape
 
 LAYOUTS = ("nchw", "nhwc")
 # What a network may take its pictures as.
@@ -71,6 +71,11 @@ class Form(NamedTuple):
     dtype: Any
     batch: int | None
 
+    @property
+    def shape(self) -> Shape:
+        """Of a picture that it is given."""
+        return self.height, self.width, 1 if self.grey else 3
+
     def __str__(self) -> str:
         colours = "grey" if self.grey else "RGB"
         scale = "1/255" if self.scale == 1 / 255 else f"{self.scale:g}"
@@ -126,7 +131,7 @@ def tried(path: Path, form: Form, run: Run, notes: list[str]) -> Network:
     One that claims to take any number of pictures, and fails on two, is given one at a time.
     """
     for batch in [form.batch] if form.batch else [2, 1]:
-        empty = [np.zeros((form.height, form.width, 1 if form.grey else 3), np.uint8)] * batch
+        empty = [np.zeros(form.shape, np.uint8)] * batch
         try:
             which, classes = _chosen(path, run(prepared(form, empty)), batch)
             break

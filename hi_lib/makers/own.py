@@ -47,7 +47,7 @@ def make(name: str, onnx: Path, place: Path, asked: Asked, progress: models.Prog
     outputs.known(asked.outputs)
     network = networks.read(onnx, asked)
     classes = max(network.classes, 2)  # one output tells two
-    index, order = _classes(onnx, place, asked.classes, classes)
+    index, order = classes_of(onnx, place, asked.classes, classes)
     frame, read = _answers(network, place, index, asked.outputs, progress)
     accuracy = float(frame["correct"].mean())
     notes = [*network.notes, order, f"its outputs are taken for {read.kind}: {read.why}"]
@@ -78,8 +78,14 @@ def near_chance(accuracy: float, samples: int, classes: int) -> str | None:
     )
 
 
-def _classes(onnx: Path, place: Path, file: Path | None, classes: int) -> tuple[dict[str, int], str]:
-    """The class of each folder, and a note that says how it was found."""
+def classes_of(onnx: Path, place: Path, file: Path | None, classes: int) -> tuple[dict[str, int], str]:
+    """The class of each folder of pictures, and a note that says how it was found.
+
+    Raises
+    ------
+    ValueError
+        A picture in no folder; not as many folders as classes, without a file; or what `folders.mapped` refuses.
+    """
     names = set()
     for picture, folder, _ in images.read_images(place):
         if "/" not in picture:
@@ -101,7 +107,7 @@ def _answers(
 
     form, rows, raw = network.form, [], []
     for part in models.parts(images.read_images(place), models.PART):
-        pixels = [images.resized(name, data, form.height, form.width, form.grey) for name, _, data in part]
+        pixels = [images.resized(name, data, form.shape) for name, _, data in part]
         raw.append(network.outputs(pixels))
         rows += [(name, index[folder]) for name, folder, _ in part]
         if progress:

@@ -98,8 +98,9 @@ def run_own(onnx: Path, images_path: Path | None, asked: Asked, repeats: int = 1
     ValueError
         What `networks.read` refuses, or pictures that cannot be read.
     """
-    from hi_lib.makers import networks
+    from hi_lib.makers import networks, outputs
 
+    outputs.known(asked.outputs)
     keep_memory()
     checks.whole("repeats", repeats, low=3)
     network = networks.read(onnx, asked)
@@ -109,11 +110,10 @@ def run_own(onnx: Path, images_path: Path | None, asked: Asked, repeats: int = 1
 
 def own_pictures(images_path: Path | None, form: Form, count: int) -> list[Pixels]:
     """So many pictures as the network takes them: the first ones of a place, over and over, or random ones."""
-    size = (form.height, form.width, 1 if form.grey else 3)
     if images_path is None:
-        return list(np.random.default_rng(0).integers(0, 256, (count, *size), dtype=np.uint8))
+        return list(np.random.default_rng(0).integers(0, 256, (count, *form.shape), dtype=np.uint8))
     first = itertools.islice(images.read_images(images_path), count)
-    pictures = [images.resized(name, data, *size[:2], form.grey) for name, _, data in first]
+    pictures = [images.resized(name, data, form.shape) for name, _, data in first]
     return list(itertools.islice(itertools.cycle(pictures), count))
 
 

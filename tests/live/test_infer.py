@@ -1,6 +1,7 @@
 """A server of others: the Open Inference Protocol, spoken by a small server of tritonclient's own stubs."""
 
 import contextlib
+import functools
 import json
 import time
 from concurrent import futures
@@ -9,7 +10,7 @@ import grpc
 import numpy as np
 import pytest
 import zmq
-from grey_pictures import CLASSES, SIDE, live, picture, small, unsure
+from grey_pictures import CLASSES, SIDE, live, network, picture, small
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import triton_to_np_dtype
 from typer.testing import CliRunner
@@ -17,12 +18,12 @@ from typer.testing import CliRunner
 import hi_lib as hi
 from hi_lib.commands import live as commands
 from hi_lib.commands.main import app
-from hi_lib.live import infer, real
+from hi_lib.live import infer
 from hi_lib.live.device import Device, Plan
 from hi_lib.live.infer import Gateway, Model, Wanted
 from hi_lib.live.link import Link
 from hi_lib.live.report import report
-from hi_lib.makers.classifiers import Outputs
+from hi_lib.makers import networks
 
 
 def one_hot(pixels):
@@ -52,7 +53,8 @@ class Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):
         source = request.inputs[0]
         kind = triton_to_np_dtype(source.datatype)
         self.asked.append(np.frombuffer(request.raw_input_contents[0], kind).reshape(source.shape))
-        fault = self.schedule.pop(0) if self.schedule and len(self.asked) > 1 else "fine"
+        # Black pictures are tried before the run.
+        fault = self.schedule.pop(0) if self.schedule and self.asked[-1].any() else "fine"
         if fault == "error":
             context.abort(grpc.StatusCode.INTERNAL, "out of memory")
         if fault == "late":
@@ -90,8 +92,10 @@ def test_a_foreign_server_answers_each_batch_once(batch_size, window):
     assert (gateway.failed, log.stray) == (0, 0)
     assert log.offloaded.any()
     assert (log.lml_right[log.offloaded] == 1).all()
-    first, *asked = servicer.asked  # one black picture before the run
-    assert (first.shape, first.max()) == ((1, 3, SIDE, SIDE), 0)
+    tries = 1 + (batch_size > 1)  # one black picture before the run, and as many as a batch may send
+    black, asked = servicer.asked[:tries], servicer.asked[tries:]
+    assert [one.shape for one in black] == [(size, 3, SIDE, SIDE) for size in (1, batch_size)[:tries]]
+    assert max(one.max() for one in black) == 0
     assert len(asked) == len(log.transmissions) == len(delays)
     assert sorted(map(len, asked)) == sorted(one.offloads for one in log.transmissions)
     for one in log.transmissions:
@@ -253,8 +257,8 @@ def device(*options):
 @pytest.fixture
 def own(monkeypatch, tmp_path):
     """Options of an S-ML of one's own and its pictures, with no runtime for the model."""
-    monkeypatch.setattr(commands, "_needs_models", lambda: None)
-    monkeypatch.setattr(real, "own_model", lambda *_: real.Classes(unsure, SIDE))
+    monkeypatch.setattr(commands, "_needs_models", lambda own: None)  # noqa: ARG005
+    monkeypatch.setattr(networks, "read", network)
     for label in range(CLASSES):
         (tmp_path / f"class {label}").mkdir()
         for number in range(12):
@@ -263,7 +267,7 @@ def own(monkeypatch, tmp_path):
 
 
 def test_the_command_asks_a_foreign_server(own):
-    with serving(Servicer(schedule=["fine", "error"])) as address:
+    with serving(Servicer(schedule=["fine", "fine", "error"])) as address:
         done = device("--server", address, *own, "--json", "--timeout", 200, "--network-time", 2)
     assert done.exit_code == 0, done.stderr
     found = json.loads(done.stdout)
@@ -288,5 +292,5 @@ def test_what_grpc_cannot_do_is_refused_in_one_line(own, tmp_path):
 def test_a_model_of_ones_own_needs_its_pictures_and_must_know_their_classes(own, monkeypatch):
     for options in (own[:2], own[2:], [*own, "--sml", "cifar10-resnet8"]):
         assert "--onnx and --images must be given together" in device(*options).stderr
-    monkeypatch.setattr(real, "own_model", lambda *_: real.Classes(lambda p: Outputs(np.ones((len(p), 3)), None), SIDE))
-    assert "tells 3 classes apart, but there are pictures of 4" in device(*own).stderr
+    monkeypatch.setattr(networks, "read", functools.partial(network, says=lambda pictures: np.ones((len(pictures), 3))))
+    assert "tells 3 classes apart, but there are 4 folders" in device(*own).stderr

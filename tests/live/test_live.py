@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -20,9 +21,10 @@ import zmq
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
+from wire_peers import serving
 
 import hi_lib as hi
-from hi_lib.commands import live as commands
+from hi_lib.commands import session
 from hi_lib.commands.main import app
 from hi_lib.live import keys, server, wire
 from hi_lib.live.device import Device, Plan
@@ -33,25 +35,6 @@ from hi_lib.live.report import Stages, report, stages_of
 from hi_lib.live.wire import Reply, Request, WireError
 
 TRACE = hi.synthetic_trace(400, seed=3)
-LOOPBACK = "tcp://127.0.0.1:0"
-
-
-@contextlib.contextmanager
-def serving(large, **more):
-    """Address of a server in a thread, and what it says when it ends."""
-    stop, address, ready, ended = threading.Event(), [], threading.Event(), []
-
-    def run():
-        ended.append(server.serve(large, LOOPBACK, stop, lambda where: (address.append(where), ready.set()), **more))
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    assert ready.wait(10)
-    try:
-        yield address[0], ended
-    finally:
-        stop.set()
-        thread.join()
 
 
 @contextlib.contextmanager
@@ -73,18 +56,19 @@ def faulty(schedule, lateness=0.15):
                     socket.send_multipart(late.pop(0)[1])
             if stop.is_set():
                 return
-            identity, *frames = socket.recv_multipart()
-            request = wire.read_request(frames)
-            right = tuple([1] * len(request.samples))
-            reply = [identity, *wire.pack_reply(Reply(request.run, request.number, right, 0.1, 0.05))]
+            identity, part = socket.recv_multipart()
+            request = wire.Assembly().add(part)  # all of these requests are small
+            right = Reply(request.run, request.number, request.samples, (1,) * len(request.samples), 0.1, 0.05)
+            wrong = {
+                "another run": right._replace(run="other"),
+                "too few": right._replace(samples=(), answers=()),
+                "other samples": right._replace(samples=tuple(one + 1 for one in request.samples)),
+            }
+            reply = [identity, wire.pack_reply(wrong.get(fault, right))]
             if fault == "late":
                 late.append((time.perf_counter() + lateness, reply))
             elif fault == "rubbish":
                 socket.send_multipart([identity, b"\xc1 no MessagePack"])
-            elif fault == "another run":
-                socket.send_multipart([identity, *wire.pack_reply(Reply("other", request.number, right, 0.1, 0.05))])
-            elif fault == "too few":
-                socket.send_multipart([identity, *wire.pack_reply(Reply(request.run, request.number, (), 0.1, 0.05))])
             elif fault != "never":
                 for _ in range(2 if fault == "twice" else 1):
                     socket.send_multipart(reply)
@@ -156,8 +140,9 @@ def test_pictures_arrive_as_they_were_sent():
             samples = tuple(range(4 * number, 4 * number + 4))
             images = [rng.bytes(size) for size in rng.integers(100, 200_000, size=4)]
             sent.update(zip(samples, (hashlib.sha256(image).hexdigest() for image in images), strict=True))
-            wire.send(device, [str(number).encode(), *wire.pack_request(Request("run", number, samples, images))])
-        replies = [wire.read_reply(wire.receive(device)) for _ in range(40)]
+            parts = wire.pack_request(Request("run", number, samples, images))
+            device.send_multipart([b"%d" % number, b"0", *parts])
+        replies = [wire.read_reply(*wire.receive(device)) for _ in range(40)]
         device.close()
         link.close()
     context.term()
@@ -167,7 +152,7 @@ def test_pictures_arrive_as_they_were_sent():
 
 def test_a_batch_too_large_for_a_message_is_refused_where_it_is_made():
     largest = wire.MOST_BYTES - 64 * 2**10
-    assert len(wire.pack_request(Request("run", 0, (0,), [bytes(largest)]))[1]) == largest
+    assert together(wire.pack_request(Request("run", 0, (0,), [bytes(largest)]))).images == [bytes(largest)]
     with pytest.raises(WireError, match="choose smaller batches"):
         wire.pack_request(Request("run", 0, (0, 1), [bytes(largest), b"x"]))
     many = tuple(range(wire.MOST_IMAGES + 1))
@@ -189,7 +174,7 @@ def test_an_exchange_before_the_run_counts_for_nothing():
     context.term()
     assert log.stray == 0
     assert not log.lost.any()
-    assert ended[0].requests == len(log.transmissions) + 1
+    assert ended[0].requests == len(log.transmissions) + 2
 
 
 def test_what_the_learner_hears_is_what_a_replay_would_teach_it():
@@ -206,7 +191,7 @@ def test_what_the_learner_hears_is_what_a_replay_would_teach_it():
 @pytest.mark.parametrize("seed", range(100))
 def test_nothing_is_lost_twice_or_left_open_whatever_the_server_does(seed):
     rng = np.random.default_rng(seed)
-    kinds = ["fine", "late", "never", "twice", "rubbish", "another run", "too few"]
+    kinds = ["fine", "late", "never", "twice", "rubbish", "another run", "too few", "other samples"]
     schedule = rng.choice(kinds, 8).tolist()
     size, faults = int(rng.integers(1, 6)), sum(fault not in ("fine", "twice") for fault in schedule)
     for slower in (1, 10):  # a busy machine may be late by itself: then the same, with all times ten times as long
@@ -274,7 +259,7 @@ def test_the_learner_may_hear_the_l_ml_in_place_of_the_labels(learner):
 def test_the_log_is_read_again(tmp_path):
     with serving(ReplayedLarge(TRACE, 0.0)) as (address, _):
         log, delays, _ = live(address, Plan(5), samples=50, first=20)
-    files = log.write(tmp_path / "log", TRACE.correct[20:70], delays)
+    files = log.write(tmp_path / "log", lambda samples: TRACE.correct[samples], delays)
     again = pd.read_csv(files[0])
     assert again["confidence"].to_numpy() == pytest.approx(TRACE.confidence[20:70])
     assert (again["correct"] == TRACE.correct[20:70]).all()
@@ -295,12 +280,12 @@ def device(*options):
 def test_the_networks_times_may_come_from_a_file(tmp_path):
     (tmp_path / "ping.txt").write_text("12.5\n30\n")
     chosen = {"network_time": str(tmp_path / "ping.txt"), "seed": 3}
-    draw = commands._network(SimpleNamespace(**chosen))
+    draw = session._network(SimpleNamespace(**chosen))
     assert {draw() for _ in range(50)} == {12.5, 30.0}
-    assert commands._network(SimpleNamespace(network_time="0", seed=0)) is None
-    assert commands._network(SimpleNamespace(network_time="exponential:5", seed=0))() > 0
+    assert session._network(SimpleNamespace(network_time="0", seed=0)) is None
+    assert session._network(SimpleNamespace(network_time="exponential:5", seed=0))() > 0
     with pytest.raises(ValueError, match="must be ms >= 0, exponential:MEAN, or a file"):
-        commands._network(SimpleNamespace(network_time="fast", seed=0))
+        session._network(SimpleNamespace(network_time="fast", seed=0))
 
 
 def test_a_restarted_device_goes_on_with_what_it_had_learned(tmp_path):
@@ -314,7 +299,7 @@ def test_a_restarted_device_goes_on_with_what_it_had_learned(tmp_path):
         kept.write_text(kept.read_text()[:-9])
         refused = device("--server", address, "--state", kept)
     assert refused.exit_code == 2
-    assert "keeps no hil-f learner" in refused.stderr
+    assert "keeps no HILF learner" in refused.stderr
 
 
 def test_a_device_that_is_killed_starts_again_and_one_that_is_stopped_reports(tmp_path):
@@ -471,25 +456,36 @@ def test_what_was_expected_is_the_times_of_a_replay():
 
 @given(st.binary(max_size=300))
 def test_bytes_that_are_no_message_are_refused(rubbish):
-    for read in (wire.read_request, wire.read_reply):
+    for read in (wire.Assembly().add, wire.read_reply, lambda frame: wire.read_request(3, memoryview(frame))):
         with contextlib.suppress(WireError):  # and nothing else
-            read([rubbish])
-            read([rubbish, b"image"])
+            read(rubbish)
 
 
 REQUEST = Request("run", 3, (5, 8), [b"one", b"two"])
-REPLY = Reply("run", 3, (1, 0), 2.0, 1.0)
+REPLY = Reply("run", 3, (5, 8), (1, None), 2.0, 1.0)
+
+
+def together(parts):
+    """The request that parts make."""
+    assembly = wire.Assembly()
+    *before, request = [assembly.add(part) for part in parts]
+    assert before == [None] * len(before)
+    return request
 
 
 def test_messages_come_out_as_they_went_in():
-    assert wire.read_request(wire.pack_request(REQUEST)) == REQUEST
+    assert together(wire.pack_request(REQUEST)) == REQUEST
     assert wire.read_reply(wire.pack_reply(REPLY)) == REPLY
+    large = Request("run", 3, (5, 8, 9), [b"one" * 40_000, b"", b"two" * 50_000])
+    assert len(wire.pack_request(large)) == 5
+    assert together(wire.pack_request(large)) == large
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"v": 1}, "version"),
+        ({"v": 1}, "nothing else"),
+        ({"number": 4}, "number of its parts"),
         ({"run": 7}, "must hold"),
         ({"run": "x" * 65}, "64 characters"),
         ({"number": -1}, "a number is >= 0"),
@@ -504,30 +500,63 @@ def test_messages_come_out_as_they_went_in():
     ],
 )
 def test_requests_that_are_none_are_refused(change, says):
-    header = {"v": wire.VERSION, "run": "run", "number": 3, "samples": [5, 8], "sizes": [3, 3]}
-    assert wire.read_request([msgpack.packb(header), b"onetwo"]) == REQUEST
+    header = {"run": "run", "number": 3, "samples": [5, 8], "sizes": [3, 3]}
+    right, wrong = (len(text).to_bytes(4) + text for text in map(msgpack.packb, (header, header | change)))
+    assert wire.read_request(3, memoryview(right + b"onetwo")) == REQUEST
     with pytest.raises(WireError, match=says):
-        wire.read_request([msgpack.packb(header | change), b"onetwo"])
-    for frames in ([], [b"one", b"two"]):
-        with pytest.raises(WireError, match="a header and a frame"):
-            wire.read_request([msgpack.packb(header), *frames])
+        wire.read_request(3, memoryview(wrong + b"onetwo"))
+    with pytest.raises(WireError, match="as long as they are together"):
+        wire.read_request(3, memoryview(right + b"onetw"))
+
+
+def head(version=wire.VERSION, number=3, at=0, length=2 * wire.PART):
+    return struct.pack(">BQII", version, number, at, length)
 
 
 @pytest.mark.parametrize(
-    "change", [{"answers": ["1"]}, {"answers": [2**63]}, {"resident": 0.5}, {"computing": -1.0}, {"resident": np.inf}]
+    ("second", "says"),
+    [
+        (head(version=2, at=wire.PART) + bytes(wire.PART), "must be of version 3"),
+        (head(at=wire.PART), "at most 65536"),
+        (head(at=wire.PART) + bytes(wire.PART + 1), "at most 65536"),
+        (head(at=wire.PART, number=4) + bytes(wire.PART), "must follow"),
+        (head(at=wire.PART - 1) + bytes(wire.PART), "must follow"),
+        (head(at=wire.PART, length=3 * wire.PART) + bytes(wire.PART), "must follow"),
+        (head(at=wire.PART) + bytes(10), "are full"),
+        (head(length=10) + bytes(11), "are full"),
+        (head(length=wire.MOST_BYTES + 1) + bytes(wire.PART), "at most 67108864"),
+    ],
+)
+def test_parts_that_do_not_follow_are_refused_and_leave_nothing(second, says):
+    assembly = wire.Assembly()
+    assert assembly.add(head() + bytes(wire.PART)) is None
+    assert assembly.held == wire.PART
+    with pytest.raises(WireError, match=says):
+        assembly.add(second)
+    assert assembly.held == 0
+    assert assembly.add(*wire.pack_request(REQUEST)) == REQUEST
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"answers": ["1"]}, {"answers": [2**63]}, {"answers": [1, 2]}, {"answers": [True]}, {"samples": [-1]}),
+        *({"resident": 0.5}, {"computing": -1.0}, {"resident": np.inf}, {"v": 2}, {"more": 1}),
+    ],
 )
 def test_replies_that_are_none_are_refused(change):
-    header = {"v": wire.VERSION, "run": "run", "number": 3, "answers": [1], "resident": 2.0, "computing": 1.0}
-    assert wire.read_reply([msgpack.packb(header)]).answers == (1,)
+    header = {"v": wire.VERSION, "run": "run", "number": 3, "samples": [5], "answers": [1]}
+    header |= {"resident": 2.0, "computing": 1.0}
+    assert wire.read_reply(msgpack.packb(header)).answers == (1,)
     with pytest.raises(WireError):
-        wire.read_reply([msgpack.packb(header | change)])
+        wire.read_reply(msgpack.packb(header | change))
     with pytest.raises(WireError, match="at most"):
-        wire.read_reply([b"x" * (2**17)])
+        wire.read_reply(b"x" * (2**17 + 1))
 
 
 def test_a_server_lives_through_ten_thousand_bad_messages():
     rng = np.random.default_rng(0)
-    good = wire.pack_request(REQUEST)
+    (good,) = wire.pack_request(REQUEST)
     with serving(ReplayedLarge(TRACE, 0.0)) as (address, ended):
         context = zmq.Context()
         socket = context.socket(zmq.DEALER)
@@ -535,18 +564,18 @@ def test_a_server_lives_through_ten_thousand_bad_messages():
         socket.setsockopt(zmq.SNDHWM, 0)
         socket.connect(address)
         for _ in range(10_000):
-            frames = [bytearray(frame) for frame in good]
-            mutated = frames[rng.integers(len(frames))]
-            if rng.random() < 0.5 and mutated is frames[0]:
+            if rng.random() < 0.25:
+                mutated = bytearray(good)
                 mutated[rng.integers(len(mutated))] = rng.integers(256)
+                socket.send(bytes(mutated))
             else:
-                frames = [rng.bytes(rng.integers(40)) for _ in range(rng.integers(1, 4))]
-            socket.send_multipart([bytes(frame) for frame in frames])
-        socket.send_multipart(wire.pack_request(REQUEST._replace(run="the last")))
+                socket.send_multipart([rng.bytes(rng.integers(40)) for _ in range(rng.integers(1, 4))])
         reply = None
         while reply is None or reply.run != "the last":  # some mutations are valid requests, and are answered
+            if not socket.poll(100):  # whose answers are dropped if they are too many
+                wire.send(socket, wire.pack_request(REQUEST._replace(run="the last")))
             assert socket.poll(30_000)
-            reply = wire.read_reply(socket.recv_multipart())
+            reply = wire.read_reply(socket.recv())
         socket.close()
         context.term()
     assert ended[0].refused > 8000
@@ -618,8 +647,8 @@ def test_a_request_that_waited_for_another_is_with_the_server_since_the_last_ans
         socket = context.socket(zmq.DEALER)
         socket.connect(address)
         for number in range(3):
-            socket.send_multipart(wire.pack_request(Request("run", number, (0,), [bytes(2**20)])))
-        replies = [wire.read_reply(socket.recv_multipart()) for _ in range(3)]
+            wire.send(socket, wire.pack_request(Request("run", number, (0,), [bytes(2**20)])))
+        replies = [wire.read_reply(socket.recv()) for _ in range(3)]
     context.destroy(linger=0)
     for reply in replies:  # what is not the L-ML's is the server's own: above nothing, and not another's turn
         assert reply.computing >= 20
