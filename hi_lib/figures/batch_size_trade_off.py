@@ -22,11 +22,10 @@ from hi_lib.figures.style import (
     mark_optima,
     name_beside,
     plain_ticks,
-    setting_of,
     trace_title,
 )
 from hi_lib.figures.values import least, most
-from hi_lib.paper import IMAGENETTE
+from hi_lib.paper import IMAGENETTE, setting_of
 from hi_lib.regret import lambda_min
 from hi_lib.studies import sweeps
 from hi_lib.traces import Trace, load_trace

@@ -26,7 +26,7 @@ from hi_lib.figures.style import (
 from hi_lib.figures.style import table as styled
 from hi_lib.figures.values import least, ordered, quotient
 from hi_lib.learners import replay
-from hi_lib.paper import IMAGENETTE
+from hi_lib.paper import IMAGENETTE, setting_of
 from hi_lib.regret import best_threshold, lambda_min, regret_bound, tuned_learning_rate
 from hi_lib.traces import Trace, checked
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 # Where a calibration table keeps each confidence.
 WAYS = {"before scaling": "confidence_float", "after scaling": "confidence_scaled"}
 IMAGENETTE_SML, CIFAR10_SML = "S-ML (Imagenette)", "S-ML (CIFAR-10)"
+_SMLS = {"Imagenette": IMAGENETTE_SML, "CIFAR-10": CIFAR10_SML}
 PREPROCESSING, TEMPERATURE = "preprocessing (MobileNet v1 0.25-128)", "temperature (widest S-ML)"
 TUNED = "batch size {sizes}, η tuned for each (widest trace)"
 ONE_RATE = "batch size {sizes}, one η (widest trace)"
@@ -243,10 +244,10 @@ def causes(runs: pd.DataFrame, preprocessing: Sequence[float], scaling: pd.DataF
     costs = runs.groupby(["trace", "learning_rate", "batch_size"])["average_cost"].mean()
     tuned, vanilla = (costs.xs(rate, level="learning_rate").unstack() for rate in ("tuned", "vanilla"))
     one = vanilla.filter([1])
+    settings = np.array([setting_of(name).name for name in one.index])
     widest = scaling.loc[(scaling["cost"] - scaling["cost scaled"]).abs().idxmax()]
     return {
-        IMAGENETTE_SML: one[one.index.str.startswith("imagenette")].to_numpy().ravel().tolist(),
-        CIFAR10_SML: one[one.index.str.startswith("cifar10")].to_numpy().ravel().tolist(),
+        **{label: one[settings == name].to_numpy().ravel().tolist() for name, label in _SMLS.items()},
         PREPROCESSING: list(preprocessing),
         TUNED: _widest(tuned),
         ONE_RATE: _widest(vanilla),

@@ -24,11 +24,11 @@ from hi_lib.figures.style import (
     band,
     batch_size_axis,
     plain_ticks,
-    setting_of,
     shared_legend,
     trace_title,
 )
 from hi_lib.figures.values import most
+from hi_lib.paper import setting_of
 from hi_lib.regret import vanilla_learning_rate
 from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace, load_trace

@@ -23,12 +23,12 @@ from hi_lib.figures.style import (
     batch_size_axis,
     name_beside,
     plain_ticks,
-    setting_of,
     shared_legend,
     trace_title,
 )
 from hi_lib.figures.symbols import in_mathtext
 from hi_lib.figures.values import between, least, least_bend
+from hi_lib.paper import setting_of
 from hi_lib.studies import sweeps
 from hi_lib.studies.best_batch import BestBatch, best_batch_size
 from hi_lib.timing import EXACT_MODELS, MODEL_NAMES, TimingModel

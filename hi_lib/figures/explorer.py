@@ -22,7 +22,7 @@ from hi_lib import checks
 from hi_lib.figures import style
 from hi_lib.figures.values import ordered
 from hi_lib.learners import replay
-from hi_lib.paper import CIFAR10, IMAGENETTE, Setting
+from hi_lib.paper import Setting, setting_of
 from hi_lib.studies.density import weight_density
 from hi_lib.timing import MODEL_NAMES, TimingModel
 from hi_lib.traces import Trace, shipped
@@ -90,11 +90,6 @@ def _shares(orders: Iterable[tuple[int, Trace]], beta: float, size: int) -> dict
         rows.append((times.offloads / n, times.transmissions / n, times.response_time, times.served / n))
     means = np.mean(rows, axis=0).tolist()
     return dict(zip(("offloaded", "sent", "waited", "served"), means, strict=True))
-
-
-def setting_of(name: str) -> Setting:
-    """The paper's setting for the data set of a trace, by its name: Imagenette's, or else CIFAR-10's."""
-    return IMAGENETTE if name.startswith("imagenette") else CIFAR10
 
 
 def command(name: str, beta: float, alpha: float) -> str:

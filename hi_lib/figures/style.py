@@ -22,7 +22,6 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from hi_lib import checks
 from hi_lib.figures.symbols import in_html, in_mathtext
-from hi_lib.paper import CIFAR10, IMAGENETTE, Setting
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,11 +119,6 @@ def scientific(value: float) -> str:
 def trace_title(name: str) -> str:
     """Data set and S-ML of a shipped trace as they stand in figures; any other name stays as it is."""
     return TRACE_TITLES.get(name) or checks.printable(" ".join(name.split())).replace("$", r"\$")
-
-
-def setting_of(trace: str | None) -> Setting:
-    """The paper's setting whose times go with a trace: CIFAR-10's, and Imagenette's for all others."""
-    return CIFAR10 if str(trace).startswith("cifar10") else IMAGENETTE
 
 
 def mark_optima(axis: Axes, optima: Mapping[float, float], label: str = "") -> None:

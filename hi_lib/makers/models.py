@@ -287,6 +287,7 @@ def _record(name: str, maker: Maker, frame: pd.DataFrame, source: _Source, recip
         "images": maker.images if registered else Path(source.own or maker.images).name,
         "images_sha256": registry[maker.images].sha256 if registered else None,
         "images_origin": origin,
+        "setting": maker.images.partition("/")[0],  # as `paper.SETTINGS` names the paper's
         "preprocessing": _preprocessing(maker.side),
         "versions": versions(maker.runtime),
     }
