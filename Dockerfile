@@ -1,4 +1,4 @@
-# What `make book` and `make test` need, on a bare Debian 12. `.ci/container` builds this image and runs both in it.
+# What `make book` and `make test` need, on a bare Debian 12. `tools/container` builds this image and runs both in it.
 FROM debian:12-slim
 
 # Debian's own versions: the release fixes them, and what the results rest on is pinned in requirements.lock.

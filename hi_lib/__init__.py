@@ -7,12 +7,11 @@
 True
 """
 
-from hi_lib import tables as _tables
+from hi_lib.advise.evaluation import Evaluation, evaluate
 from hi_lib.device.exploring import HILN, Apple
 from hi_lib.device.offloads import OffloadBatches
 from hi_lib.device.streaming import HILF, Ticket
 from hi_lib.learners import Run, replay
-from hi_lib.logs import formats as _formats
 from hi_lib.optima import OptimalBatch
 from hi_lib.paper import CIFAR10, IMAGENETTE, Setting
 from hi_lib.regret import (
@@ -36,8 +35,7 @@ from hi_lib.studies.made_up import coin_regret, halving_coins, synthetic_trace
 from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace, list_traces, load_trace
 
-# The core reads CSV; with this, all tables may be JSON, Parquet or NumPy's files, too.
-_tables.FORMATS.append(_formats.frame)
+__version__ = "0.1.0"
 
 __all__ = [
     "CIFAR10",
@@ -47,6 +45,7 @@ __all__ = [
     "Apple",
     "BestBatch",
     "BestThreshold",
+    "Evaluation",
     "OffloadBatches",
     "OptimalBatch",
     "Run",
@@ -61,6 +60,7 @@ __all__ = [
     "best_threshold",
     "coin_regret",
     "equivalent_batch_size",
+    "evaluate",
     "fixed_share_bound",
     "halving_coins",
     "lambda_min",

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hi_lib import checks
+from hi_lib import checks, formats
+from hi_lib.formats import MOST
 from hi_lib.typing import Floats
 
 _LONGEST = 1_000_000  # characters of a header
-MOST = 2**30  # bytes of a table, unpacked: what never ends is refused before the memory does
 _PIECE = 2**20  # bytes
 # The longer marks first: that of UTF-32 begins as that of UTF-16 does.
 _MARKS = {
@@ -35,10 +35,6 @@ _MARKS = {
 
 if TYPE_CHECKING:
     import pandas as pd
-
-# Further formats: each returns a frame, what errors call its rows and the number of the first one, or None where the
-# content is not its own.
-FORMATS: list[Callable[[bytes], tuple[pd.DataFrame, str, int] | None]] = []
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +130,7 @@ def load(path: str | os.PathLike[str]) -> Table:
 
     CSV with commas, semicolons or tabs, with decimal commas beside the latter two, or with what a first line `sep=`
     names; in UTF-8, or in the encoding that a byte order mark says; blank lines, and line ends of any system do not
-    matter. JSON, Parquet, NumPy's and Excel's files as `logs.formats` has them. All of them gzipped, too; from files,
+    matter. JSON, Parquet, NumPy's and Excel's files as `formats` has them. All of them gzipped, too; from files,
     from pipes, and from standard input, whose name is "-". Raises ValueError, which names the file and says why, where
     it cannot be read.
     """
@@ -216,10 +212,9 @@ def _to_its_end(file: Any, start: bytes = b"") -> bytes:
 def understood(name: str, content: bytes) -> Table:
     """The table in the content of a file."""
     with _refusing(name):
-        for other in FORMATS:
-            if found := other(content):
-                frame, row_name, first = found
-                return Table(name, frame, row_name, first_line=first)
+        if found := formats.frame(content):
+            frame, row_name, first = found
+            return Table(name, frame, row_name, first_line=first)
         return _csv(name, content.decode())
 
 

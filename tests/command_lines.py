@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from hi_book.commands import live, making
+from hi_book.commands import main as cli
+from hi_book.press import book, mine, notebooks, places
 from hi_lib import checks, traces
-from hi_lib.commands import live, making
-from hi_lib.commands import main as cli
-from hi_lib.live import device, server
-from hi_lib.press import book, mine, notebooks, places
 from hi_lib.studies import sweeps
+from hi_live import device, server
 
 
 def commands(command, path=()):

@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 import hi_lib as hi
-from hi_lib.press import places
+from hi_book.press import places
 
 settings.register_profile("batch-hi", deadline=None, derandomize=True, max_examples=100)
 settings.load_profile("batch-hi")

@@ -7,12 +7,12 @@ import zmq
 from PIL import Image
 
 import hi_lib as hi
-from hi_lib.live import real
-from hi_lib.live.device import Device
-from hi_lib.live.infer import Gateway, Model, Wanted
-from hi_lib.live.link import Link
-from hi_lib.makers import networks
-from hi_lib.makers.classifiers import Outputs
+from hi_book.makers import networks
+from hi_book.makers.classifiers import Outputs
+from hi_book.served import real
+from hi_book.served.infer import Gateway, Model, Wanted
+from hi_live.device import Device
+from hi_live.link import Link
 
 SIDE, CLASSES = 8, 4
 

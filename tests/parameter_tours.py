@@ -3,8 +3,8 @@
 import json
 import math
 
+from hi_book.press import claims, notebooks, results
 from hi_lib import traces
-from hi_lib.press import claims, notebooks, results
 
 # What makes a run fast, so that hundreds of them take minutes; what is not here is fast by itself.
 FAST = {

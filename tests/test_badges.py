@@ -35,7 +35,7 @@ TEMPLATE = [
 @pytest.fixture
 def badges(tmp_path, monkeypatch):
     """The module, with a copy of what it would change, in which there is no deposit yet."""
-    loaded = runpy.run_path(str(ROOT / ".ci" / "badges.py"))
+    loaded = runpy.run_path(str(ROOT / "tools" / "badges.py"))
     about = tmp_path / "about.toml"
     about.write_text(re.sub('^doi = ".*?"', 'doi = ""', loaded["ABOUT"].read_text(), flags=re.MULTILINE))
     monkeypatch.setitem(loaded["note_doi"].__globals__, "ABOUT", about)
@@ -142,10 +142,10 @@ def test_a_wrong_doi_is_refused_in_one_line(text, badges):
 
 def test_an_archive_refuses_a_wrong_doi_at_once_and_shows_a_right_one():
     steps = run("make", "-n", "archive", "DOI=10.5281/zenodo.1").stdout
-    order = [steps.index(step) for step in (".ci/badges.py", "hi book", ".ci/facts.py", ".ci/archive.py")]
+    order = [steps.index(step) for step in ("tools/badges.py", "hi book", "tools/facts.py", "tools/archive.py")]
     assert order == sorted(order)
     assert steps.index("hi book", order[2]) < order[3]  # its page of the appendix, once more
-    assert ".ci/facts.py" not in run("make", "-n", "archive").stdout + run("make", "-n", "book", "DOI=x").stdout
+    assert "tools/facts.py" not in run("make", "-n", "archive").stdout + run("make", "-n", "book", "DOI=x").stdout
 
 
 def test_citations_name_the_paper_and_the_version():
@@ -249,6 +249,6 @@ def test_the_dockerfile_is_as_hadolint_asks():
 
 def test_without_a_container_engine_the_script_says_so():
     environment = os.environ | {"ENGINE": "no-such-engine"}
-    done = subprocess.run([ROOT / ".ci" / "container"], env=environment, capture_output=True, text=True)
+    done = subprocess.run([ROOT / "tools" / "container"], env=environment, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr == "error: no-such-engine is not installed, or not running\n"

@@ -4,11 +4,11 @@ from types import SimpleNamespace
 
 import pandas as pd
 
+from hi_book.makers import timings
+from hi_book.press import places
 from hi_lib import traces
-from hi_lib.makers import timings
-from hi_lib.press import places
 
-PATH = places.ROOT / ".ci" / "bench.py"
+PATH = places.ROOT / "tools" / "bench.py"
 bench = SimpleNamespace(**runpy.run_path(str(PATH)))
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from hi_book.commands import main, outputs
+from hi_book.commands.outputs import checked_output
+from hi_book.press import places
 from hi_lib import files
-from hi_lib.commands import main, outputs
-from hi_lib.commands.outputs import checked_output
-from hi_lib.press import places
 
 
 def test_only_files_are_written_to(tmp_path):
@@ -80,7 +80,7 @@ def test_a_new_name_beside_the_projects_own_is_an_output():
 
 
 def test_all_that_the_project_is_made_of_is_known():
-    tracked = runpy.run_path(str(files.ROOT / ".ci" / "archive.py"))["source_files"]()
+    tracked = runpy.run_path(str(files.ROOT / "tools" / "archive.py"))["source_files"]()
     assert {Path(name).parts[0] for name in tracked} == set(outputs.SOURCES)
 
 

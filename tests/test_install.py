@@ -12,7 +12,7 @@ import pytest
 
 from hi_lib import files
 
-SCRIPT = files.ROOT / ".ci" / "install.py"
+SCRIPT = files.ROOT / "tools" / "install.py"
 
 
 @pytest.fixture
@@ -186,7 +186,7 @@ def test_settings_that_cannot_be_read_are_one_line(install, tmp_path):
 
 @pytest.mark.parametrize("name", ["a$x", "a{b", "c:d", "e\nf", os.fsdecode(b"\xff")])
 def test_a_folder_that_pythons_tools_do_not_bear_is_refused_at_once(name, tmp_path):
-    folder = tmp_path / name / ".ci"
+    folder = tmp_path / name / "tools"
     folder.mkdir(parents=True)
     shutil.copy(SCRIPT, folder)
     done = subprocess.run([sys.executable, folder / SCRIPT.name, "book"], capture_output=True, text=True)
@@ -194,7 +194,7 @@ def test_a_folder_that_pythons_tools_do_not_bear_is_refused_at_once(name, tmp_pa
     assert done.stderr.count("\n") == 1
     assert "no environment can be made in" in done.stderr
     assert "rename it" in done.stderr
-    assert [path.name for path in folder.parent.iterdir()] == [".ci"]
+    assert [path.name for path in folder.parent.iterdir()] == ["tools"]
 
 
 def test_make_lets_no_setting_of_python_through(monkeypatch):

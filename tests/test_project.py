@@ -1,6 +1,5 @@
 """What the files beside the code promise: packages, names, commands, prose without hand-written numbers."""
 
-import ast
 import importlib.metadata
 import inspect
 import json
@@ -17,8 +16,8 @@ import yaml
 from packaging.specifiers import SpecifierSet
 
 import hi_lib as hi
-from hi_lib.figures import style
-from hi_lib.press import notebooks
+from hi_book.figures import style
+from hi_book.press import notebooks
 
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -30,7 +29,7 @@ def package_name(requirement):
 
 
 def test_what_stands_in_several_places_is_not_stale():
-    facts = runpy.run_path(str(ROOT / ".ci" / "facts.py"))
+    facts = runpy.run_path(str(ROOT / "tools" / "facts.py"))
     for path, text in facts["expected"]().items():
         assert path.read_text(encoding="utf-8") == text, f"{path.name} is stale: run make facts"
 
@@ -223,7 +222,7 @@ def test_printed_python_runs(tmp_path, monkeypatch, capsys):
     namespace = {"confidence": [0.2, 0.9], "correct": [0, 1]}
 
     class Classifier:
-        """In place of a trained one of scikit-learn; tests/makers/with_models has that, and the torch module."""
+        """In place of a trained one of scikit-learn; tests/book/makers/with_models has that, and the torch module."""
 
         classes_ = np.array(["no", "yes"])
 
@@ -231,7 +230,7 @@ def test_printed_python_runs(tmp_path, monkeypatch, capsys):
             return np.column_stack([samples, 1 - samples])
 
     namespace |= {"classifier": Classifier(), "X": np.array([0.2, 0.6, 0.7]), "y": np.array(["yes", "no", "yes"])}
-    # What needs packages of its own: tests/makers/with_models has torch, tests/slow has KServe.
+    # What needs packages of its own: tests/book/makers/with_models has torch, tests/slow has KServe.
     blocks = [(name, block) for name, block in python_blocks() if not re.search("import torch|from kserve", block)]
     assert len(blocks) >= 3
     for _, block in blocks:
@@ -242,7 +241,7 @@ def test_printed_python_runs(tmp_path, monkeypatch, capsys):
 def test_printed_commands_exist():
     from typer.main import get_command
 
-    from hi_lib.commands.main import app
+    from hi_book.commands.main import app
 
     pages = ("README.md", "CONTRIBUTING.md", "book/rerun.md", "book/appendix.md")
     text = "".join((ROOT / page).read_text() for page in pages)
@@ -278,40 +277,16 @@ def test_every_figure_is_pointed_to():
                 assert f"{{numref}}`{entry['figure']['name']}`" in text
 
 
-# What users call with more; every other function takes five parameters at most, or a dataclass.
-PUBLIC = {
-    *("learners.replay", "studies.best_batch.best_batch_size", "regret.partial_feedback_bound"),
-    *("timing.TimingModel.optimal_batch_size", "timing.TimingModel.largest_batch_size"),
-    *("device.exploring.HILN.__init__", "device.exploring.Apple.__init__"),
-}
-
-
-def long_ones(node, place):
-    """Names of the functions below a node that take more than five parameters."""
-    for child in ast.iter_child_nodes(node):
-        name = f"{place}.{child.name}" if isinstance(child, ast.FunctionDef | ast.ClassDef) else place
-        if isinstance(child, ast.FunctionDef):
-            taken = [*child.args.posonlyargs, *child.args.args, *child.args.kwonlyargs]
-            if len({each.arg for each in taken} - {"self", "cls"}) > 5:
-                yield name
-        yield from long_ones(child, name)
-
-
-def test_functions_take_five_parameters_at_most():
-    found = set()
-    for path in (ROOT / "hi_lib").rglob("*.py"):
-        if path.parent.name != "commands":  # whose parameters are options
-            place = ".".join(path.relative_to(ROOT / "hi_lib").with_suffix("").parts)
-            found |= set(long_ones(ast.parse(path.read_text()), place))
-    assert found == PUBLIC
-
-
 def test_all_rooms_are_installed():
     from setuptools import find_packages
 
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]["include"]
-    rooms = {f"hi_lib.{path.parent.name}" for path in (ROOT / "hi_lib").glob("*/__init__.py")}
-    assert {"hi_lib", *rooms} == set(find_packages(ROOT, include=wanted))
+    found = {
+        ".".join((package, *path.parent.relative_to(ROOT / package).parts))
+        for package in ("hi_lib", "hi_live", "hi_book")
+        for path in (ROOT / package).rglob("__init__.py")
+    }
+    assert found == set(find_packages(ROOT, include=wanted))
 
 
 def test_every_folded_table_says_what_it_holds():

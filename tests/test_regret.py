@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hi_lib as hi
-from hi_lib.figures import regret_bound as page
+from hi_book.figures import regret_bound as page
 from hi_lib.regret import vanilla_learning_rate
 
 lengths, sizes, shortest = st.integers(1, 10**6), st.integers(1, 1000), st.floats(1e-300, 1)

@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import hi_lib as hi
-from hi_lib.figures.latency_targets import pareto_front
+from hi_book.figures.latency_targets import pareto_front
 from hi_lib.optima import DeadlineError
 
 TIMING = hi.IMAGENETTE.timing

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
 import hi_lib as hi
+from hi_book.figures.exact_times import papers_choice
 from hi_lib.events.simulation import simulate
-from hi_lib.figures.exact_times import papers_choice
 
 TIMING, RATIO = hi.IMAGENETTE.timing, hi.IMAGENETTE.offload_ratio
 times = st.floats(0.01, 100)

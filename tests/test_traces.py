@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hi_lib as hi
+from hi_book.makers import registering
 from hi_lib import files, paper, traces
-from hi_lib.makers import registering
 
 
 @pytest.mark.parametrize(

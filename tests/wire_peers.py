@@ -12,10 +12,10 @@ from pathlib import Path
 
 import zmq
 
-from hi_lib.live import server, wire
+from hi_live import server, wire
 
 LOOPBACK = "tcp://127.0.0.1:0"
-HI = (sys.executable, "-m", "hi_lib.commands.main")
+HI = (sys.executable, "-m", "hi_book.commands.main")
 
 
 @contextlib.contextmanager

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hi_lib as hi
+from hi_book.figures import adaptive_batch_size as page
+from hi_book.figures.adaptive_batch_size import account, follow
 from hi_lib.device.adaptive import AdaptiveBatchSize, AdditiveIncrease
 from hi_lib.events.queueing import lognormal_times
 from hi_lib.events.simulation import Learning, simulate
-from hi_lib.figures import adaptive_batch_size as page
-from hi_lib.figures.adaptive_batch_size import account, follow
 from hi_lib.regret import fixed_sizes
 from hi_lib.studies.variants import varying_regret_bound
 

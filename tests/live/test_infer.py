@@ -16,14 +16,14 @@ from tritonclient.utils import triton_to_np_dtype
 from typer.testing import CliRunner
 
 import hi_lib as hi
-from hi_lib.commands import live as commands
-from hi_lib.commands.main import app
-from hi_lib.live import infer
-from hi_lib.live.device import Device, Plan
-from hi_lib.live.infer import Gateway, Model, Wanted
-from hi_lib.live.link import Link
-from hi_lib.live.report import report
-from hi_lib.makers import networks
+from hi_book.commands import live as commands
+from hi_book.commands.main import app
+from hi_book.makers import networks
+from hi_book.served import infer
+from hi_book.served.infer import Gateway, Model, Wanted
+from hi_live.device import Device, Plan
+from hi_live.link import Link
+from hi_live.report import report
 
 
 def one_hot(pixels):

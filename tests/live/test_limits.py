@@ -26,12 +26,12 @@ from wire_peers import (
 )
 
 import hi_lib as hi
-from hi_lib.live import connections, turns, wire
-from hi_lib.live.device import Device, Plan
-from hi_lib.live.link import Link
-from hi_lib.live.replayed import ReplayedLarge, ReplayedSmall
-from hi_lib.live.turns import Sender, Turns
-from hi_lib.live.wire import Reply, Request, WireError
+from hi_live import connections, turns, wire
+from hi_live.device import Device, Plan
+from hi_live.link import Link
+from hi_live.replayed import ReplayedLarge, ReplayedSmall
+from hi_live.turns import Sender, Turns
+from hi_live.wire import Reply, Request, WireError
 
 TRACE = hi.synthetic_trace(400, seed=3)
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts what comes on a connection")
@@ -351,7 +351,7 @@ def test_a_flooding_server_is_passed_over():
 
 
 def test_a_device_has_so_many_bytes_out_and_no_more(monkeypatch):
-    from hi_lib.live import device as devices
+    from hi_live import device as devices
 
     monkeypatch.setattr(devices, "MOST_OUT", 2500)
     with serving(ReplayedLarge(TRACE, 0.002)) as (address, _):

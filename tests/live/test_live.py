@@ -24,15 +24,15 @@ from typer.testing import CliRunner
 from wire_peers import serving
 
 import hi_lib as hi
-from hi_lib.commands import session
-from hi_lib.commands.main import app
-from hi_lib.live import keys, server, wire
-from hi_lib.live.device import Device, Plan
-from hi_lib.live.link import Delay, Link
-from hi_lib.live.log import Log, Transmission
-from hi_lib.live.replayed import ReplayedLarge, ReplayedSmall
-from hi_lib.live.report import Stages, report, stages_of
-from hi_lib.live.wire import Reply, Request, WireError
+from hi_book.commands import session
+from hi_book.commands.main import app
+from hi_live import keys, server, wire
+from hi_live.device import Device, Plan
+from hi_live.link import Delay, Link
+from hi_live.log import Log, Transmission
+from hi_live.replayed import ReplayedLarge, ReplayedSmall
+from hi_live.report import Stages, report, stages_of
+from hi_live.wire import Reply, Request, WireError
 
 TRACE = hi.synthetic_trace(400, seed=3)
 
@@ -304,7 +304,7 @@ def test_a_restarted_device_goes_on_with_what_it_had_learned(tmp_path):
 
 def test_a_device_that_is_killed_starts_again_and_one_that_is_stopped_reports(tmp_path):
     kept = tmp_path / "learner.json"
-    command = [sys.executable, "-m", "hi_lib.commands.main", "live", "device", "--state", str(kept), "--json"]
+    command = [sys.executable, "-m", "hi_book.commands.main", "live", "device", "--state", str(kept), "--json"]
     with serving(ReplayedLarge(hi.load_trace("cifar10-alexnet").shuffled(0), 0.0)) as (address, _):
         command += ["--server", address, "--samples", "10000", "--network-time", "5"]
         for how in (signal.SIGKILL, signal.SIGINT):

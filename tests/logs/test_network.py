@@ -7,12 +7,12 @@ import pytest
 from typer.testing import CliRunner
 
 import hi_lib as hi
-from hi_lib.commands import main as cli
+from hi_book.commands import main as cli
+from hi_lib.advise import planning
+from hi_lib.advise.planning import Conditions
 from hi_lib.events import queueing
 from hi_lib.events.simulation import simulate
 from hi_lib.logs import network
-from hi_lib.press import planning
-from hi_lib.press.planning import Conditions
 
 TRACE = hi.load_trace("cifar10-resnet8").shuffled(0)
 TRACE = hi.Trace(TRACE.confidence[:600], TRACE.correct[:600], name="mine")

@@ -15,8 +15,8 @@ import pytest
 from typer.testing import CliRunner
 
 import hi_lib as hi
+from hi_book.commands import main as cli
 from hi_lib import tables, traces
-from hi_lib.commands import main as cli
 from hi_lib.logs import keeping, reading
 from hi_lib.logs.columns import Columns, class_names, words
 
@@ -651,7 +651,7 @@ def test_an_option_names_a_column_in_every_command(tmp_path):
 def test_a_process_substitution_is_read():
     import subprocess
 
-    command = f"{sys.executable} -m hi_lib.commands.main evaluate <(printf 'confidence,correct\\n0.5,1\\n0.6,0\\n')"
+    command = f"{sys.executable} -m hi_book.commands.main evaluate <(printf 'confidence,correct\\n0.5,1\\n0.6,0\\n')"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("log: 2 samples")

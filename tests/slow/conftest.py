@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hi_lib.press import places
+from hi_book.press import places
 
 ENVIRONMENT = Path(sys.prefix)
 EXTRAS = ("book", "pdf", "test", "lab", "models", "test-models")
@@ -21,7 +21,7 @@ EXTRAS = ("book", "pdf", "test", "lab", "models", "test-models")
 def checkout(tmp_path):
     """The project's own files and the built book, in a folder with an odd name; its environment is this one."""
     root = tmp_path / "it's a [copy] of 50 %(x)s & #1"
-    for name in runpy.run_path(str(places.ROOT / ".ci" / "archive.py"))["source_files"]():
+    for name in runpy.run_path(str(places.ROOT / "tools" / "archive.py"))["source_files"]():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(places.ROOT / name, root / name)
     for folder in (places.RESULTS, places.EXECUTED, places.HTML, places.BUILD / "stamps"):
@@ -33,7 +33,7 @@ def checkout(tmp_path):
         shutil.copy2(places.ROOT / "MANIFEST.txt", root)
     (root / ".venv").symlink_to(ENVIRONMENT)
     # Nothing is installed from here: it would lead this environment to the copy.
-    install = runpy.run_path(str(root / ".ci" / "install.py"))
+    install = runpy.run_path(str(root / "tools" / "install.py"))
     state = {"for": install["fingerprint"](), "python": install["version"](), "extras": EXTRAS, "finished": True}
     (root / ".venv.json").write_text(json.dumps(state))
     return root

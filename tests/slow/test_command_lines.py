@@ -1,4 +1,4 @@
-"""The property of tests/commands, that a command line is understood or refused, 10 000 times (HI_TRIES)."""
+"""The property of tests/book/commands, that a command line is understood or refused, 10 000 times (HI_TRIES)."""
 
 import os
 

@@ -12,7 +12,7 @@ import zipfile
 
 import pytest
 
-from hi_lib.press import places
+from hi_book.press import places
 
 PAGES = ("README.md", "CONTRIBUTING.md", "book/appendix.md", "book/rerun.md", "data/README.md")
 # Commands that only a dry run can try, and why.
@@ -25,7 +25,7 @@ DRY = {
     "make test-models": "it installs 5 GB; .ci/run runs it",
     "make test-badges": ".ci/run runs it",
     "make experiments": "its commands are all run here, one by one",
-    ".ci/container": "few machines have a container engine; tests/test_badges.py reads the Dockerfile",
+    "tools/container": "few machines have a container engine; tests/test_badges.py reads the Dockerfile",
     "make lab": "it installs JupyterLab",
     "make lock": "it resolves all packages anew",
     "make models": "5 GB; make test-models installs the same",
@@ -153,7 +153,7 @@ def test_an_archive_is_the_same_twice_whole_and_can_be_packed_again(checkout, en
     for part in (unpacked / "rendered").iterdir():
         part.rename(unpacked / "_build" / part.name)
     again = subprocess.run(
-        [checkout / ".venv/bin/python", ".ci/archive.py"], cwd=unpacked, capture_output=True, text=True
+        [checkout / ".venv/bin/python", "tools/archive.py"], cwd=unpacked, capture_output=True, text=True
     )
     assert again.returncode == 0, again.stderr
     assert next((unpacked / "_build").glob("*.zip")).read_bytes() == packed[0]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from hi_lib.press import places
+from hi_book.press import places
 
 REAL_UV = Path(sys.executable).with_name("uv")
 KILLS = int(os.environ.get("HI_KILLS", "3"))
@@ -38,8 +38,8 @@ py-modules = ["nothing"]
 def project(tmp_path):
     """Something to install, with the real pins of the few packages that it needs."""
     root = tmp_path / """it's a "project" [of] 50 %(x)s, ünï & #1 $5"""
-    (root / ".ci").mkdir(parents=True)
-    shutil.copy(places.ROOT / ".ci" / "install.py", root / ".ci")
+    (root / "tools").mkdir(parents=True)
+    shutil.copy(places.ROOT / "tools" / "install.py", root / "tools")
     (root / "pyproject.toml").write_text(PYPROJECT)
     (root / "nothing.py").write_text("")
     pins = re.findall(
@@ -51,7 +51,7 @@ def project(tmp_path):
 
 
 def start(project, *extras, **options):
-    command = [sys.executable, ".ci/install.py", *extras]
+    command = [sys.executable, "tools/install.py", *extras]
     output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen(command, cwd=project, **output, **options)
 
@@ -138,7 +138,7 @@ def test_what_is_set_for_other_work_sends_nothing_elsewhere(uv, project, tmp_pat
     hostile = dict.fromkeys(names, str(elsewhere)) | {"UV_EXCLUDE_NEWER": "2001-01-01", "UV_PYTHON": "3.1"}
     hostile |= dict.fromkeys(("PIP_USER", "PIP_REQUIRE_VIRTUALENV", "UV_SYSTEM_PYTHON", "UV_REQUIRE_HASHES"), "1")
     # The script itself is run by make, which lets no PYTHONPATH through.
-    command = [sys.executable, "-I", ".ci/install.py", "book"]
+    command = [sys.executable, "-I", "tools/install.py", "book"]
     environment = os.environ | hostile | {"PATH": str(path), "HOME": str(home)}
     done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from hostile_settings import hostile
 
-from hi_lib.press import notebooks
+from hi_book.press import notebooks
 
 KILLS = int(os.environ.get("HI_KILLS", "2"))
 QUICKEST = ("fig5_network_time", "fig6_processing_ratio", "speed")

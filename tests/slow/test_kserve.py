@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from grey_pictures import CLASSES, SIDE, level, live
 
-from hi_lib.live.device import Plan
-from hi_lib.press import places
+from hi_book.press import places
+from hi_live.device import Plan
 
 PACKAGES = ("kserve", "onnxruntime", "onnx")
 # The class whose grey is nearest: the largest of 2 v l − l², for a mean v and greys l.

@@ -10,7 +10,7 @@ import tomllib
 import pandas as pd
 import pytest
 
-from hi_lib.press import places
+from hi_book.press import places
 
 # Sums are taken in another order; a deviation over seeds loses up to five digits more than a mean.
 RELATIVE = 1e-9
@@ -21,7 +21,7 @@ def test_the_oldest_numpy_gives_the_same_results(checkout, tmp_path):
     oldest = re.search(r"numpy>=([\d.]+)", " ".join(needed))[1]
     pins = (checkout / "requirements.lock").read_text()
     constraints = re.sub(r"^numpy==.*(\n +--hash.*)*", f"numpy=={oldest}", pins, flags=re.MULTILINE)
-    versions = runpy.run_path(str(places.ROOT / ".ci" / "versions.py"))
+    versions = runpy.run_path(str(places.ROOT / "tools" / "versions.py"))
     python = versions["environment"](sys.executable, constraints, checkout, tmp_path)
     found = subprocess.run([python, "-c", "import numpy; print(numpy.__version__)"], capture_output=True, text=True)
     assert found.stdout.startswith(oldest)

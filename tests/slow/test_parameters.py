@@ -3,7 +3,7 @@
 import pytest
 from parameter_tours import run, tours
 
-from hi_lib.press import notebooks
+from hi_book.press import notebooks
 
 
 @pytest.mark.parametrize("name", notebooks.notebook_names())

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hi_book.makers import timings
 from hi_lib import traces
-from hi_lib.makers import timings
 from hi_lib.studies import measured
 
 

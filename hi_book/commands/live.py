@@ -1,0 +1,282 @@
+"""Batch HI over a real wire: a server, a device, and both at once."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hi_book.commands.line import complain, needs, one_line_errors, path_option, say
+from hi_book.commands.outputs import checked_output
+from hi_book.commands.own_models import network_options, refuse_without_onnx
+from hi_book.commands.reading import tell
+from hi_book.commands.session import Session, run
+from hi_book.makers.networks import Asked
+from hi_lib import checks
+from hi_lib.paper import setting_of
+from hi_lib.traces import load_trace
+
+if TYPE_CHECKING:
+    from hi_live.runs import Ran
+    from hi_live.server import Large
+
+app = typer.Typer(no_args_is_help=True, help="Batch HI over a real wire, measured against the model.")
+
+TraceName = Annotated[str, typer.Option(help="A trace whose S-ML and L-ML are replayed with the paper's times.")]
+Keys = Annotated[Path | None, typer.Option(help="Folder with keys of hi live keys: encrypts all.")]
+Insecure = Annotated[bool, typer.Option(help="Allow other machines without keys, though nothing is encrypted.")]
+Samples = Annotated[int, typer.Option(help="How many samples.")]
+Beta = Annotated[float, typer.Option(help="Cost of an offload; a wrong answer costs 1.")]
+BatchSize = Annotated[str, typer.Option(help="M, or adaptive.")]
+Alpha = Annotated[float, typer.Option(help="Weight of the system time, for adaptive batches.")]
+Deadline = Annotated[float | None, typer.Option(help="ms: adaptive batches plan for it, in place of --alpha.")]
+Window = Annotated[str, typer.Option(help="Transmissions that may be out: a number, inf, or waits.")]
+MaxWait = Annotated[float | None, typer.Option(help="A batch ends when its first sample is so many ms old.")]
+Learner = Annotated[str, typer.Option(help="hil-f, hil-n or apple.")]
+Feedback = Annotated[str, typer.Option(help="What offloads teach: labels, or lml, the L-ML's answer.")]
+Rate = Annotated[float | None, typer.Option(help="Emulated uplink, bit/s; by default none.")]
+NetworkTime = Annotated[
+    str, typer.Option(help="Emulated network time, ms: a number, exponential:MEAN, or FILE[:COLUMN].")
+]
+Timeout = Annotated[float, typer.Option(help="After how many ms an answer counts as lost.")]
+Seed = Annotated[int, typer.Option(help="Decides the order of the samples and the learner's draws.")]
+LogFolder = Annotated[Path | None, typer.Option("--log", help="Folder for samples.csv and transmissions.csv.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Busy = Annotated[bool, typer.Option("--busy", help="Replayed models compute for their time, rather than sleep.")]
+Sml = Annotated[str | None, typer.Option(help="A real S-ML on real images, in place of a trace (extra `models`).")]
+Lml = Annotated[str | None, typer.Option(help="A real L-ML, in place of a trace (extra `models`).")]
+Onnx = Annotated[Path | None, path_option("A classifier of your own, in place of a trace (extra `models`).")]
+Images = Annotated[Path | None, path_option("For --onnx: folder or zip of pictures, a folder for each class.")]
+
+
+@app.command()
+@one_line_errors
+@network_options(without=("classes",))
+def server(
+    bind: Annotated[str, typer.Option(help="Address; port 0: any free one.")] = "tcp://127.0.0.1:5555",
+    trace: TraceName = "cifar10-alexnet",
+    lml: Lml = None,
+    onnx: Onnx = None,
+    busy: Busy = False,
+    seed: Seed = 0,
+    keys: Keys = None,
+    insecure: Insecure = False,
+    *,
+    asked: Asked,
+) -> None:
+    """Answer devices until stopped (Ctrl-C, or the end of its input where that is a pipe)."""
+    _needs_its_extra()
+    from hi_live.server import Access, checked_address, serve
+
+    if lml and onnx:
+        raise ValueError("--lml and --onnx are two L-MLs: give one of them")
+    if not onnx:
+        refuse_without_onnx(asked)
+    checked_address(bind, insecure, keys is not None)  # before a model is loaded
+    large, stop = _own_large(onnx, asked) if onnx else _large(lml, trace, seed, busy), threading.Event()
+
+    def ready(address: str) -> None:
+        say(f"listening on {address}")
+        sys.stdout.flush()
+
+    if _has_pipe():  # whoever started it has gone when its end is closed
+        threading.Thread(target=_until_the_end_of_input, args=(stop,), daemon=True).start()
+    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    served = serve(large, bind, stop, ready, Access(insecure, keys))
+    cut = f", {served.cut} connections cut off" if served.cut else ""
+    say(f"{served.requests} requests answered, {served.refused} messages refused{cut}")
+
+
+def _has_pipe() -> bool:
+    """Whether standard input is a pipe; a service has none, or one that ends at once."""
+    try:
+        return stat.S_ISFIFO(os.fstat(sys.stdin.fileno()).st_mode)
+    except (AttributeError, OSError, ValueError):  # none, closed, or no file
+        return False
+
+
+def _until_the_end_of_input(stop: threading.Event) -> None:
+    sys.stdin.read()
+    stop.set()
+
+
+@app.command()
+@one_line_errors
+@network_options()
+def device(
+    server: Annotated[
+        str, typer.Option(help="Address of the server; grpc://HOST:PORT/MODEL: one of the Open Inference Protocol.")
+    ] = "tcp://127.0.0.1:5555",
+    trace: TraceName = "cifar10-alexnet",
+    sml: Sml = None,
+    onnx: Onnx = None,
+    images: Images = None,
+    lml_scaling: Annotated[
+        str, typer.Option(help="For grpc://: pictures as unit (0 to 1), signed, bytes, cifar10 or imagenet.")
+    ] = "unit",
+    lml_side: Annotated[int | None, typer.Option(help="For grpc://: side, if the model leaves it open.")] = None,
+    lml_first_class: Annotated[int, typer.Option(help="For grpc://: class of the model's first output.")] = 0,
+    samples: Samples = 1000,
+    beta: Beta = 0.5,
+    batch_size: BatchSize = "4",
+    alpha: Alpha = 0.5,
+    deadline: Deadline = None,
+    window: Window = "waits",
+    max_wait: MaxWait = None,
+    learner: Learner = "hil-f",
+    feedback: Feedback = "labels",
+    rate: Rate = None,
+    network_time: NetworkTime = "0",
+    timeout: Timeout = 2000.0,
+    busy: Busy = False,
+    seed: Seed = 0,
+    state: Annotated[Path | None, typer.Option(help="File that keeps the learner: a restart goes on.")] = None,
+    log: LogFolder = None,
+    keys: Keys = None,
+    insecure: Insecure = False,
+    as_json: AsJson = False,
+    *,
+    asked: Asked,
+) -> None:
+    """Run a device against a server, and report what was measured and predicted."""
+    given = locals()
+    _needs_its_extra()
+    session = Session.of(given)
+    if (onnx is None) != (images is None) or (onnx and sml):
+        raise ValueError("--onnx and --images must be given together, and without --sml")
+    if not onnx:
+        refuse_without_onnx(asked)
+    if session.model:
+        _needs_models(own=onnx is not None)
+    address = _server_address(server, insecure, session)
+    _show(run(address, session), server, as_json)
+
+
+@app.command()
+@one_line_errors
+def demo(
+    trace: TraceName = "cifar10-alexnet",
+    sml: Sml = None,
+    lml: Lml = None,
+    samples: Samples = 500,
+    beta: Beta = 0.5,
+    batch_size: BatchSize = "4",
+    alpha: Alpha = 0.5,
+    deadline: Deadline = None,
+    window: Window = "waits",
+    max_wait: MaxWait = None,
+    learner: Learner = "hil-f",
+    feedback: Feedback = "labels",
+    rate: Rate = 50e6,
+    network_time: NetworkTime = "20",
+    timeout: Timeout = 2000.0,
+    busy: Busy = False,
+    seed: Seed = 0,
+    log: LogFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start a server and a device on this machine, two processes, and report what was measured and predicted."""
+    given = locals()
+    _needs_its_extra()
+    if (sml is None) != (lml is None):
+        raise ValueError("--sml and --lml must be given together: what one of them sees, the other must know")
+    if sml:
+        _needs_models(own=False)
+    with _server_process(trace, lml, seed, busy) as address:
+        _show(run(address, Session.of(given)), address, as_json)
+
+
+@app.command()
+@one_line_errors
+def keys(folder: Annotated[Path, typer.Argument(help="A folder for the keys.")]) -> None:
+    """Make keys for a server and a device on different machines; each needs its own and the other's public one."""
+    _needs_its_extra()
+    from hi_live import keys
+
+    checked_output("FOLDER", folder)
+    for file in keys.make(folder):
+        say(f"written: {file}")
+
+
+_PATIENCE = 60  # seconds for the server to end, and for real models to load
+
+
+def _needs_its_extra(*more: str) -> None:
+    needs("hi live", "make live", "msgpack", "zmq", *more)
+
+
+def _needs_models(own: bool) -> None:
+    needs("a real model", "make onnx" if own else "make models", "onnxruntime", "PIL")
+
+
+def _server_address(server: str, insecure: bool, session: Session) -> str:
+    """Where a device's server is, if the device may go there with what it was given."""
+    if not server.startswith("grpc://"):
+        from hi_live.server import checked_address
+
+        return checked_address(server, insecure, session.keys is not None)
+    if session.model is None:
+        raise ValueError("grpc:// needs real pictures, and a trace has none: give --sml, or --onnx with --images")
+    if session.keys:
+        raise ValueError("--keys are for servers of hi live: grpc:// encrypts nothing")
+    _needs_its_extra("tritonclient", "grpc")
+    from hi_book.served import infer
+
+    session.wanted  # noqa: B018 - what it refuses is refused before a model is loaded
+    return infer.checked_address(server, insecure).address
+
+
+@contextlib.contextmanager
+def _server_process(trace: str, lml: str | None, seed: int, busy: bool) -> Iterator[str]:
+    command = [sys.executable, "-m", "hi_book.commands.main", "live", "server", "--bind", "tcp://127.0.0.1:0"]
+    command += ["--trace", trace, "--seed", str(seed), *(("--lml", lml) if lml else ()), *(["--busy"] if busy else [])]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        _, found, address = (process.stdout.readline() if process.stdout else "").partition("listening on ")
+        try:
+            if not found:
+                raise ValueError("the server did not start")
+            yield address.strip()
+        finally:
+            if process.stdin:
+                process.stdin.close()  # which ends it
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_PATIENCE)
+            process.kill()
+
+
+def _large(lml: str | None, trace: str, seed: int, busy: bool) -> Large:
+    if lml:
+        _needs_models(own=False)
+        from hi_book.served import real
+
+        return real.RealLarge(real.model(lml))
+    from hi_live.replayed import ReplayedLarge
+
+    known = load_trace(trace).shuffled(checks.whole("--seed", seed, low=0))
+    return ReplayedLarge(known, setting_of(trace).timing.tau_es, busy)
+
+
+def _own_large(onnx: Path, asked: Asked) -> Large:
+    _needs_models(own=True)
+    from hi_book.served import real
+
+    own = real.own_large(onnx, asked)
+    tell(own.notes)
+    return real.RealLarge(own.classes)
+
+
+def _show(ran: Ran, server: str, as_json: bool) -> None:
+    say(json.dumps(ran.report.as_dict(), indent=2) if as_json else ran.report.as_text())
+    if ran.silence:
+        complain(f"error: no answer came from {server}: {ran.silence}")
+        raise typer.Exit(1)

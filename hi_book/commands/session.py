@@ -1,0 +1,250 @@
+"""What the options of a device on a real wire stand for, and a run with them: its parts, and what is kept of it."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hi_book.commands.line import complain
+from hi_book.commands.outputs import checked_output
+from hi_book.commands.reading import tell
+from hi_book.makers.networks import Asked
+from hi_lib import checks
+from hi_lib.device.adaptive import AdaptiveBatchSize
+from hi_lib.learners import known
+from hi_lib.logs import network
+from hi_lib.paper import setting_of
+from hi_lib.timing import TimingModel
+from hi_lib.traces import load_trace
+
+if TYPE_CHECKING:
+    from hi_book.served.infer import Gateway, Wanted
+    from hi_live.device import Exchange, Plan, Small
+    from hi_live.keeping import Kept
+    from hi_live.runs import Parts, Ran
+
+LEVELS = 256  # of the learner's confidences: it needs no horizon of memory, and lambda_min is known
+_LARGEST = 64  # batch of an adaptive device
+
+
+@dataclass(frozen=True)
+class Session:
+    """What the options of a device say."""
+
+    trace: str
+    sml: str | None
+    samples: int
+    beta: float
+    batch_size: str
+    alpha: float
+    deadline: float | None
+    window: str
+    max_wait: float | None
+    learner: str
+    feedback: str
+    rate: float | None
+    network_time: str
+    timeout: float
+    busy: bool
+    seed: int
+    log: Path | None
+    # What only `hi live device` asks for.
+    state: Path | None = None
+    keys: Path | None = None
+    onnx: Path | None = None
+    images: Path | None = None
+    asked: Asked = field(default_factory=Asked)
+    lml_scaling: str = "unit"
+    lml_side: int | None = None
+    lml_first_class: int = 0
+
+    @classmethod
+    def of(cls, given: dict[str, Any]) -> Session:
+        """What a command was given, as far as it is a device's."""
+        return cls(**{name: given[name] for name in cls.__annotations__ if name in given})
+
+    @property
+    def model(self) -> str | None:
+        """Name of the S-ML, if it is a real one."""
+        return self.onnx.stem if self.onnx else self.sml
+
+    @property
+    def wanted(self) -> Wanted:
+        """What the L-ML on a server of others wants and means."""
+        from hi_book.served.infer import Wanted
+
+        return Wanted(self.lml_scaling, self.lml_side, self.lml_first_class)
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether batch sizes are chosen on the way."""
+        return self.batch_size == "adaptive"
+
+
+def run(address: str, session: Session) -> Ran:
+    """Run a device against the server there."""
+    from hi_live import runs
+
+    for option, path in (("--log", session.log), ("--state", session.state)):
+        if path:
+            checked_output(option, path)
+    return runs.run(address, _parts(address, session), complain)
+
+
+def _parts(address: str, session: Session) -> Parts:
+    """What the options of a device stand for."""
+    from hi_live.runs import Parts
+
+    plan, beta = _plan(session), checks.real("--beta", session.beta, 0, 1)
+    draw, speed = _network(session), None if session.rate is None else checks.positive("--rate", session.rate)
+    small, known = _small(session)
+    plan = replace(plan, tau_tx=8000 * _image_bytes(session, small) / speed if speed else 0.0)
+    learner, first, kept = _learner_at(session, plan, beta)
+    n = min(checks.whole("--samples", session.samples), known - first)
+    if n < 1:
+        raise ValueError(f"{session.state} has been through all {known} samples: remove it to start again")
+    return Parts(
+        small,
+        learner,
+        plan,
+        beta,
+        samples=n,
+        first=first,
+        name=session.model or session.trace,
+        rate=speed,
+        network_time=draw,
+        keys=session.keys,
+        controller=functools.partial(_controller, session, plan, small),
+        far_end=functools.partial(_gateway, address, session, plan) if address.startswith("grpc://") else None,
+        kept=kept,
+        log=session.log,
+        replayable=_replayable(session, plan),
+    )
+
+
+def _gateway(address: str, session: Session, plan: Plan, context: Any) -> Gateway:
+    from hi_book.served.infer import Gateway, Model
+
+    gateway = Gateway(context, Model(address, session.wanted, plan.batch_size, plan.timeout))
+    gateway.start()
+    return gateway
+
+
+def _replayable(session: Session, plan: Plan) -> bool:
+    """Whether the exact times of a replay are those that the device should have: it waits, and M is the same."""
+    waits = plan.window is None and session.max_wait is None
+    return waits and not session.adaptive and session.learner == "hil-f"
+
+
+def _plan(session: Session) -> Plan:
+    from hi_live.device import Plan
+
+    size = _LARGEST if session.adaptive else _whole("--batch-size", session.batch_size, "adaptive")
+    return Plan(size, _window(session.window), session.timeout, session.max_wait, session.feedback)
+
+
+def _whole(where: str, text: str, *words: str) -> int:
+    try:
+        return checks.whole(where, int(text))
+    except ValueError:
+        raise ValueError(f"{where} must be an integer >= 1, {' or '.join(words)}, got {checks.shown(text)}") from None
+
+
+def _window(text: str) -> float | None:
+    if text == "waits":
+        return None
+    return math.inf if text == "inf" else _whole("--window", text, "inf", "waits")
+
+
+def _network(session: Session) -> Callable[[], float] | None:
+    """Draws the network time of each transmission, ms."""
+    rng = np.random.default_rng(session.seed)
+    if Path(network.file_of(session.network_time)).is_file():
+        times = network.network_times(session.network_time).values
+        return lambda: float(rng.choice(times))
+    kind, colon, mean = session.network_time.rpartition(":")
+    try:
+        value = checks.nonnegative("--network-time", float(mean))
+        if kind not in ("", "exponential"):
+            raise ValueError
+    except ValueError:
+        shown = checks.shown(session.network_time)
+        raise ValueError(f"--network-time must be ms >= 0, exponential:MEAN, or a file of times, got {shown}") from None
+    if not value:
+        return None
+    return (lambda: float(rng.exponential(value))) if colon else (lambda: value)
+
+
+def _small(session: Session) -> tuple[Small, int]:
+    """The S-ML, and how many samples it can be shown."""
+    n, seed = checks.whole("--samples", session.samples), checks.whole("--seed", session.seed, low=0)
+    if session.model:
+        from hi_book.served import real
+
+        if session.onnx and session.images:
+            own, pictures = real.own_small(session.onnx, session.asked, session.images)
+            tell(own.notes)
+            small = real.RealSmall(own.classes, pictures, n, seed)
+        else:
+            small = real.RealSmall(real.model(session.model), real.data_set(session.model), n, seed)
+        return small, len(small)
+    from hi_live.replayed import ReplayedSmall
+
+    known, setting = load_trace(session.trace).shuffled(seed), setting_of(session.trace)
+    if n > len(known):
+        raise ValueError(f"--samples must be at most the trace's {len(known)}, got {n}")
+    return ReplayedSmall(known, setting.timing.tau_ed, int(setting.image_bytes), session.busy), len(known)
+
+
+def _image_bytes(session: Session, small: Any) -> float:
+    """Mean size of a picture that is sent."""
+    return float(small.image_bytes if session.model else setting_of(session.trace).image_bytes)
+
+
+def _controller(session: Session, plan: Plan, small: Any, met: Exchange | None) -> AdaptiveBatchSize | None:
+    """Who chooses the batch sizes: with the paper's times for a trace, with measured ones for real models."""
+    if not session.adaptive:
+        return None
+    timing = replace(setting_of(session.trace).timing, tau_tx=plan.tau_tx)
+    if session.model:
+        timing = _measured(small.time_of_one(), plan.tau_tx, met)
+    aim = {"alpha": session.alpha} if session.deadline is None else {"deadline": session.deadline}
+    return AdaptiveBatchSize(timing, 0.5, **aim, largest=_LARGEST)  # type: ignore[arg-type]
+
+
+def _measured(tau_ed: float, tau_tx: float, met: Exchange | None) -> TimingModel:
+    """Times of the device's own S-ML, and of the server and the network as one exchange met them, if it had an answer.
+
+    >>> from hi_live.device import Exchange
+    >>> _measured(3.0, 2.0, Exchange(round_trip=30.0, computing=8.0))
+    TimingModel(tau_ed=3.0, tau_es=8.0, tau_tx=2.0, tau_nw=20.0)
+    """
+    if met is None:
+        return TimingModel(tau_ed, 0.0, tau_tx, 0.0)
+    return TimingModel(tau_ed, met.computing, tau_tx, max(0.0, met.round_trip - met.computing - tau_tx))
+
+
+def _learner_at(session: Session, plan: Plan, beta: float) -> tuple[Any, int, Kept | None]:
+    """A streaming learner, and its first sample: new, or from the file that keeps it."""
+    new = _learner(session.learner, session.samples, plan.batch_size, beta, session.seed)
+    if session.state is None:
+        return new, 0, None
+    from hi_live.keeping import Kept
+
+    kept = Kept(session.state, new, {"data": session.model or session.trace, "seed": session.seed})
+    return kept.learner, kept.first, kept
+
+
+def _learner(name: str, samples: int, batch_size: int, beta: float, seed: int) -> Any:
+    """A streaming learner with the tuned rate of its kind."""
+    import hi_lib as hi
+
+    devices = {each.name: each.device for each in known().values() if each.device}
+    kind = getattr(hi, str(devices[checks.choice("--learner", name, devices)]))
+    return kind(beta, "tuned", seed=seed, levels=LEVELS, samples=samples, batch_size=batch_size)

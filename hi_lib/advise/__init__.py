@@ -1,0 +1,1 @@
+"""From a log and times to what a device should do."""

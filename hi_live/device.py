@@ -1,0 +1,347 @@
+"""The device: the S-ML and the learner at work, batch by batch, with answers that come late or never."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from hi_lib import checks
+from hi_lib.device.streaming import Ticket
+from hi_lib.events.queueing import checked_window
+from hi_lib.typing import Bytes, Flags, Floats, Samples
+from hi_live.link import Link
+from hi_live.log import Log, Transmission
+from hi_live.wire import Reply, Request, pack_request, read_reply, receive
+
+LONGEST_TIMEOUT = 3.6e6  # ms
+_LONGEST_BACKOFF = 16  # timeouts
+_WARM_UP = 2**53 - 1  # number of the first request that does not count; the second has the one before
+_STEP = 20  # ms between two looks while something else may happen
+_AT_ONCE = 64  # answers that are taken in a row
+MOST_OUT = 128 * 2**20  # bytes of pictures that may be out
+
+
+class Small(Protocol):
+    """An S-ML, the data that it is shown, and an oracle beside the device that knows the labels."""
+
+    def classify(self, sample: int) -> float:
+        """Compute on a sample; its confidence."""
+
+    def image(self, sample: int) -> bytes:
+        """What is sent if this sample is offloaded."""
+
+    def correct(self, samples: Samples) -> Flags:
+        """Whether the local answers are right, by the labels."""
+
+    def lml_correct(self, samples: Samples, answers: Samples) -> Flags:
+        """Whether these answers of the L-ML are right, by the labels."""
+
+    def agrees(self, samples: Samples, answers: Samples) -> Flags:
+        """Whether these answers of the L-ML are the local ones."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the device works.
+
+    Parameters
+    ----------
+    batch_size : int
+        M; the largest one where a controller chooses.
+    window : float, optional
+        Transmissions that may be out, a whole number or inf; None: the device waits for every answer.
+    timeout : float
+        After how many ms an answer counts as lost, up to an hour. Once two in a row are, the server counts as away:
+        nothing is sent for as long again, twice as long if the next one is lost, too, and so on up to 16 times.
+    max_wait : float, optional
+        A batch ends once its first sample is so many ms old.
+    feedback : str
+        "labels": the learner hears whether the local answer is right; "lml": for offloaded samples, whether it is the
+        L-ML's.
+    tau_tx : float
+        ms an image on the uplink, for a controller, which hears of the network alone.
+    """
+
+    batch_size: int
+    window: float | None = None
+    timeout: float = 2000.0
+    max_wait: float | None = None
+    feedback: str = "labels"
+    tau_tx: float = 0.0
+
+    def __post_init__(self) -> None:
+        checks.whole("batch_size", self.batch_size)
+        checked_window(self.window)
+        checks.real("timeout", self.timeout, 0, LONGEST_TIMEOUT, open_ends="(")
+        if self.max_wait is not None:
+            checks.positive("max_wait", self.max_wait)
+        checks.choice("feedback", self.feedback, ("labels", "lml"))
+        checks.nonnegative("tau_tx", self.tau_tx)
+
+
+class Controller(Protocol):
+    """Chooses batch sizes, as `AdaptiveBatchSize` does."""
+
+    def next_size(self) -> int:
+        """M of the next batch."""
+
+    def observe(self, size: int, offloads: int, network_time: float | None) -> None:
+        """Hear of a batch that has ended."""
+
+
+class _Out(NamedTuple):
+    """A transmission that is out."""
+
+    ticket: Ticket
+    samples: Samples  # of its batch, counted in the run
+    sent: float
+    asked: tuple[int, ...]  # samples that were sent, counted in the data
+    size: int  # bytes of their pictures
+
+
+class Exchange(NamedTuple):
+    """What a request of one picture met, ms: its round trip, and how long the L-ML computed."""
+
+    round_trip: float
+    computing: float
+
+
+class Device:
+    """One device on a link.
+
+    Parameters
+    ----------
+    small : Small
+    learner : HILF, HILN or Apple
+    link : Link
+        Started.
+    plan : Plan
+    controller : Controller, optional
+        Chooses the batch sizes, up to the plan's.
+    """
+
+    def __init__(
+        self, small: Small, learner: Any, link: Link, plan: Plan, controller: Controller | None = None
+    ) -> None:
+        self.small, self.learner, self.plan, self.controller = small, learner, plan, controller
+        self.run_name = secrets.token_hex(8)
+        self._link, self._socket = link, link.device_socket()
+        self._out: dict[int, _Out] = {}
+        self._stopped = False
+        self._away_until, self._backoff = 0.0, 0
+
+    def warm_up(self) -> Exchange | None:
+        """Exchange an image before the run that does not count, and let a copy of the learner learn from it.
+
+        Then connections are there, both ends are awake, and compiled code is loaded. Without it the first transmission
+        would take many times as long as all others. A second exchange tells what to expect; None where no answer comes
+        in time.
+
+        Raises
+        ------
+        ValueError
+            A server is there, and it and this device do not understand each other: the keys do not fit.
+        """
+        twin = type(self.learner).restore(self.learner.state())
+        twin.hear(twin.decide_later([0.5]), [True])
+        return self._exchange(_WARM_UP) and self._exchange(_WARM_UP - 1)
+
+    def _exchange(self, number: int) -> Exchange | None:
+        begun = time.perf_counter()
+        self._post(self._packed(number, (0,))[0])
+        while (left := self.plan.timeout - 1000 * (time.perf_counter() - begun)) > 0:
+            if self._socket.poll(min(_STEP, int(left) + 1)):
+                reply = read_reply(receive(self._socket)[0])
+                if reply.number == number:
+                    met = Exchange(1000 * (time.perf_counter() - begun), reply.computing)
+                    return met if reply.answers != (None,) else None
+            if self._link.refusal:
+                raise ValueError(f"the server and this device do not understand each other: {self._link.refusal}")
+        return None
+
+    def _packed(self, number: int, asked: tuple[int, ...]) -> tuple[list[Bytes], int]:
+        """A request as the link takes it, and the bytes of its pictures."""
+        images = [self.small.image(sample) for sample in asked]
+        size = sum(map(len, images))
+        return [b"%d" % number, b"%d" % size, *pack_request(Request(self.run_name, number, asked, images))], size
+
+    def _post(self, message: list[Bytes]) -> None:
+        self._socket.send_multipart(message, copy=False)
+
+    def run(self, samples: int, first: int = 0, after_batch: Callable[[int], None] = lambda _: None) -> Log:
+        """Work through so many samples of the data; every one gets exactly one final answer, whatever the server does.
+
+        `after_batch` is told how many samples have been decided. After `stop`, the log holds what was done.
+        """
+        n = checks.whole("samples", samples)
+        self.log = log = Log.empty(checks.whole("first", first, low=0), n)
+        self._begin, done = time.perf_counter(), 0
+        while done < n and not self._stopped:
+            done += self._batch(done, n)
+            after_batch(done)
+        self._wait(0)
+        if done < n:
+            log.interrupted = True
+            log.cut(done)
+        log.stray += self._link.stray
+        log.ended = float(max(log.answered.max(initial=0.0), self._now()))
+        self._socket.close()
+        return log
+
+    def final(self, done: int) -> int:
+        """Of the first so many samples, which are decided, how many come before all whose answer is still out."""
+        return int(min((out.samples[0] for out in self._out.values()), default=done))
+
+    def stop(self) -> None:
+        """End the run with the batch at hand; a signal's handler may call it."""
+        self._stopped = True
+
+    def _now(self) -> float:
+        return 1000 * (time.perf_counter() - self._begin)
+
+    def _batch(self, done: int, n: int) -> int:
+        """Decide a batch and send what it offloads; its size."""
+        wanted = self.controller.next_size() if self.controller else self.plan.batch_size
+        size = self._compute(done, min(done + min(wanted, self.plan.batch_size), n))
+        batch = np.arange(done, done + size)
+        ticket = self._defer(batch)
+        self.log.sizes.append(size)
+        if ticket.offload.any():
+            self._send(len(self.log.sizes) - 1, ticket, batch)
+            self._wait(0 if self.plan.window is None else None)
+        else:
+            self._learn(ticket, batch)
+            self._observe(size, 0, None)
+        return size
+
+    def _compute(self, begin: int, end: int) -> int:
+        """S-ML and learner over a batch, which may be cut short: what is accepted has its answer at once."""
+        log = self.log
+        for sample in range(begin, end):
+            log.started[sample] = begun = self._now()
+            log.confidence[sample] = self.small.classify(log.first + sample)
+            computed = self._now()
+            self._take(0)  # before it is decided: the θ of a batch is drawn from all feedback there is
+            taught = self._now()
+            log.offloaded[sample] = self.learner.decide(log.confidence[sample : sample + 1])[0]
+            log.answered[sample] = decided = self._now()
+            log.spent.small += computed - begun
+            log.spent.learning += decided - taught
+            if self.plan.max_wait is not None and decided - log.started[begin] >= self.plan.max_wait:
+                return sample + 1 - begin
+        return end - begin
+
+    def _defer(self, batch: Samples) -> Ticket:
+        begun = self._now()
+        ticket: Ticket = self.learner.defer(self.log.confidence[batch])
+        self.log.spent.learning += self._now() - begun
+        return ticket
+
+    def _send(self, number: int, ticket: Ticket, batch: Samples) -> None:
+        if self.plan.window is not None:
+            self._wait(self.plan.window - 1)
+        begun = self._now()
+        if begun < self._away_until:
+            self._keep_local(ticket, batch)
+            return
+        asked = tuple((batch[ticket.offload] + self.log.first).tolist())
+        message, size = self._packed(number, asked)
+        while self._out and sum(out.size for out in self._out.values()) + size > MOST_OUT:
+            self._wait(len(self._out) - 1)
+        sending = self._now()
+        self._out[number] = _Out(ticket, batch, sending, asked, size)
+        self._post(message)
+        self.log.sent[batch[ticket.offload]] = True
+        # The link is at work as soon as the first byte is there: from then on it is the round trip's time.
+        self.log.spent.sending += sending - begun
+        if self.plan.window is None:
+            self.log.spent.waiting += self._now() - sending
+
+    def _wait(self, most: float | None) -> None:
+        """Wait until no more than `most` transmissions are out; answers that are too late are given up.
+
+        None is before the link has looked at the network after its time: what is in by then is not lost.
+        """
+        while most is not None and len(self._out) > most:
+            begun, taught = self._now(), self.log.spent.learning
+            left = min(out.sent for out in self._out.values()) + self.plan.timeout - begun
+            self._take(left if left > 0 else 0.0 if self._link.looking else _STEP)
+            if self._link.looking:
+                for number in [n for n, out in self._out.items() if self._now() - out.sent >= self.plan.timeout]:
+                    self._give_up(number)
+            self.log.spent.waiting += self._now() - begun - (self.log.spent.learning - taught)
+
+    def _take(self, patience: float) -> None:
+        """Take the answers that are there, up to so many; wait for the first one up to so many ms."""
+        until = self._now() + patience
+        for _ in range(_AT_ONCE):
+            if not self._socket.poll(max(0, int(until - self._now()))):
+                return
+            reply = read_reply(receive(self._socket)[0])
+            out = self._out.get(reply.number)
+            if reply.run != self.run_name or out is None or reply.samples != out.asked:
+                self.log.stray += 1
+                continue
+            self._hear(reply, out)
+            until = 0.0
+
+    def _hear(self, reply: Reply, out: _Out) -> None:
+        now, sent = self._now(), out.samples[out.ticket.offload]
+        self._away_until, self._backoff = 0.0, 0
+        del self._out[reply.number]
+        known = np.array([answer is not None for answer in reply.answers])
+        numbers = (sent + self.log.first)[known]
+        answers = np.array([answer for answer in reply.answers if answer is not None], dtype=np.intp)
+        self.log.answered[sent], self.log.lost[sent] = now, ~known
+        self.log.lml_right[sent[known]] = self.small.lml_correct(numbers, answers)
+        self.log.agrees[sent[known]] = self.small.agrees(numbers, answers)
+        times = now - out.sent, reply.resident, reply.computing
+        self._note(reply.number, out, times, lost=not known.any())
+        if known.all():
+            self._learn(out.ticket, out.samples)
+        else:  # a ticket is heard of whole or not at all
+            self.learner.forget(out.ticket)
+        network = now - out.sent - reply.resident - len(out.asked) * self.plan.tau_tx
+        self._observe(out.samples.size, len(out.asked), max(0.0, network) if known.any() else None)
+
+    def _give_up(self, number: int) -> None:
+        now, out = self._now(), self._out.pop(number)
+        self._note(number, out, (now - out.sent, 0.0, 0.0), lost=True)
+        self._keep_local(out.ticket, out.samples)
+        if now >= self._away_until:  # others that were out with it say nothing new
+            self._away_until = now + self._backoff * self.plan.timeout
+            self._backoff = min(max(1, 2 * self._backoff), _LONGEST_BACKOFF)
+
+    def _keep_local(self, ticket: Ticket, batch: Samples) -> None:
+        """The local answers of what was to be offloaded are final, and the learner hears nothing of them."""
+        sent = batch[ticket.offload]
+        self.log.answered[sent], self.log.lost[sent] = self._now(), True
+        self.learner.forget(ticket)
+        self._observe(batch.size, sent.size, None)
+
+    def _note(self, number: int, out: _Out, times: tuple[float, float, float], lost: bool) -> None:
+        one = Transmission(number, out.samples.size, len(out.asked), out.sent, *times, lost)
+        self.log.transmissions.append(one)
+
+    def _observe(self, size: int, offloads: int, network_time: float | None) -> None:
+        if self.controller:
+            self.controller.observe(size, offloads, network_time)
+
+    def _learn(self, ticket: Ticket, batch: Samples) -> None:
+        begun = self._now()
+        self.learner.hear(ticket, self._feedback(ticket, batch))
+        self.log.spent.learning += self._now() - begun
+
+    def _feedback(self, ticket: Ticket, batch: Samples) -> Floats:
+        """Whether the local answers are right, as far as the learner may know of them."""
+        heard = self.small.correct(batch + self.log.first).astype(float)
+        if self.plan.feedback == "lml":
+            heard[ticket.offload] = self.log.agrees[batch[ticket.offload]]
+        if self.learner.learner.feedback == "offloaded":
+            heard[~ticket.offload] = np.nan
+        return heard

