@@ -69,14 +69,16 @@ def test_where_nothing_is_offloaded_the_best_batch_is_the_whole_trace():
     assert page.Case(TRACE, beta=0.5, ratio=0.0).optima([0.5, 0.9]) == {0.5: 16, 0.9: 16}
 
 
-def test_a_case_has_the_ratio_of_vanilla_hi(own):
+@pytest.mark.usefixtures("own")
+def test_a_case_has_the_ratio_of_vanilla_hi():
     found = page.case("mine", 0.5, shuffles=2)
     ratios = [hi.replay(found.trace.shuffled(seed), 0.5).offload_ratio for seed in (0, 1)]
     assert found.ratio == pytest.approx(sum(ratios) / 2)
     assert found.timing == hi.IMAGENETTE.timing
 
 
-def test_one_trace_twice_is_told_apart_by_its_beta(own):
+@pytest.mark.usefixtures("own")
+def test_one_trace_twice_is_told_apart_by_its_beta():
     one, other = (page.Case(hi.load_trace("mine"), beta, 0.5) for beta in (0.3, 0.7))
     assert page.by_title([one, CASE]) == {"mine": one, "cifar10-small": CASE}
     assert page.by_title([one, other]) == {"mine, β = 0.3": one, "mine, β = 0.7": other}
