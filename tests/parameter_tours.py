@@ -8,10 +8,10 @@ from hi_lib.press import claims, notebooks, results
 
 # What makes a run fast, so that hundreds of them take minutes; what is not here is fast by itself.
 FAST = {
-    "explorer": {"betas": [0.5], "shuffles": 1, "run_shuffles": 1},
-    "fig3_cost_vs_batch_size": {"shuffles": 2},
     "adaptive_batch_size": {"runs": 2, "samples": 2000, "burst_lengths": [30, 300]},
     "calibration": {"shuffles": 1, "batch_sizes": [1, 8, 64]},
+    "explorer": {"betas": [0.5], "shuffles": 1, "run_shuffles": 1},
+    "fig3_cost_vs_batch_size": {"shuffles": 2},
     "learners_compared": {"shuffles": 1, "drift_shuffles": 1},
     "not_waiting": {"shuffles": 2, "arrivals": 2000, "overheads": [0.0, 50.0]},
     "partial_feedback": {"seeds": 2},
