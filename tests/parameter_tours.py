@@ -8,6 +8,7 @@ from hi_lib import traces
 
 # What makes a run fast, so that hundreds of them take minutes; what is not here is fast by itself.
 FAST = {
+    "count_offloads": {"shuffles": 2, "samples": 600, "sequences": 2, "tail_samples": 2000},
     "latency_targets": {"samples": 2000},
     "batch_size_trade_off": {"shuffles": 2, "all_betas": [0.5]},
     "event_simulation": {

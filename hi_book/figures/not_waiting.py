@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -169,7 +169,7 @@ def front_table(case: Stream, found: pd.DataFrame) -> Styler:
 
 @dataclass(frozen=True)
 class Frontier:
-    """Where batches pay: the device's times, ρ, α, and what is varied, which is there once each, in order."""
+    """Where batches pay: the device's times, ρ, α, and what is varied."""
 
     timing: TimingModel
     offload_ratio: float
@@ -246,16 +246,13 @@ def draw_frontier(found: Frontiers) -> Figure:
     return figure
 
 
-def frontier(
-    timing: TimingModel,
-    offload_ratio: float,
-    alpha: float,
-    overheads: Sequence[float],
-    windows: Sequence[int],
-    server_setup: float,
-) -> Frontiers:
-    """The best M where the device waits, with these windows and with no limit; overheads and `server_setup` in ms."""
-    case = Frontier(timing, offload_ratio, alpha, ordered(overheads), [None, *ordered(windows), math.inf])
+def frontier(case: Frontier, server_setup: float) -> Frontiers:
+    """The best M where the device waits, with the windows of `case` and with no limit, on two servers.
+
+    One needs nothing for a transmission, the other `server_setup` (ms).
+    """
+    windows = [None, *ordered(case.windows), math.inf]
+    case = replace(case, overheads=ordered(case.overheads), windows=windows)
     servers = {"a server that needs nothing for": 0.0, f"a server that needs {server_setup:g} ms for": server_setup}
     return Frontiers(case, {f"{title} a transmission": case.best(setup) for title, setup in servers.items()})
 

@@ -85,8 +85,8 @@ def with_own_traces(
     defaults = notebooks.default_parameters(checks.choice("notebook", notebook, notebooks.notebook_names()))
     for name, value in parameters.items():
         default = defaults.get(name)
-        takes = set(default if isinstance(default, list) else [default])
-        if not all(isinstance(each, str) for each in takes) or not takes & set(known):
+        takes = default if isinstance(default, list) else [default]
+        if not all(isinstance(each, str) for each in takes) or not set(takes) & set(known):
             continue
         items = list(value) if isinstance(value, list) else [value]
         for place, item in enumerate(items):

@@ -10,10 +10,11 @@ import itertools
 import math
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from hi_lib import checks
-from hi_lib.files import ROOT, sha256
+from hi_lib.files import sha256
 from hi_lib.learners import Run, named, replay
 from hi_lib.specification import TUNED
 from hi_lib.studies import lml
@@ -278,7 +279,7 @@ def _key(trace: str, seed: int, points: tuple[Point, ...], wanted: Wanted) -> st
 @functools.lru_cache(maxsize=1)
 def _code() -> str:
     """What computes the rows: this library as it is, Python, and the packages that do the arithmetic."""
-    files = [path for room in ("", "device/", "logs/", "studies/") for path in ROOT.glob(f"hi_lib/{room}*.py")]
-    sources = {path.relative_to(ROOT).as_posix(): sha256(path) for path in sorted(files)}
+    library = Path(__file__).resolve().parent.parent
+    sources = {path.relative_to(library.parent).as_posix(): sha256(path) for path in sorted(library.rglob("*.py"))}
     versions = [importlib.metadata.version(package) for package in ("numpy", "numba")]
     return repr((sources, versions, platform.python_version()))

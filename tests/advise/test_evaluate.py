@@ -63,7 +63,8 @@ def test_the_learned_threshold_is_the_middle_of_the_weight():
 
 def test_the_worked_example_prints_what_the_book_shows(monkeypatch):
     notebook = json.loads((places.EXECUTED / "explorer.ipynb").read_text())
-    text = "".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
+    outputs = [output.get("data", {}) for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    text = "\n".join("".join(data.get("text/markdown", "")) for data in outputs)
     command = shlex.split(re.search(r"^\.venv/bin/hi evaluate .*$", text, re.MULTILINE).group())
     shown = ["".join(out["text"]) for cell in notebook["cells"] for out in cell.get("outputs", []) if "text" in out]
     monkeypatch.chdir(places.ROOT)

@@ -166,9 +166,9 @@ def test_arrays_together_may_not_be_too_large(tmp_path, monkeypatch):
     file = io.BytesIO()
     np.savez_compressed(file, confidence=np.full(200, 0.5), correct=np.ones(200))
     path = written(tmp_path / "a.npz", file.getvalue())
-    monkeypatch.setattr(tables, "MOST", 5000)
+    monkeypatch.setattr(formats, "MOST", 5000)
     assert len(reading.read(path).trace) == 200
-    monkeypatch.setattr(tables, "MOST", 3000)
+    monkeypatch.setattr(formats, "MOST", 3000)
     with pytest.raises(ValueError, match="it is larger than 3,000 bytes"):
         reading.read(path)
 

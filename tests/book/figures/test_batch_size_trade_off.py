@@ -11,7 +11,7 @@ from hi_book.figures import batch_size_trade_off as page
 from hi_lib.studies import sweeps
 
 # Wrong and unsure, or right and sure; the shortest cell between 0, 0.25, 0.75 and 1 has length ¼.
-TRACE = hi.Trace([0.25, 0.75] * 8, [0, 1] * 8, name="cifar10-small")
+TRACE = hi.Trace([0.25, 0.75] * 8, [0, 1] * 8, name="cifar10-resnet8")
 CASE = page.Case(TRACE, beta=0.5, ratio=0.5)
 
 
@@ -80,7 +80,7 @@ def test_a_case_has_the_ratio_of_vanilla_hi():
 @pytest.mark.usefixtures("own")
 def test_one_trace_twice_is_told_apart_by_its_beta():
     one, other = (page.Case(hi.load_trace("mine"), beta, 0.5) for beta in (0.3, 0.7))
-    assert page.by_title([one, CASE]) == {"mine": one, "cifar10-small": CASE}
+    assert page.by_title([one, CASE]) == {"mine": one, "cifar10-resnet8": CASE}
     assert page.by_title([one, other]) == {"mine, β = 0.3": one, "mine, β = 0.7": other}
     assert page.by_title([one, one]) == {"mine": one}
 

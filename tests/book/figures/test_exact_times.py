@@ -68,7 +68,7 @@ def test_a_learner_at_work_on_certain_offloads():
 
 def test_advice_is_not_larger_than_the_trace():
     """Where nothing can be offloaded, the paper's formula asks for batches without end."""
-    sure = hi.Trace([1.0] * 12, [1] * 12, name="cifar10-sure")
+    sure = hi.Trace([1.0] * 12, [1] * 12, name="cifar10-resnet8")
     work = page.at_work(sure, beta=0.5, alpha=0.9, shuffles=1)
     assert work.advised == {"paper": 12, "worst": 1, "average": 1}
     assert work.best.objective == pytest.approx(hi.CIFAR10.timing.tau_ed)

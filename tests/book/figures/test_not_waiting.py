@@ -108,6 +108,6 @@ def test_ways_to_run_a_device_are_pairs():
 
 @pytest.mark.parametrize(("overheads", "windows", "found"), [([1000.0, 0.0], [4], 1000), ([1000.0], [4], None)])
 def test_batches_pay_from_an_overhead_on_that_was_seen_to_matter(overheads, windows, found):
-    best = page.frontier(TIMING, 0.9, 0.5, overheads, windows, 0.0)
+    best = page.frontier(page.Frontier(TIMING, 0.9, 0.5, overheads, windows), 0.0)
     assert best.batches_from == pytest.approx(found or math.nan, nan_ok=True)
-    assert math.isnan(page.frontier(TIMING, 0.9, 0.5, overheads, [2], 0.0).batches_from)
+    assert math.isnan(page.frontier(page.Frontier(TIMING, 0.9, 0.5, overheads, [2]), 0.0).batches_from)

@@ -63,10 +63,11 @@ def total(project):
 
 def test_a_notebook_runs_when_something_it_depends_on_changes(project):
     data, library = project / "data" / "preprocessing.csv", project / "hi_lib"
+    figures = project / "hi_book" / "figures"
     shutil.copy(traces.DATA / data.name, data)
     (project / "data" / "other.csv").write_text("1")
-    (library / "figures").mkdir()
-    (library / "figures" / "sums.py").write_text("def draw():\n    from hi_lib import deeper\n")
+    figures.mkdir(parents=True)
+    (figures / "sums.py").write_text("def draw():\n    from hi_lib import deeper\n")
     (library / "deeper.py").write_text("x = 1")
     (library / "other.py").write_text("x = 1")
     code = "from hi_lib import traces\nif False:\n    from hi_book.figures import sums\n"
@@ -78,7 +79,7 @@ def test_a_notebook_runs_when_something_it_depends_on_changes(project):
     assert run("quick") == ["sum"]
     assert total(project) == 12
     assert run() == ["sum"]
-    for changed in (data, library / "figures" / "sums.py", library / "deeper.py"):
+    for changed in (data, figures / "sums.py", library / "deeper.py"):
         before = changed.read_bytes()
         changed.write_text("x = 2")
         assert run() == ["sum"], changed
