@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,16 +13,17 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from hi_book.figures.style import dataset_colour, name_beside, plain_ticks, shared_legend, trace_title
-from hi_book.figures.values import at, least, most
-from hi_lib import cycles, regret
+from hi_book.figures.values import at, between, least, most
+from hi_lib import checks, cycles, regret
 from hi_lib.events.queueing import mean_error, poisson_arrivals
 from hi_lib.events.simulation import simulate
 from hi_lib.learners import Run, replay
+from hi_lib.paper import Setting
 from hi_lib.studies.made_up import halving_coins, synthetic_trace
 from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace, load_trace
-from hi_lib.typing import Floats
 
+_RATIOS = 60  # points of an axis of offload ratios
 SAMPLES, OFFLOADS = "samples", "offloads"
 _INK = {SAMPLES: "#777777", OFFLOADS: "#D55E00"}
 _SAYS = {SAMPLES: "after M samples", OFFLOADS: "after m offloads"}
@@ -51,7 +52,7 @@ def stream(name: str, timing: TimingModel, beta: float, shuffles: int, samples: 
     return Stream(trace_title(name), heads, timing, beta)
 
 
-def at_work(case: Stream, sizes: Mapping[str, Sequence[int]], rate: str | float) -> pd.DataFrame:
+def at_work(case: Stream, sizes: Mapping[str, Sequence[int]], rate: str | float) -> Life:
     """A row for each unit, size and order: both times (ms), average cost, transmissions a sample, regret and bound."""
     rows = []
     for unit, each in sizes.items():
@@ -62,7 +63,14 @@ def at_work(case: Stream, sizes: Mapping[str, Sequence[int]], rate: str | float)
                 measured = times.system_time, times.response_time, run.average_cost, run.transmissions / run.cost.size
                 rows.append((unit, size, number, *measured, run.regret, run.regret_bound))
     columns = ["unit", "size", "order", "t_s (ms)", "t_r (ms)", "cost", "transmissions", "regret", "bound"]
-    return pd.DataFrame(rows, columns=columns)
+    return Life(case.title, pd.DataFrame(rows, columns=columns))
+
+
+class Life(NamedTuple):
+    """What a device did on a stream, under the stream's title."""
+
+    title: str
+    rows: pd.DataFrame
 
 
 def means(table: pd.DataFrame) -> pd.DataFrame:
@@ -70,15 +78,15 @@ def means(table: pd.DataFrame) -> pd.DataFrame:
     return table.groupby(["unit", "size"], sort=False).mean().drop(columns="order").reset_index()
 
 
-def all_means(lives: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def all_means(lives: Sequence[Life]) -> pd.DataFrame:
     """The means of all streams in one table."""
-    return pd.concat([means(rows).assign(trace=title) for title, rows in lives.items()], ignore_index=True)
+    return pd.concat([means(rows).assign(trace=title) for title, rows in lives], ignore_index=True)
 
 
-def draw_fronts(found: Mapping[str, pd.DataFrame]) -> Figure:
+def draw_fronts(found: Sequence[Life]) -> Figure:
     """Mean response time against system time, a panel a data set: batches of M, and m offloads."""
     figure, axes = plt.subplots(1, len(found), figsize=(3.8 * len(found), 3.7), squeeze=False)
-    for axis, (title, rows) in zip(axes[0], found.items(), strict=True):
+    for axis, (title, rows) in zip(axes[0], found, strict=True):
         table = means(rows)
         for unit, mark in ((SAMPLES, "o"), (OFFLOADS, "s")):
             line = table[table["unit"] == unit]
@@ -102,8 +110,9 @@ def draw_fronts(found: Mapping[str, pd.DataFrame]) -> Figure:
     return figure
 
 
-def optima(timings: Mapping[str, TimingModel], ratios: Sequence[float], alpha: float) -> pd.DataFrame:
-    """M* (independent offloads anywhere in a batch) and m* for each data set and offload ratio."""
+def optima(settings: Mapping[str, Setting], one: float, other: float, alpha: float) -> pd.DataFrame:
+    """M* (independent offloads anywhere in a batch) and m* for each data set, and offload ratios between two ends."""
+    ratios = between((checks.share("least_ratio", one), checks.share("largest_ratio", other)), _RATIOS, np.geomspace)
     rows = [
         (
             title,
@@ -111,16 +120,20 @@ def optima(timings: Mapping[str, TimingModel], ratios: Sequence[float], alpha: f
             timing.optimal_batch_size(ratio, alpha, "average").integer,
             timing.optimal_batch_size(ratio, alpha, unit=OFFLOADS).integer,
         )
-        for title, timing in timings.items()
-        for ratio in sorted(set(ratios))
+        for title, timing in _timings(settings)
+        for ratio in ratios.tolist()
     ]
     return pd.DataFrame(rows, columns=["data set", "ρ", "M*", "m*"])
 
 
-def mistuned(timings: Mapping[str, TimingModel], table: pd.DataFrame, alpha: float) -> pd.DataFrame:
+def _timings(settings: Mapping[str, Setting]) -> list[tuple[str, TimingModel]]:
+    return [(title, setting.timing) for title, setting in settings.items()]
+
+
+def mistuned(settings: Mapping[str, Setting], table: pd.DataFrame, alpha: float) -> pd.DataFrame:
     """How many times the least f a size costs that is best at another ρ: the worst, for each ρ that is met."""
     rows = []
-    for title, timing in timings.items():
+    for title, timing in _timings(settings):
         found = table[table["data set"] == title]
         for ratio in found["ρ"]:
             fs = {
@@ -201,10 +214,9 @@ def draw_prices(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def tails(
-    timing: TimingModel, ratio: float, offloads: int, waits: Sequence[float], rate: float, samples: int
-) -> pd.DataFrame:
+def tails(setting: Setting, offloads: int, waits: Sequence[float], rate: float, samples: int) -> pd.DataFrame:
     """Response times of offloads (ms) where samples arrive at random, so many a second, by the longest wait (ms)."""
+    timing, ratio = setting.timing, checks.share("offload_ratio", setting.offload_ratio)
     rng = np.random.default_rng(0)
     flags, arrivals = rng.random(samples) < ratio, poisson_arrivals(samples, rate / 1000, seed=1)
     rows = []
@@ -231,8 +243,9 @@ def afresh(case: Stream, sizes: Sequence[int], rate: str | float) -> pd.DataFram
     return table.groupby("M").mean().reset_index()
 
 
-def rules_simulated(timing: TimingModel, ratio: float, samples: int, block: int = 1000) -> pd.DataFrame:
+def rules_simulated(setting: Setting, samples: int, block: int = 1000) -> pd.DataFrame:
     """T19 for four rules that look at what is pending and how old it is: both times simulated, and by two moments."""
+    timing, ratio = setting.timing, checks.share("offload_ratio", setting.offload_ratio)
     flags = np.random.default_rng(7).random(samples) < ratio
     rows = []
     for name, sizes in _rules(flags).items():
@@ -304,7 +317,7 @@ def bounds(beta: float, sequences: int) -> dict[str, float]:
 
 
 def numbers(
-    lives: Mapping[str, pd.DataFrame],
+    lives: Sequence[Life],
     best: pd.DataFrame,
     worst: pd.DataFrame,
     rules: pd.DataFrame,
@@ -348,14 +361,14 @@ def _ranges(best: pd.DataFrame) -> dict[str, float]:
     return found
 
 
-def _dominated(lives: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+def _dominated(lives: Sequence[Life]) -> dict[str, Any]:
     """How many batches of M >= 2 are beaten by some m, or by one m for a while and then another, and of how many.
 
     Both times are means over samples: who takes turns has what lies on the line between. Also how far costs are apart.
     """
     beaten = total = 0
     costs = []
-    for rows in lives.values():
+    for _, rows in lives:
         table = means(rows)
         ours = table[table["unit"] == OFFLOADS].sort_values("t_s (ms)")
         theirs = table[(table["unit"] == SAMPLES) & (table["size"] >= 2)]
@@ -366,10 +379,10 @@ def _dominated(lives: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     return {"batches_beaten": beaten, "batches_tried": total, "cost_spread": most(costs)}
 
 
-def _gains(lives: Mapping[str, pd.DataFrame], alphas: Sequence[float]) -> dict[str, Any]:
+def _gains(lives: Sequence[Life], alphas: Sequence[float]) -> dict[str, Any]:
     """By how many per cent the best m lowers f against the best M, at these weights: least and most."""
     gains = []
-    for rows in lives.values():
+    for _, rows in lives:
         table = means(rows)
         for alpha in alphas:
             f = alpha * table["t_s (ms)"] + (1 - alpha) * table["t_r (ms)"]
@@ -388,8 +401,3 @@ def _price_gain(table: pd.DataFrame) -> dict[str, float]:
         "cost_offloads": float(ends[OFFLOADS].iloc[-1]),
         "cost_samples": float(ends[SAMPLES].iloc[-1]),
     }
-
-
-def ratios_between(low: float, high: float, count: int = 60) -> Floats:
-    """Offload ratios from low to high, evenly on a logarithmic scale."""
-    return np.geomspace(low, high, count)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import hi_lib as hi
-from hi_lib import tables
+from hi_lib import formats, tables
 from hi_lib.logs import reading
 from hi_lib.logs.columns import Columns
 

@@ -83,8 +83,16 @@ def test_bits_by_hand():
 
 
 def test_causes_by_hand():
-    costs = {"imagenette-mobilenet_v1_0.25_128": 0.25, "imagenette-mobilenet_v1_0.5_160": 0.375, "cifar10-alexnet": 0.125, "cifar10-resnet8": 0.1875}
-    wide = {"imagenette-mobilenet_v1_0.5_160": 1, "cifar10-alexnet": 2}  # by so many 64ths the cost of one rate rises at M = 2; tuned, by half
+    costs = {
+        "imagenette-mobilenet_v1_0.25_128": 0.25,
+        "imagenette-mobilenet_v1_0.5_160": 0.375,
+        "cifar10-alexnet": 0.125,
+        "cifar10-resnet8": 0.1875,
+    }
+    wide = {
+        "imagenette-mobilenet_v1_0.5_160": 1,
+        "cifar10-alexnet": 2,
+    }  # by so many 64ths the cost of one rate rises at M = 2; tuned, by half
     runs = pd.DataFrame(
         [
             (name, rate, size, cost + (size - 1) * wide.get(name, 0) / share)
@@ -106,7 +114,11 @@ def test_causes_by_hand():
 
 
 def test_what_was_not_run_or_measured_moves_no_cost():
-    rows = [(name, rate, 4, 0.25) for name in ("imagenette-mobilenet_v1_0.25_128", "cifar10-alexnet") for rate in ("vanilla", "tuned")]
+    rows = [
+        (name, rate, 4, 0.25)
+        for name in ("imagenette-mobilenet_v1_0.25_128", "cifar10-alexnet")
+        for rate in ("vanilla", "tuned")
+    ]
     runs = pd.DataFrame(rows, columns=["trace", "learning_rate", "batch_size", "average_cost"])
     scaling = pd.DataFrame({"cost": [0.5, 0.25], "cost scaled": [0.5, 0.125]})
     found = page.cause_numbers(page.causes(runs, page.preprocessing_costs(0.123), scaling))
