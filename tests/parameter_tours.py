@@ -8,8 +8,12 @@ from hi_lib.press import claims, notebooks, results
 
 # What makes a run fast, so that hundreds of them take minutes; what is not here is fast by itself.
 FAST = {
-    "latency_targets": {"samples": 2000},
+    "fig3_cost_vs_batch_size": {"shuffles": 2},
+    "fig4_objective": {"shuffles": 2},
     "batch_size_trade_off": {"shuffles": 2, "all_betas": [0.5]},
+    "regret_bound": {"draws": 50, "shuffles": 2},
+    "sqrt_m_loss": {"sequences": 10, "shuffles": 2},
+    "exact_times": {"shuffles": 2},
     "event_simulation": {
         "samples": 300,
         "arrivals": 8000,
@@ -18,11 +22,7 @@ FAST = {
         "longest_run": 600,
         "shuffles": 2,
     },
-    "exact_times": {"shuffles": 2},
-    "regret_bound": {"draws": 50, "shuffles": 2},
-    "sqrt_m_loss": {"sequences": 10, "shuffles": 2},
-    "fig4_objective": {"shuffles": 2},
-    "fig3_cost_vs_batch_size": {"shuffles": 2},
+    "latency_targets": {"samples": 2000},
 }
 
 
