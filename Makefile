@@ -61,8 +61,8 @@ note-doi: for-book
 serve: book ## serve the book on 127.0.0.1 (PORT=8000)
 	@$(BIN)/hi serve --port $(PORT)
 
-lab: for-lab ## open the notebooks in JupyterLab
-	$(BIN)/jupyter lab --ip=127.0.0.1 $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
+lab: for-lab book ## open copies of the notebooks in JupyterLab, to change and run
+	@$(BIN)/hi lab
 
 bench: for-book ## measure speed and memory here; writes data/benchmarks, which the book shows
 	@$(BIN)/python .ci/bench.py

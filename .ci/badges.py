@@ -26,7 +26,7 @@ from hi_lib.press import results
 ROOT = Path(__file__).resolve().parent.parent
 ABOUT = ROOT / ".ci" / "about.toml"
 DOI = re.compile(r"10\.\d{4,9}/[A-Za-z0-9][-A-Za-z0-9._;()/]*", flags=re.ASCII)
-GLUE = re.compile(r"\{glue:text\}`\.\./notebooks/(\w+)\.ipynb::(\w+):([^`]+)`")
+NUMBER = re.compile(r"\{\{(\w+)\.(\w+):([^{}]+)\}\}")
 SPDX = "https://spdx.org/licenses/"
 KINDS = {"image": "sc:Text", "confidence": "sc:Float"}  # of columns; all others are whole numbers
 GENERATED = "<!-- Generated from book/appendix.md by `make facts`; the book's page has the figures. -->\n\n"
@@ -260,7 +260,7 @@ def artifact_appendix(page: str) -> str:
     Other versions of packages move a last digit: where the present file differs in nothing else, or where the book has
     not been built, it stays as it is.
     """
-    parts = GLUE.split(GENERATED + _plain(page))
+    parts = NUMBER.split(GENERATED + _plain(page))
     texts, slots = parts[::4], list(zip(parts[1::4], parts[2::4], parts[3::4], strict=True))
     path = ROOT / "ARTIFACT-APPENDIX.md"
     present = path.read_text(encoding="utf-8") if path.is_file() else ""

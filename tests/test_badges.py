@@ -177,7 +177,7 @@ def test_a_last_digit_does_not_make_the_artifact_appendix_stale(badges, tmp_path
     monkeypatch.setitem(inner, "ROOT", tmp_path)
     found = {"share": 0.2457}
     monkeypatch.setattr(inner["results"], "read_values", lambda _: found)
-    page = "It is {glue:text}`../notebooks/one.ipynb::share:.2f` of its bound (at most 1).\n"
+    page = "It is {{one.share:.2f}} of its bound (at most 1).\n"
 
     def made():
         (tmp_path / "ARTIFACT-APPENDIX.md").write_text(badges.artifact_appendix(page))

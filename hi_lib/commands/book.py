@@ -6,6 +6,7 @@ import contextlib
 import functools
 import importlib.util
 import json
+import os
 import platform
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import typer
 from rich.table import Column, Table
 
 from hi_lib import checks, traces
-from hi_lib.commands.line import Profile, complain, console, one_line_errors, path_option, say
+from hi_lib.commands.line import Profile, complain, console, needs, one_line_errors, path_option, say
 from hi_lib.commands.outputs import checked_output
 from hi_lib.commands.reading import log_options, tell
 from hi_lib.logs.columns import Columns
@@ -88,6 +89,18 @@ def _run_one(notebook: str, values: dict[str, Any], output: Path | None, columns
     if found:
         console.print(_claim_table(found))
     say(f"{folder / notebook}.ipynb, data in {folder / 'results' / notebook}")
+
+
+@app.command()
+@one_line_errors
+def lab() -> None:
+    """Open copies of the notebooks in JupyterLab, in _build/lab: change and run them, the book stays as it is."""
+    from hi_lib.press import lab
+
+    needs("JupyterLab", "make lab", "jupyterlab", "jupyterlab_myst")
+    folder = lab.prepare(progress=say)
+    command = lab.command(folder)
+    os.execve(command[0], command, lab.environment(folder))  # noqa: S606 (in this process' place, for its signals)
 
 
 @app.command()

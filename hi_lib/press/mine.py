@@ -17,6 +17,7 @@ from hi_lib.files import write_atomically
 from hi_lib.logs import keeping, reading
 from hi_lib.logs.columns import GUESSED, Columns
 from hi_lib.press import evaluation, notebooks, places
+from hi_lib.press.notebooks import BuildError
 from hi_lib.traces import Trace, list_traces, shipped
 
 # Notebooks whose figures are about one trace, and the parameter that names it.
@@ -42,23 +43,34 @@ def build(
     ------
     ValueError
         The name of a shipped trace; an unknown notebook.
+    BuildError
+        Pages that could not be made, and why; the others are there.
     """
     trace, name = log.trace, _free_name(log.trace, log.trace.name)
     chosen = [checks.choice("notebook", notebook, TAKES) for notebook in notebooks]
     shutil.rmtree(folder, ignore_errors=True)
     keeping.write(log, folder / "traces" / f"{name}.csv")
-    sections = []
+    sections, missing = [], []
     for number, notebook in enumerate(chosen, 1):
         progress(f"[{number}/{len(chosen)}] {notebook}")
-        sections.append(_section(notebook, name, folder, progress))
+        try:
+            sections.append(_section(notebook, name, folder))
+        except BuildError as error:
+            missing.append(str(error).splitlines()[0])
+            sections.append(_apology(notebook, missing[-1]))
     mine, summary = html.escape(name), html.escape(_summary(log))
     body = f"""<p>Your trace {mine} ({len(trace)} samples) in place of the small model that each figure names. Only
 figures that it changes are here. The captions are the book's: where they name a model, read {mine}.</p>
 <h2>In short</h2>
 <pre>{summary}</pre>
 """
-    page = evaluation.page(f"The book's figures on {name}", body + "\n".join(sections))
-    return write_atomically(folder / "index.html", page)
+    text = evaluation.page(f"The book's figures on {name}", body + "\n".join(sections))
+    page = write_atomically(folder / "index.html", text)
+    if missing:
+        raise BuildError(
+            f"{len(missing)} of {len(chosen)} pages could not be made, the others are in {page}: {missing[0]}"
+        )
+    return page
 
 
 def with_own_traces(
@@ -97,17 +109,18 @@ def _summary(log: reading.Log) -> str:
     return evaluation.evaluate(log, beta=0.5).as_text()
 
 
-def _section(notebook: str, trace: str, folder: Path, progress: notebooks.Progress) -> str:
-    """A heading and the figures of one notebook; or why there are none, which is said as well."""
+def _apology(notebook: str, reason: str) -> str:
+    """A heading, and why there are no figures below it."""
+    title = html.escape(_title(places.NOTEBOOKS / f"{notebook}.ipynb"))
+    return f"<h2>{title}</h2>\n<p>This page could not be made on your trace: {html.escape(reason)}</p>"
+
+
+def _section(notebook: str, trace: str, folder: Path) -> str:
+    """A heading and the figures of one notebook."""
     parameter = TAKES[notebook]
     value = [trace] if isinstance(notebooks.default_parameters(notebook)[parameter], list) else trace
     title = html.escape(_title(places.NOTEBOOKS / f"{notebook}.ipynb"))
-    try:
-        notebooks.run_notebook(notebook, {parameter: value}, folder, {"HI_TRACES": str(folder / "traces")})
-    except notebooks.BuildError as error:
-        progress(f"not made: {str(error).splitlines()[0]}")
-        reason = html.escape(str(error).splitlines()[0])
-        return f"<h2>{title}</h2>\n<p>This page could not be made on your trace: {reason}</p>"
+    notebooks.run_notebook(notebook, {parameter: value}, folder, {"HI_TRACES": str(folder / "traces")})
     published = _figures(places.EXECUTED / f"{notebook}.ipynb")
     changed = [
         f'<figure><div role="img" aria-label="{html.escape(alt)}">{svg}</div>\n'

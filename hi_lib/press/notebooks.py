@@ -32,6 +32,7 @@ from hi_lib.press import claims, places, plain_yaml, provenance, uses
 from hi_lib.traces import DATA, shipped
 
 PROFILES = ("quick", "full")
+_MOST = 1e300  # no number of a parameter is as large
 
 Progress = Callable[[str], None]
 
@@ -132,7 +133,7 @@ def _widest(values: list[Any]) -> Any:
 
 
 def _is_number(value: Any, kind: Any) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, kind) and not isinstance(value, bool) and abs(value) < _MOST
 
 
 def run_notebooks(profile: str, progress: Progress = print) -> list[str]:

@@ -54,6 +54,16 @@ def test_not_a_number_passes_no_check(tmp_path, found):
     assert outcome.passed == [False, False]
 
 
+def test_what_the_parameters_do_not_determine_has_no_verdict(tmp_path, found):
+    found(a=None, b=1)
+    (outcome,) = claims.evaluate(load(tmp_path, [ENTRY]))
+    assert outcome.verdict == results.NOT_COMPUTED
+    assert not outcome.as_reviewed
+    assert outcome.ours == "first: not computed with these parameters; second: 1"
+    assert "✓ second: 1 (needs > 0)" in claims.markdown_table([outcome])
+    assert "first: not computed with these parameters<br>" in claims.markdown_table([outcome])
+
+
 def test_missing_results_are_named(tmp_path, found):
     with pytest.raises(ValueError, match="results of some are missing"):
         claims.evaluate(load(tmp_path, [ENTRY]))
@@ -125,13 +135,18 @@ def test_every_claim_in_this_build_is_as_reviewed():
     assert [outcome.claim.id for outcome in outcomes if not outcome.as_reviewed] == []
 
 
-def test_results_are_written_whole_and_glued(tmp_path, monkeypatch, capsys):
+def test_results_are_written_whole_and_told(tmp_path, monkeypatch, capsys):
     import numpy as np
     import pandas as pd
 
     monkeypatch.setenv("HI_RESULTS", str(tmp_path))
-    results.publish("mine", {"x": np.float64(0.1), "n": np.int64(3)}, table=pd.DataFrame({"a": [1]}))
-    assert results.read_values("mine") == {"x": 0.1, "n": 3}
+    values = {"x": np.float64(0.1), "n": np.int64(3), "unknown": np.nan}
+    numbers = results.publish("mine", values, table=pd.DataFrame({"a": [1]}))
+    assert results.read_values("mine") == {"x": 0.1, "n": 3, "unknown": None}
+    assert numbers.tell("{{n}} times {{x:.2f}}").data == "3 times 0.10"
+    assert numbers.tell("{{unknown:.1f}} ms").data == "not computed with these parameters ms"
+    with pytest.raises(ValueError, match="value must be one of x, n, unknown; got 'm'"):
+        numbers.tell("{{m}}")
     assert (tmp_path / "mine" / "table.csv").read_text() == "a\n1\n"
     assert results.read_values("none") is None
     capsys.readouterr()

@@ -52,7 +52,12 @@ def test_a_notebook_that_fails_is_named(csv, tmp_path, monkeypatch):
         raise notebooks.BuildError("fig2_timing_diagram failed: ValueError: too short\nand a traceback")
 
     monkeypatch.setattr(notebooks, "run_notebook", fail)
-    text = built(csv, ["fig2_timing_diagram"], tmp_path / "mine", lambda _: None).read_text()
+    page = tmp_path / "mine" / "index.html"
+    with pytest.raises(
+        notebooks.BuildError, match=r"1 of 1 pages could not be made, .*: fig2_timing_diagram failed: V"
+    ):
+        built(csv, ["fig2_timing_diagram"], page.parent, lambda _: None)
+    text = page.read_text()
     assert "could not be made on your trace: fig2_timing_diagram failed: ValueError: too short</p>" in text
 
 
