@@ -44,12 +44,12 @@ def count(flags: Iterable[bool]) -> float:
     return sum(array) if array else math.nan
 
 
-def growth(values: Iterable[float] | pd.Series) -> float:
+def rise(values: Iterable[float] | pd.Series) -> float:
     """By how much the last exceeds the first; nan where there are fewer than two.
 
     Examples
     --------
-    >>> growth([1, 4, 3]), growth([1])
+    >>> rise([1, 4, 3]), rise([1])
     (2.0, nan)
     """
     array = np.asarray(list(values), dtype=float)
@@ -73,16 +73,15 @@ def between(ends: tuple[float, float], count: int, spaced: Callable[..., Floats]
     return spaced(low, high, count) if low < high else np.array([low])
 
 
-def listed(values: Iterable[float]) -> str:
-    """Numbers in a sentence, in rising order.
+def ordered(values: Iterable[Any]) -> list[Any]:
+    """Each of some values once, the least first: a list that a reader gives may be in any order."""
+    return sorted(set(values))
 
-    Examples
-    --------
-    >>> listed([16, 1]), listed([0.5, 0.1, 0.3]), listed([4])
-    ('1 and 16', '0.1, 0.3 and 0.5', '4')
-    """
-    *others, last = [f"{value:g}" for value in sorted({*values})]
-    return f"{', '.join(others)} and {last}" if others else last
+
+def listed(words: Iterable[str]) -> str:
+    """Words as a sentence lists them, e.g. "1, 2 and 8"."""
+    *most_of_them, last = words
+    return f"{', '.join(most_of_them)} and {last}" if most_of_them else last
 
 
 def in_errors(distance: pd.Series, error: pd.Series) -> pd.Series:
