@@ -20,7 +20,7 @@ from hi_book.figures.style import (
     plain_ticks,
     shared_legend,
 )
-from hi_book.figures.values import growth, least, least_bend, most, whole
+from hi_book.figures.values import least, least_bend, most, rise, whole
 from hi_lib import checks
 from hi_lib.paper import CIFAR10, IMAGENETTE
 
@@ -191,7 +191,7 @@ def _growth(panels: Panels, alphas: Sequence[float]) -> dict[str, float]:
     best = [[timing.optimal_batch_size(ratio, alpha).integer for alpha in alphas] for timing, ratio in panels.values()]
     return {
         "integer_step_min": whole(least(np.diff(best).ravel())),
-        "integer_growth_min": whole(least(map(growth, best))),
+        "integer_growth_min": whole(least(map(rise, best))),
     }
 
 

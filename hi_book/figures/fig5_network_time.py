@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from hi_book.figures.values import between, growth, least, whole
+from hi_book.figures.values import between, least, rise, whole
 from hi_lib import checks
 from hi_lib.paper import IMAGENETTE
 from hi_lib.typing import Floats
@@ -53,7 +53,7 @@ def numbers(offload_ratio: float, table: pd.DataFrame, alpha: float) -> dict[str
     slowest, default = table["tau_nw"].max(), IMAGENETTE.timing
     return {
         "integer_step_min": whole(least(step for group in groups for step in np.diff(group))),
-        "integer_growth_min": whole(least(map(growth, groups))),
+        "integer_growth_min": whole(least(map(rise, groups))),
         "text_alpha": alpha,
         "default_network": default.tau_nw,
         "integer_at_default": default.optimal_batch_size(offload_ratio, alpha).integer,

@@ -221,7 +221,7 @@ def numbers(table: pd.DataFrame, samples: Mapping[str, int], fixed: pd.DataFrame
         "naive_least": least(price),
         "naive_most": most(price),
         "models": len(samples),
-        "sizes": listed(table["batch_size"]),
+        "sizes": listed(map(str, ordered(table["batch_size"]))),
     }
 
 

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 
 from hi_book.figures.style import STAGE_COLOURS, batch_size_axis, plain_ticks, shared_legend, trace_title
 from hi_book.figures.style import table as table_of
-from hi_book.figures.values import listed
+from hi_book.figures.values import listed, ordered
 from hi_lib import checks
 from hi_lib.timing import TimingModel
 from hi_lib.typing import Floats
@@ -294,6 +294,6 @@ def numbers(runs: pd.DataFrame, framework: pd.DataFrame, network_time: float, cl
         "framework_p50": float(framework.set_index("level").loc["p50", "milliseconds"]),
         "lost": float(slow["lost"].sum()),
         "network_time": network_time,
-        "networks": listed(slow["network_time"]),
+        "networks": listed(f"{time:g}" for time in ordered(slow["network_time"])),
         "clearly_percent": 100 * clearly,
     }

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hi_book.figures.style import batch_size_axis, name_beside, rising_scale, shared_legend, trace_title
-from hi_book.figures.values import in_errors, least, listed, log_slope, most
+from hi_book.figures.values import in_errors, least, listed, log_slope, most, ordered
 from hi_lib import checks
 from hi_lib.forecaster import Forecaster
 from hi_lib.learners import replay
@@ -230,11 +230,11 @@ def shipped_numbers(runs: pd.DataFrame, decays: Sequence[float], heads: Heads) -
     counts = heads.counts(max(map(len, traces)))
     return {
         "shuffles": runs["seed"].nunique(),
-        "all_betas": listed(runs["beta"]),
-        "all_batch_sizes": listed(runs["batch_size"]),
+        "all_betas": _named(runs["beta"]),
+        "all_batch_sizes": _named(runs["batch_size"]),
         "regret_over_bound_max": most(runs["regret"] / runs["regret_bound"]),
         "decay_beta": heads.beta,
-        "decay_batch_sizes": listed(heads.batch_sizes),
+        "decay_batch_sizes": _named(heads.batch_sizes),
         "decay_from": counts[0],
         "decay_to": counts[-1],
         "decay_least": least(decays),
@@ -242,6 +242,10 @@ def shipped_numbers(runs: pd.DataFrame, decays: Sequence[float], heads: Heads) -
         "log_cells_least": min(cells),
         "log_cells_most": max(cells),
     }
+
+
+def _named(values: Iterable[float]) -> str:
+    return listed(f"{value:g}" for value in ordered(values))
 
 
 def _shares(steps: pd.DataFrame) -> dict[str, float]:

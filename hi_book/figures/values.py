@@ -45,12 +45,12 @@ def count(flags: Iterable[bool]) -> float:
     return sum(array) if array else math.nan
 
 
-def growth(values: Iterable[float] | pd.Series) -> float:
+def rise(values: Iterable[float] | pd.Series) -> float:
     """By how much the last exceeds the first; nan where there are fewer than two.
 
     Examples
     --------
-    >>> growth([1, 4, 3]), growth([1])
+    >>> rise([1, 4, 3]), rise([1])
     (2.0, nan)
     """
     array = np.asarray(list(values), dtype=float)
@@ -74,15 +74,15 @@ def between(ends: tuple[float, float], count: int, spaced: Callable[..., Floats]
     return spaced(low, high, count) if low < high else np.array([low])
 
 
-def listed(values: Iterable[float]) -> str:
-    """Numbers in a sentence, in rising order.
+def ordered(values: Iterable[Any]) -> list[Any]:
+    """Each of some values once, the least first: a list that a reader gives may be in any order."""
+    return sorted(set(values))
 
-    Examples
-    --------
-    >>> listed([16, 1]), listed([0.5, 0.1, 0.3]), listed([4])
-    ('1 and 16', '0.1, 0.3 and 0.5', '4')
-    """
-    return in_words(f"{value:g}" for value in sorted({*values}))
+
+def listed(words: Iterable[str]) -> str:
+    """Words as a sentence lists them, e.g. "1, 2 and 8"."""
+    *most_of_them, last = words
+    return f"{', '.join(most_of_them)} and {last}" if most_of_them else last
 
 
 def in_errors(distance: pd.Series, error: pd.Series) -> pd.Series:
@@ -116,11 +116,6 @@ def least_bend(values: Floats) -> float:
     return bend if abs(bend) > 4 * np.spacing(np.abs(values).max()) else math.nan
 
 
-def ordered(values: Iterable[Any]) -> list[Any]:
-    """Each of some values once, the least first: a list that a reader gives may be in any order."""
-    return sorted(set(values))
-
-
 def standard_error(values: ArrayLike) -> Any:
     """Standard error of the mean over the first axis; nan where there is one value only."""
     array = np.asarray(values, dtype=float)
@@ -137,9 +132,3 @@ def quotient(part: float, whole: float) -> float:
 def plus_minus(error: float, form: str) -> str:
     """An error as it stands behind a number, e.g. " ± 0.3"; one that is not known is a dash."""
     return " ± –" if math.isnan(error) else f" ± {error:{form}}"
-
-
-def in_words(words: Iterable[str]) -> str:
-    """Words as a sentence lists them, e.g. "1, 2 and 8"."""
-    *most_of_them, last = words
-    return f"{', '.join(most_of_them)} and {last}" if most_of_them else last

@@ -80,7 +80,7 @@ def test_a_case_has_the_ratio_of_vanilla_hi():
 @pytest.mark.usefixtures("own")
 def test_one_trace_twice_is_told_apart_by_its_beta():
     one, other = (page.Case(hi.load_trace("mine"), beta, 0.5) for beta in (0.3, 0.7))
-    assert page.by_title([one, CASE]) == {"mine": one, "cifar10-resnet8": CASE}
+    assert page.by_title([one, CASE]) == {"mine": one, "CIFAR-10, ResNet-8": CASE}
     assert page.by_title([one, other]) == {"mine, β = 0.3": one, "mine, β = 0.7": other}
     assert page.by_title([one, one]) == {"mine": one}
 

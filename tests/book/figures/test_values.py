@@ -28,5 +28,5 @@ def test_lists_in_order_and_quotients():
 
 
 def test_words_and_errors_in_print():
-    assert [values.in_words(words) for words in (["1"], ["1", "2"], ["1", "2", "8"])] == ["1", "1 and 2", "1, 2 and 8"]
+    assert [values.listed(words) for words in (["1"], ["1", "2"], ["1", "2", "8"])] == ["1", "1 and 2", "1, 2 and 8"]
     assert (values.plus_minus(0.26, ".1f"), values.plus_minus(math.nan, ".1f")) == (" ± 0.3", " ± –")

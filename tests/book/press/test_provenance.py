@@ -53,8 +53,11 @@ def test_the_same_values_given_again_change_nothing(noted):
 
 @pytest.mark.parametrize("changed", [True, False])
 def test_a_banner_says_so_on_every_page(changed, tmp_path):
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "_toc.yml").write_text("root: book/intro\n")
     book._configure(tmp_path / "_config.yml", changed)
     original = yaml.safe_load((places.ROOT / "_config.yml").read_text())
     written = yaml.safe_load((tmp_path / "_config.yml").read_text())
     assert bool(written["sphinx"]["config"]["html_theme_options"].pop("announcement", None)) == changed
+    assert written.pop("exclude_patterns") == []  # pages that are no pages of their own; here there are none
     assert written == original
