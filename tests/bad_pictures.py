@@ -3,7 +3,11 @@
 import io
 
 import numpy as np
+from grey_pictures import SIDE, picture, unsure
 from PIL import Image
+from wire_peers import answer, ask, asking, serving
+
+from hi_lib.live import real
 
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n(x) print\nshowpage\n%%EOF\n"
 
@@ -48,3 +52,24 @@ def bad_pictures(count, seed):
     """So many damaged pictures, of all formats in turn."""
     rng, kinds = np.random.default_rng(seed), list(in_all_formats().values())
     return [damaged(rng, kinds[number % len(kinds)]) for number in range(count)]
+
+
+def fuzz(count, seed, at_once=20):
+    """Send damaged pictures to a running server, with a good one in each request: it must get its answer.
+
+    Returns how many were answered and how many are unknown.
+    """
+    good, bad = picture(0), bad_pictures(count, seed)
+    answers = []
+    with serving(real.RealLarge(real.Classes(unsure, SIDE))) as (address, ended), asking(address) as (one,):
+        for begin in range(0, count, at_once):
+            batch = bad[begin : begin + at_once]
+            place = begin // at_once % (len(batch) + 1)
+            batch.insert(place, good)
+            ask(one, range(len(batch)), batch, number=begin)
+            found = list(answer(one, seconds=60).answers)
+            assert found.pop(place) == 0
+            answers += found
+    assert ended[0].requests == -(-count // at_once)
+    assert len(answers) == count
+    return sum(one is not None for one in answers), answers.count(None)

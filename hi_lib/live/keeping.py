@@ -13,10 +13,10 @@ from hi_lib import checks
 from hi_lib.files import write_atomically
 from hi_lib.live.link import Delay
 from hi_lib.live.log import SAMPLES, TRANSMISSIONS, Log, transmissions_text
+from hi_lib.makers.folders import small_text
 from hi_lib.typing import Flags, Samples
 
 EVERY = 1.0  # seconds between two writes
-_MOST_OF_STATE = 16 * 2**20  # bytes
 # What two learners of a kind may differ in.
 _SETTINGS = ("learning_rate", "exploration", "levels", "loss_rate", "beta")
 
@@ -58,11 +58,11 @@ class Kept:
 
     def _restored(self, new: Any) -> tuple[Any, int]:
         try:
-            held = json.loads(_text(self._file))
+            held = json.loads(small_text(self._file))
             learner, first = type(new).restore(held["learner"]), checks.whole("next", held["next"], low=0)
             order = {name: held[name] for name in self._order}
         except Exception as error:  # whatever a file may hold, down to brackets without end
-            why = str(error) if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {error}"
+            why = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
             raise ValueError(f"{self._file} keeps no {type(new).__name__} learner: {why}") from None
         kept, asked = _settings(learner) | order, _settings(new) | self._order
         if differ := [name for name in asked if kept[name] != asked[name]]:
@@ -77,16 +77,6 @@ class Kept:
 def _settings(learner: Any) -> dict[str, Any]:
     """What a learner began with, of which the learning rate follows from all else."""
     return {name: getattr(learner, name, None) for name in _SETTINGS}
-
-
-def _text(file: Path) -> str:
-    if not file.is_file():
-        raise ValueError("it is there, and not a file")
-    with file.open("rb") as opened:
-        content = opened.read(_MOST_OF_STATE + 1)
-    if len(content) > _MOST_OF_STATE:
-        raise ValueError(f"it has more than {_MOST_OF_STATE:,} bytes")
-    return content.decode()
 
 
 class Growing:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hi_lib import checks
 
+_MOST_OF_TEXT = 16 * 2**20  # bytes
 _PAIR = re.compile(r"(.+?)\s*[\s,;:=]\s*(\d+)")
 
 
@@ -60,13 +61,36 @@ def mapped(names: Iterable[str], path: Path, classes: int) -> dict[str, int]:
     ValueError
         A folder that the file does not name, or names twice, or a class that the network does not have.
     """
-    folders = in_order(names)
-    for known, all_named in _readings(checks.text_file(path), path):
+    folders, readings = in_order(names), _readings(small_text(path), path)
+    for known, all_named in readings:
         if all(folder in known for folder in folders):
             return {folder: _one(path, folder, known[folder], classes, all_named) for folder in folders}
-    known = next(iter(_readings(checks.text_file(path), path)))[0]
+    known = readings[0][0]
     missing = next(folder for folder in folders if folder not in known)
     raise ValueError(f"{path} does not say which class the folder {checks.shown(missing)} is")
+
+
+def small_text(path: Path) -> str:
+    """The text of a file of the user's, which nobody writes by the megabyte.
+
+    Raises
+    ------
+    ValueError
+        It is no file (a device or a pipe may have no end), has more than 16 MiB, or cannot be read.
+    """
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} cannot be read: it is no file")
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MOST_OF_TEXT + 1)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    if len(content) > _MOST_OF_TEXT:
+        raise ValueError(f"{path} cannot be read: it has more than {_MOST_OF_TEXT:,} bytes")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
 
 
 def _one(path: Path, folder: str, places: Sequence[int], classes: int, all_named: int | None) -> int:
@@ -105,7 +129,7 @@ def _json(text: str, path: Path) -> tuple[Mapping[str, list[int]], int | None]:
     """A list of names, a mapping from folder to number, or from number to name or names."""
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no readable JSON: {error}") from None
     if isinstance(found, list):
         return _places((str(name), place) for place, name in enumerate(found)), len(found)

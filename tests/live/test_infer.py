@@ -22,6 +22,7 @@ from hi_lib.live import infer
 from hi_lib.live.device import Device, Plan
 from hi_lib.live.infer import Gateway, Model, Wanted
 from hi_lib.live.link import Link
+from hi_lib.live.real import RealSmall
 from hi_lib.live.report import report
 from hi_lib.makers import networks
 
@@ -221,6 +222,48 @@ def test_a_server_that_goes_away_costs_answers_and_no_more():
 def test_a_model_that_does_not_fit_is_one_clear_error_before_the_run(servicer, wanted, says):
     with serving(servicer) as address, pytest.raises(ValueError, match=says):
         Model(address, wanted, 4, 1000.0)
+
+
+def one_at_a_time(pixels):
+    """As a model that was built for one picture, whatever its server says of it."""
+    if len(pixels) > 1:
+        raise ValueError("Got: 4 Expected: 1")
+    return one_hot(pixels)
+
+
+def test_a_server_that_takes_one_picture_is_known_before_the_run():
+    with serving(Servicer(answer=one_at_a_time)) as address:
+        says = r"answers for one picture, but not for 4 at once: choose a smaller --batch-size \(.*Expected: 1\)"
+        with pytest.raises(ValueError, match=says):
+            Model(address, Wanted(), 4, 1000.0)
+        log, gateway, _ = live(address, Plan(1), samples=20)
+    assert not log.lost.any()
+    assert gateway.failed == 0
+
+
+def test_an_error_is_an_answer_that_is_lost_at_once():
+    """With a timeout of a minute: each request fails by itself, and all are tried."""
+    begun = time.monotonic()
+    with serving(Servicer(schedule=["error"] * 1000)) as address:
+        log, gateway, _ = live(address, Plan(2, timeout=60_000.0))
+    assert time.monotonic() - begun < 30
+    assert (log.lost == log.offloaded).all()
+    assert (log.sent == log.offloaded).all()
+    assert gateway.failed == len(log.transmissions) > 5
+
+
+def test_a_picture_that_cannot_be_read_leaves_the_others_their_answers(monkeypatch):
+    def files(self, sample):
+        return b"no picture" if sample % 5 == 0 else self._files[sample]
+
+    monkeypatch.setattr(RealSmall, "image", files)
+    with serving(Servicer()) as address:
+        log, gateway, _ = live(address, Plan(4))
+    unreadable = np.arange(60) % 5 == 0
+    assert (log.lost == (log.offloaded & unreadable)).all()
+    assert (log.lml_right[log.offloaded & ~unreadable] == 1).all()
+    assert gateway.failed > 0
+    assert "not a readable image" in gateway.last_failure
 
 
 def test_two_inputs_an_unknown_model_and_no_server_are_refused():

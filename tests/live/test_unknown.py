@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 import zmq
-from bad_pictures import EPS, bad_pictures, in_all_formats
+from bad_pictures import EPS, fuzz, in_all_formats
 from grey_pictures import SIDE, picture, unsure
 from PIL import EpsImagePlugin, Image
 from wire_peers import answer, ask, asking, serving, started
@@ -23,27 +23,6 @@ from hi_lib.live.wire import Reply
 from hi_lib.makers import images
 
 TRACE = hi.synthetic_trace(400, seed=3)
-
-
-def fuzz(count, seed, at_once=20):
-    """Send damaged pictures to a running server, with a good one in each request: it must get its answer.
-
-    Returns how many were answered and how many are unknown.
-    """
-    good, bad = picture(0), bad_pictures(count, seed)
-    answers = []
-    with serving(real.RealLarge(real.Classes(unsure, SIDE))) as (address, ended), asking(address) as (one,):
-        for begin in range(0, count, at_once):
-            batch = bad[begin : begin + at_once]
-            place = begin // at_once % (len(batch) + 1)
-            batch.insert(place, good)
-            ask(one, range(len(batch)), batch, number=begin)
-            found = list(answer(one, seconds=60).answers)
-            assert found.pop(place) == 0
-            answers += found
-    assert ended[0].requests == -(-count // at_once)
-    assert len(answers) == count
-    return sum(one is not None for one in answers), answers.count(None)
 
 
 def test_a_server_answers_whatever_pictures_it_is_sent(caplog):
