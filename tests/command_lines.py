@@ -116,7 +116,7 @@ def understood_or_refused_in_one_line(line, folder):
         patch.setattr(making, "_needs_models", lambda: checks.choice("models", "none", []))
         patch.setattr(sweeps, "_PATIENCE", 0.1)
         patch.setattr(device.Device, "run", Mock(side_effect=ValueError("nothing is measured here")))
-        patch.setattr(server, "serve", Mock(return_value=server.Served(0, 0)))
+        patch.setattr(server, "serve", Mock(return_value=server.Served(0, 0, 0)))
         patch.setattr(live, "_server_process", lambda *_: contextlib.nullcontext("tcp://127.0.0.1:1"))
         result = CliRunner().invoke(cli.app, line)
         left = [each for each in Path().iterdir() if each.suffix == ".part"]
