@@ -103,9 +103,9 @@ class Growing:
 
     def write(self, log: Log, final: int) -> None:
         """Add what has come since, of which the answers to the first so many samples are final."""
-        _append(self._folder / SAMPLES, log.samples_text(self._samples, final, self._correct))
-        ended = log.transmissions[self._transmissions :]
+        ended = log.transmissions[self._transmissions :]  # first, so that those of all samples are there
         _append(self._folder / TRANSMISSIONS, transmissions_text(ended, self._delays))
+        _append(self._folder / SAMPLES, log.samples_text(self._samples, final, self._correct))
         self._samples, self._transmissions = final, self._transmissions + len(ended)
 
 
