@@ -232,7 +232,7 @@ def _server_address(server: str, insecure: bool, session: Session) -> str:
     _needs_its_extra("tritonclient", "grpc")
     from hi_lib.live import infer
 
-    session.wanted  # noqa: B018 - what it refuses is refused before a model is loaded
+    session.wanted()  # what it refuses is refused before a model is loaded
     return infer.checked_address(server, insecure).address
 
 

@@ -77,7 +77,6 @@ class Session:
         """Name of the S-ML, if it is a real one."""
         return self.onnx.stem if self.onnx else self.sml
 
-    @property
     def wanted(self) -> Wanted:
         """What the L-ML on a server of others wants and means."""
         from hi_lib.live.infer import Wanted
@@ -164,7 +163,7 @@ def _far_end(address: str, session: Session, plan: Plan) -> Iterator[tuple[Any, 
 def _gateway(context: Any, address: str, session: Session, plan: Plan) -> Gateway:
     from hi_lib.live.infer import Gateway, Model
 
-    gateway = Gateway(context, Model(address, session.wanted, plan.batch_size, plan.timeout))
+    gateway = Gateway(context, Model(address, session.wanted(), plan.batch_size, plan.timeout))
     gateway.start()
     return gateway
 
