@@ -9,6 +9,7 @@ import hashlib
 import os
 from pathlib import Path
 
+_MOST_OF_TEXT = 16 * 2**20  # bytes
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -59,3 +60,26 @@ def sha256(path: Path) -> str:
 def _hash(path: Path, _modified: int, _size: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def small_text(path: Path) -> str:
+    """The text of a file of the user's, which nobody writes by the megabyte.
+
+    Raises
+    ------
+    ValueError
+        It is no file (a device or a pipe may have no end), has more than 16 MiB, or cannot be read.
+    """
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} cannot be read: it is no file")
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MOST_OF_TEXT + 1)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    if len(content) > _MOST_OF_TEXT:
+        raise ValueError(f"{path} cannot be read: it has more than {_MOST_OF_TEXT:,} bytes")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None

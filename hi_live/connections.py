@@ -69,7 +69,7 @@ class Connections(threading.Thread):
     greeted : bool
         Whether somebody has been understood, keys included.
     failure : str
-        Why the last one was not; empty where nobody failed.
+        Why the first one was not; empty where nobody failed.
     """
 
     def __init__(self, socket: zmq.Socket[Any], encrypted: bool = False) -> None:
@@ -134,7 +134,7 @@ class Connections(threading.Thread):
             if event["event"] & _CONNECTED:
                 self._add(event["value"])
             elif event["event"] & _FAILED:
-                self.failure = self._why(event["event"], event["value"])
+                self.failure = self.failure or self._why(event["event"], event["value"])
             else:
                 self.greeted = True
 
@@ -144,7 +144,7 @@ class Connections(threading.Thread):
             return f"the other end does not know this one's public key (status {value})"
         if event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
             return "one end has keys, and the other has none"
-        return "the public key that is known of the other end is not its own" if self._added else ""
+        return "the other end has other keys, or none" if self._added else ""
 
     def _add(self, place: int) -> None:
         if old := self._peers.pop(place, None):

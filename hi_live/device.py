@@ -132,6 +132,7 @@ class Device:
         self.run_name = secrets.token_hex(8)
         self._link, self._socket = link, link.device_socket()
         self._out: dict[int, _Out] = {}
+        self._bytes_out = 0
         self._stopped = False
         self._away_until, self._backoff = 0.0, 0
 
@@ -251,14 +252,15 @@ class Device:
             return
         asked = tuple((batch[ticket.offload] + self.log.first).tolist())
         message, size = self._packed(number, asked)
-        while self._out and sum(out.size for out in self._out.values()) + size > MOST_OUT:
+        self.log.spent.sending += self._now() - begun
+        while self._out and self._bytes_out + size > MOST_OUT:
             self._wait(len(self._out) - 1)
+        # The link is at work as soon as the first byte is there: from then on it is the round trip's time.
         sending = self._now()
         self._out[number] = _Out(ticket, batch, sending, asked, size)
+        self._bytes_out += size
         self._post(message)
         self.log.sent[batch[ticket.offload]] = True
-        # The link is at work as soon as the first byte is there: from then on it is the round trip's time.
-        self.log.spent.sending += sending - begun
         if self.plan.window is None:
             self.log.spent.waiting += self._now() - sending
 
@@ -293,7 +295,7 @@ class Device:
     def _hear(self, reply: Reply, out: _Out) -> None:
         now, sent = self._now(), out.samples[out.ticket.offload]
         self._away_until, self._backoff = 0.0, 0
-        del self._out[reply.number]
+        self._bytes_out -= self._out.pop(reply.number).size
         known = np.array([answer is not None for answer in reply.answers])
         numbers = (sent + self.log.first)[known]
         answers = np.array([answer for answer in reply.answers if answer is not None], dtype=np.intp)
@@ -311,6 +313,7 @@ class Device:
 
     def _give_up(self, number: int) -> None:
         now, out = self._now(), self._out.pop(number)
+        self._bytes_out -= out.size
         self._note(number, out, (now - out.sent, 0.0, 0.0), lost=True)
         self._keep_local(out.ticket, out.samples)
         if now >= self._away_until:  # others that were out with it say nothing new

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from hi_lib import checks
-from hi_lib.files import write_atomically
+from hi_lib.files import small_text, write_atomically
 from hi_lib.typing import Flags, Samples
 from hi_live.link import Delay
 from hi_live.log import SAMPLES, TRANSMISSIONS, Log, transmissions_text
 
 EVERY = 1.0  # seconds between two writes
-_MOST_OF_STATE = 16 * 2**20  # bytes
 # What two learners of a kind may differ in.
 _SETTINGS = ("learning_rate", "exploration", "levels", "loss_rate", "beta")
 
@@ -58,11 +57,11 @@ class Kept:
 
     def _restored(self, new: Any) -> tuple[Any, int]:
         try:
-            held = json.loads(_text(self._file))
+            held = json.loads(small_text(self._file))
             learner, first = type(new).restore(held["learner"]), checks.whole("next", held["next"], low=0)
             order = {name: held[name] for name in self._order}
         except Exception as error:  # whatever a file may hold, down to brackets without end
-            why = str(error) if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {error}"
+            why = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
             raise ValueError(f"{self._file} keeps no {type(new).__name__} learner: {why}") from None
         kept, asked = _settings(learner) | order, _settings(new) | self._order
         if differ := [name for name in asked if kept[name] != asked[name]]:
@@ -77,16 +76,6 @@ class Kept:
 def _settings(learner: Any) -> dict[str, Any]:
     """What a learner began with, of which the learning rate follows from all else."""
     return {name: getattr(learner, name, None) for name in _SETTINGS}
-
-
-def _text(file: Path) -> str:
-    if not file.is_file():
-        raise ValueError("it is there, and not a file")
-    with file.open("rb") as opened:
-        content = opened.read(_MOST_OF_STATE + 1)
-    if len(content) > _MOST_OF_STATE:
-        raise ValueError(f"it has more than {_MOST_OF_STATE:,} bytes")
-    return content.decode()
 
 
 class Growing:
@@ -113,9 +102,9 @@ class Growing:
 
     def write(self, log: Log, final: int) -> None:
         """Add what has come since, of which the answers to the first so many samples are final."""
-        _append(self._folder / SAMPLES, log.samples_text(self._samples, final, self._correct))
-        ended = log.transmissions[self._transmissions :]
+        ended = log.transmissions[self._transmissions :]  # first, so that those of all samples are there
         _append(self._folder / TRANSMISSIONS, transmissions_text(ended, self._delays))
+        _append(self._folder / SAMPLES, log.samples_text(self._samples, final, self._correct))
         self._samples, self._transmissions = final, self._transmissions + len(ended)
 
 

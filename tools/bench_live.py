@@ -93,7 +93,7 @@ def framework() -> pd.DataFrame:
     for number in range(EXCHANGES):
         begun = time.perf_counter()
         wire.send(socket, wire.pack_request(wire.Request("bench", number, tuple(range(BATCH)), images)))
-        wire.read_reply(wire.receive(socket))
+        wire.read_reply(socket.recv())
         taken.append(1000 * (time.perf_counter() - begun))
     process.kill()
     socket.close()

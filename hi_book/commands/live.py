@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -92,6 +93,7 @@ def server(
     if _has_pipe():  # whoever started it has gone when its end is closed
         threading.Thread(target=_until_the_end_of_input, args=(stop,), daemon=True).start()
     signal.signal(signal.SIGINT, lambda *_: stop.set())
+    warnings.filterwarnings("ignore", module="PIL")  # of damaged pictures, which have a line of their own
     served = serve(large, bind, stop, ready, Access(insecure, keys))
     cut = f", {served.cut} connections cut off" if served.cut else ""
     say(f"{served.requests} requests answered, {served.refused} messages refused{cut}")
@@ -232,7 +234,7 @@ def _server_address(server: str, insecure: bool, session: Session) -> str:
     _needs_its_extra("tritonclient", "grpc")
     from hi_book.served import infer
 
-    session.wanted  # noqa: B018 - what it refuses is refused before a model is loaded
+    session.wanted()  # what it refuses is refused before a model is loaded
     return infer.checked_address(server, insecure).address
 
 

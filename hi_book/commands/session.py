@@ -74,7 +74,6 @@ class Session:
         """Name of the S-ML, if it is a real one."""
         return self.onnx.stem if self.onnx else self.sml
 
-    @property
     def wanted(self) -> Wanted:
         """What the L-ML on a server of others wants and means."""
         from hi_book.served.infer import Wanted
@@ -131,7 +130,7 @@ def _parts(address: str, session: Session) -> Parts:
 def _gateway(address: str, session: Session, plan: Plan, context: Any) -> Gateway:
     from hi_book.served.infer import Gateway, Model
 
-    gateway = Gateway(context, Model(address, session.wanted, plan.batch_size, plan.timeout))
+    gateway = Gateway(context, Model(address, session.wanted(), plan.batch_size, plan.timeout))
     gateway.start()
     return gateway
 

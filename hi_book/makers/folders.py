@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from hi_lib import checks
+from hi_lib.files import small_text
 
 _PAIR = re.compile(r"(.+?)\s*[\s,;:=]\s*(\d+)")
 
@@ -60,11 +61,11 @@ def mapped(names: Iterable[str], path: Path, classes: int) -> dict[str, int]:
     ValueError
         A folder that the file does not name, or names twice, or a class that the network does not have.
     """
-    folders = in_order(names)
-    for known, all_named in _readings(checks.text_file(path), path):
+    folders, readings = in_order(names), _readings(small_text(path), path)
+    for known, all_named in readings:
         if all(folder in known for folder in folders):
             return {folder: _one(path, folder, known[folder], classes, all_named) for folder in folders}
-    known = next(iter(_readings(checks.text_file(path), path)))[0]
+    known = readings[0][0]
     missing = next(folder for folder in folders if folder not in known)
     raise ValueError(f"{path} does not say which class the folder {checks.shown(missing)} is")
 
@@ -105,7 +106,7 @@ def _json(text: str, path: Path) -> tuple[Mapping[str, list[int]], int | None]:
     """A list of names, a mapping from folder to number, or from number to name or names."""
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no readable JSON: {error}") from None
     if isinstance(found, list):
         return _places((str(name), place) for place, name in enumerate(found)), len(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import zipfile
 import zlib
@@ -15,6 +16,9 @@ from numpy.typing import NDArray
 
 from hi_lib import checks, traces
 from hi_lib.typing import Bytes
+
+# What decoders say of a damaged picture is an error of ours, and no line on the terminal.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 Pixels = NDArray[np.uint8]
 Shape = tuple[int, int, int]  # of a picture: height, width, channels

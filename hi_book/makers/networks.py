@@ -104,6 +104,9 @@ def read(path: Path, asked: Asked) -> Network:
         Not a readable model, one that takes no pictures or something beside them, pictures of open size with no `size`
         given, or outputs that are not (n, classes).
     """
+    if not path.is_file():  # a device or a pipe would be read for ever
+        why = "it is no file" if path.exists() else "it is missing"
+        raise ValueError(f"{path} is not a readable ONNX model: {why}")
     import onnxruntime
 
     onnxruntime.set_default_logger_severity(3)  # what goes wrong is said once, as an error

@@ -10,6 +10,7 @@ a call that carries nothing took at the start. What pictures cost on the way bey
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import socket
 import statistics
@@ -37,6 +38,7 @@ from hi_live.wire import MOST_BYTES, Assembly, Reply, Request, WireError, pack_r
 SCHEME = "grpc://"
 _PATIENCE = 50  # ms between two looks at whether to stop
 _AT_START = 20.0  # seconds for each call before the run: a server may load the model now
+_TRIES, _BETWEEN_TRIES = 4, 0.2  # seconds
 _PINGS = 9
 _MOST_CLASS = 2**53
 _CHANNEL = [
@@ -122,7 +124,7 @@ class Model:
         self._wanted, self._timeout = wanted, timeout / 1000
         self._client = InferenceServerClient(target, channel_args=_CHANNEL)
         try:
-            metadata = self._client.get_model_metadata(self.name, client_timeout=_AT_START)
+            metadata = self._metadata()
             self._input = _input(self.name, metadata.inputs, wanted.side)
             self._output = metadata.outputs[0].name if metadata.outputs else None
             if self._input.exactly is not None and most > self._input.exactly:
@@ -175,6 +177,14 @@ class Model:
     def close(self) -> None:
         """Hang up; what is still out is given up."""
         self._client.close()
+
+    def _metadata(self) -> Any:
+        """What the server says of the model; a busy machine may need more than one try to connect."""
+        for _ in range(_TRIES - 1):
+            with contextlib.suppress(InferenceServerException):
+                return self._client.get_model_metadata(self.name, client_timeout=_AT_START)
+            time.sleep(_BETWEEN_TRIES)
+        return self._client.get_model_metadata(self.name, client_timeout=_AT_START)
 
     def _asked_for(self) -> list[InferRequestedOutput] | None:
         return None if self._output is None else [InferRequestedOutput(self._output)]

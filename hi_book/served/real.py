@@ -22,7 +22,7 @@ from hi_lib import checks
 from hi_lib.typing import Bytes, Flags, Samples
 
 _LOOKED_AT = 100  # pictures that tell whether outputs are probabilities or logits
-# A picture over the wire may have no more: one of as many takes half a second and some hundred megabytes.
+# A picture over the wire may have no more: one of as many takes a second and half a gigabyte.
 MOST_PIXELS = 2**25
 _TIMED = 20  # pictures that tell how long the S-ML takes
 

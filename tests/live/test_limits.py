@@ -27,6 +27,8 @@ from wire_peers import (
 
 import hi_lib as hi
 from hi_live import connections, turns, wire
+from hi_live import device as devices
+from hi_live import link as links
 from hi_live.device import Device, Plan
 from hi_live.link import Link
 from hi_live.replayed import ReplayedLarge, ReplayedSmall
@@ -350,9 +352,27 @@ def test_a_flooding_server_is_passed_over():
     assert 0 < log.stray <= 32 * (log.ended / 10 + 2)
 
 
-def test_a_device_has_so_many_bytes_out_and_no_more(monkeypatch):
-    from hi_live import device as devices
+def test_an_emulated_link_carries_so_many_bytes_and_no_more(monkeypatch):
+    """What finds it full is lost, as in any queue."""
+    monkeypatch.setattr(links, "MOST_ON_THE_WAY", 3500)
+    context = zmq.Context()
+    link = Link(context, "tcp://127.0.0.1:1", rate=8000.0)  # a kilobyte a second
+    link.start()
+    end = link.device_socket()
+    for number in range(20):
+        request = Request("run", number, (number,), [bytes(1000)])
+        end.send_multipart([b"%d" % number, b"1000", *wire.pack_request(request)])
+    deadline = time.monotonic() + 5
+    while len(link._network) < 20 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(link._due) == 3
+    assert 3000 < link._on_the_way <= 3500
+    end.close()
+    link.close()
+    context.term()
 
+
+def test_a_device_has_so_many_bytes_out_and_no_more(monkeypatch):
     monkeypatch.setattr(devices, "MOST_OUT", 2500)
     with serving(ReplayedLarge(TRACE, 0.002)) as (address, _):
         context = zmq.Context()

@@ -256,6 +256,23 @@ def test_the_learner_may_hear_the_l_ml_in_place_of_the_labels(learner):
         assert np.isnan(kept).all() if learner != "hil-f" else np.isfinite(kept).all()
 
 
+def test_a_learner_of_ones_own_hears_what_it_says_that_it_hears():
+    for base in (hi.HILF, functools.partial(hi.HILN, exploration=0.2)):
+        kind = getattr(base, "func", base)
+        heard = []
+
+        class Own(kind):
+            def hear(self, ticket, correct, heard=heard):
+                heard.append(np.isfinite(correct).all())
+                super().hear(ticket, correct)
+
+        made = Own(0.5, 0.1, **getattr(base, "keywords", {}), seed=1, levels=64)
+        with serving(ReplayedLarge(TRACE, 0.0)) as (address, _):
+            live(address, Plan(5), learner=made, samples=60)
+        assert all(heard) == (kind is hi.HILF)
+        assert made.feedback == ("all" if kind is hi.HILF else "offloaded")
+
+
 def test_the_log_is_read_again(tmp_path):
     with serving(ReplayedLarge(TRACE, 0.0)) as (address, _):
         log, delays, _ = live(address, Plan(5), samples=50, first=20)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 
 import numpy as np
 import pandas as pd
@@ -260,6 +261,8 @@ def test_names_that_end_in_numbers_are_names(tmp_path):
         ('{"cat": 1, "dog": -1}', "says -1 for 'dog'"),
         ('{"cat": "x"}', "must map folders to numbers"),
         ('{"cat"', "is no readable JSON"),
+        ("[" * 100_000, "is no readable JSON: maximum recursion"),
+        ("x" * (2**24 + 1), "cannot be read: it has more than 16,777,216 bytes"),
         ("\n", "is empty"),
     ],
 )
@@ -268,6 +271,21 @@ def test_a_file_that_does_not_say_it_is_named(tmp_path, text, problem):
     path.write_text(text)
     with pytest.raises(ValueError, match=rf"classes\.txt {problem}"):
         folders.mapped(["cat", "dog"], path, 4)
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device"])
+def test_what_has_no_end_is_not_read(tmp_path, kind):
+    path = tmp_path / "endless"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(ValueError, match="endless cannot be read: it is no file"):
+        folders.mapped(["cat"], path, 2)
+    with pytest.raises(ValueError, match="endless is not a readable ONNX model: it is no file"):
+        networks.read(path, Asked())
 
 
 # --- the whole way ---

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import hi_lib as hi
 from hi_book.commands import main as cli
+from hi_book.makers.networks import Asked
 from hi_lib import traces
 
 CLASSES = [f"{number}" for number in range(1, 11)]
@@ -259,14 +260,16 @@ def test_models_of_ones_own_meet_on_a_wire(place):
     """The same model on both sides: each answer of the L-ML is the local one."""
     real = pytest.importorskip("hi_book.served.real")
     model, folder = shades(place / "m.onnx"), place / "pictures"
-    small = real.RealSmall(real.own_model(model), real.own_pictures(folder), 9, 0)
-    large = real.RealLarge(real.own_model(model))
+    own, pictures = real.own_small(model, Asked(), folder)
+    small = real.RealSmall(own.classes, pictures, 9, 0)
+    large = real.RealLarge(real.own_large(model, Asked()).classes)
     samples = np.arange(9)
     assert all(0.1 <= small.classify(sample) <= 1 for sample in samples)
     answers = np.array(large.answers(samples, [small.image(sample) for sample in samples]))
     assert small.agrees(samples, answers).all()
     assert (small.correct(samples) == small.lml_correct(samples, answers)).all()
-    assert large.answers([0], [b"no picture"]) == [-1]
+    with pytest.raises(ValueError, match="not a readable image"):
+        large.answers([0], [b"no picture"])
     command = [sys.executable, "-m", "hi_book.commands.main", "live", "server", "--bind", "tcp://127.0.0.1:0"]
     command += ["--onnx", str(model)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
