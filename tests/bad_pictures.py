@@ -7,7 +7,7 @@ from grey_pictures import SIDE, picture, unsure
 from PIL import Image
 from wire_peers import answer, ask, asking, serving
 
-from hi_live import real
+from hi_book.served import real
 
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n(x) print\nshowpage\n%%EOF\n"
 

@@ -19,9 +19,9 @@ import hi_lib as hi
 from hi_book.commands import live as commands
 from hi_book.commands.main import app
 from hi_book.makers import networks
+from hi_book.served import infer
 from hi_book.served.infer import Gateway, Model, Wanted
 from hi_book.served.real import RealSmall
-from hi_live import infer
 from hi_live.device import Device, Plan
 from hi_live.link import Link
 from hi_live.report import report

@@ -16,7 +16,8 @@ from wire_peers import HI, LOOPBACK, answer, ask, asking, serving
 
 import hi_lib as hi
 from hi_book.commands.main import app
-from hi_live import infer, keys, server
+from hi_book.served import infer
+from hi_live import keys, server
 from hi_live.keeping import Growing, Kept
 from hi_live.log import Log, Transmission
 from hi_live.replayed import ReplayedLarge

@@ -1,6 +1,7 @@
 """Batch HI over a real wire: two ends on loopback, faults of every kind, and messages that are none."""
 
 import contextlib
+import copy
 import functools
 import hashlib
 import json
@@ -26,6 +27,7 @@ from wire_peers import serving
 import hi_lib as hi
 from hi_book.commands import session
 from hi_book.commands.main import app
+from hi_lib import regret
 from hi_live import keys, server, wire
 from hi_live.device import Device, Plan
 from hi_live.link import Delay, Link
@@ -270,7 +272,7 @@ def test_a_learner_of_ones_own_hears_what_it_says_that_it_hears():
         with serving(ReplayedLarge(TRACE, 0.0)) as (address, _):
             live(address, Plan(5), learner=made, samples=60)
         assert all(heard) == (kind is hi.HILF)
-        assert made.feedback == ("all" if kind is hi.HILF else "offloaded")
+        assert made.learner.feedback == ("all" if kind is hi.HILF else "offloaded")
 
 
 def test_the_log_is_read_again(tmp_path):
@@ -692,3 +694,57 @@ def test_a_replayed_model_takes_its_time_asleep_or_at_work(busy):
     large.answers([0, 1], [b"", b""])
     assert time.perf_counter() - begun >= 0.04
     assert (time.thread_time() - worked > 0.01) == busy
+
+
+class Watched(hi.HILF):
+    """A learner that notes each θ, and with which probability it would have offloaded each sample of its batch."""
+
+    def __init__(self, *args, **more):
+        super().__init__(*args, **more)
+        self.drawn, self.probability, self.out = [], [], []
+
+    def decide(self, confidence):
+        if self._begun is None:
+            self.out.append(set(self.outstanding))
+            self.drawn.append(self.threshold())
+            self._then = copy.deepcopy(self._forecaster)  # feedback may come amid a batch; θ is drawn at its beginning
+        self.probability += self._then.offload_probability(self._seen(confidence), self.learning_rate).tolist()
+        return super().decide(confidence)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 7])
+def test_a_device_that_waits_decides_as_the_learner_driven_by_hand_and_as_its_replay(batch_size):
+    """Over the wire and by hand, with the same seed: the same θ, to the last bit; and the replay's probabilities."""
+    samples, rounded = 60, np.floor(TRACE.confidence[:60] * 64) / 64
+    wired, by_hand = (Watched(0.5, 0.3, seed=3, levels=64) for _ in range(2))
+    with serving(ReplayedLarge(TRACE, 0.0)) as (address, _):
+        log, _, _ = live(address, Plan(batch_size), learner=wired, samples=samples)
+    decided = []
+    for start in range(0, samples, batch_size):
+        batch = slice(start, min(start + batch_size, samples))
+        for p in TRACE.confidence[batch]:
+            decided.append(by_hand.decide([p]).item())
+        by_hand.update(TRACE.confidence[batch], TRACE.correct[batch])
+    assert wired.drawn == by_hand.drawn
+    assert log.offloaded.tolist() == decided
+    run = hi.replay(hi.Trace(rounded, TRACE.correct[:samples]), 0.5, batch_size, learning_rate=0.3)
+    assert wired.probability == pytest.approx(run.offload_probability, abs=1e-11)
+    assert wired._exposure == by_hand._exposure == sum(log.sizes[k] ** 2 for k in range(len(log.sizes)))
+
+
+@pytest.mark.parametrize("window", [1, 2, 4])
+def test_a_device_in_a_window_has_the_replays_probabilities_and_exposure(window):
+    """With the delays that came about on the wire, `replay` lacks the same feedback at every draw."""
+    samples, size = 60, 3
+    learner = Watched(0.5, 0.3, seed=3, levels=64)
+    with serving(ReplayedLarge(TRACE, 0.0)) as (address, _):
+        live(address, Plan(size, window), learner=learner, samples=samples, tau_ed=0.5, network_time=lambda: 4.0)
+    starts = np.arange(0, samples, size)
+    # How many further samples were decided before each batch's feedback was in: none that began while it was out.
+    begun_without = [sum(number in out for out in learner.out) for number in range(starts.size)]
+    delay = np.repeat([size * count for count in begun_without], size)
+    rounded = hi.Trace(np.floor(TRACE.confidence[:samples] * 64) / 64, TRACE.correct[:samples])
+    run = hi.replay(rounded, 0.5, size, learning_rate=0.3, delay=delay)
+    assert learner.probability == pytest.approx(run.offload_probability, abs=1e-11)
+    assert learner._exposure == (1 + 2 * regret.outstanding(samples, size, delay)).sum()
+    assert delay.max() > 0

@@ -17,7 +17,7 @@ from hi_book.commands import session
 from hi_book.commands.main import app
 from hi_book.makers import networks
 from hi_book.makers.networks import Asked
-from hi_live import real
+from hi_book.served import real
 
 FILE = Path("m.onnx")
 

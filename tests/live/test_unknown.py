@@ -15,7 +15,8 @@ from wire_peers import answer, ask, asking, serving, started
 
 import hi_lib as hi
 from hi_book.makers import images
-from hi_live import real, server, wire
+from hi_book.served import real
+from hi_live import server, wire
 from hi_live.device import Device, Plan
 from hi_live.link import Link
 from hi_live.replayed import ReplayedLarge, ReplayedSmall
