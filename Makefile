@@ -40,7 +40,7 @@ test-random: for-test book ## all tests in random order, on all cores and then o
 	$(BIN)/pytest -n auto --random-order --random-order-seed=$(SEED)
 	$(BIN)/pytest --random-order --random-order-seed=$(SEED)
 
-test-slow: for-test for-pdf book ## every printed command, killed builds, the oldest NumPy
+test-slow: for-test for-pdf for-lab book ## every printed command, killed builds, the oldest NumPy
 	$(BIN)/pytest -n auto --dist worksteal tests/slow --override-ini addopts="-ra"
 
 test-models: for-models for-test-models for-live ## what makes traces, for real (torch: 5 GB); HI_DATA adds real images

@@ -25,6 +25,8 @@ from hi_lib.files import write_atomically
 _ROLE = re.compile(r"\{(doc|ref|numref|eq|prf:ref|cite)\}`(?:([^`<]+?)\s*<([^`>]+)>|([^`]+))`")
 _LINK = re.compile(r'<a class="reference internal" href="([^"#]*)#([^"]+)"[^>]*>(.*?)</a>', flags=re.DOTALL)
 _TITLE = re.compile(r"<title>(.*?)(?: &#8212;| —|</title>)", flags=re.DOTALL)
+# Without it, JupyterLab asks for one before it runs anything.
+_KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
 # Neither news from the makers of JupyterLab nor a search for a newer one: this book asks the network for nothing.
 _QUIET = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
 
@@ -91,6 +93,7 @@ def _resolved(notebook: Path, known: Mapping[str, tuple[str, str]]) -> str:
             near: set[str] = labels if cell["cell_type"] == "markdown" else set()  # an output knows no other cell
             linked = _ROLE.sub(functools.partial(_link, own=near, known=known), text)
             cell["source"] = linked.splitlines(keepends=True)
+    content["metadata"]["kernelspec"] = _KERNEL
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
