@@ -97,6 +97,8 @@ def test_other_learners_and_useless_arguments_are_refused():
     ]:
         with pytest.raises(ValueError, match=says):
             hi.replay(trace, 0.5, 2, **wrong)
+    with pytest.raises(ValueError, match="max_samples must be left out for the unit samples, got 5"):
+        simulate(TIMING, np.ones(50, bool), 2, max_samples=5)
     with pytest.raises(ValueError, match="use FreshLearning"):
         simulate(TIMING, LateLearning(hi.HILF(0.5, 0.1), trace), 2, samples=50, unit="offloads")
 
@@ -155,6 +157,7 @@ def hedge(trace, beta, batch_size):
     return cost, gap
 
 
+@pytest.mark.python_source
 @given(traces(), costs, st.integers(1, 12))
 def test_adaptive_rates_stay_below_twice_their_gap(trace, beta, batch_size):
     """T22 on every path, hostile ones among them: equal confidences, 0 and 1, cells of a few ulps."""

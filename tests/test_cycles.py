@@ -114,6 +114,7 @@ def test_without_offloads_nothing_waits():
     best = TIMING.optimal_batch_size(0, alpha=0.5, unit="offloads")
     assert (best.integer, best.objective) == (1, TIMING.tau_ed)
     assert TIMING.response_law(3, 0, unit="offloads").quantile(1) == TIMING.tau_ed
+    assert TIMING.response_law(3, 0.5, unit="offloads").quantile(1) == np.inf, "others may keep one waiting for ever"
     with pytest.raises(ValueError, match="there are none"):
         TIMING.response_law(3, 0, unit="offloads", offloaded_only=True)
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hi_lib as hi
+from hi_lib import learners
 from hi_lib.forecaster import Forecaster
 
 TRACE = hi.Trace([0.2, 0.6, 0.9, 0.4], [0, 1, 1, 0])
@@ -237,3 +238,16 @@ def test_extreme_learning_rates(eta):
         # The best cells so far share all the weight, in proportion to their lengths.
         expected = [0.8, 0.75, 0, 1 / 3, 1, 0.5, 0, 0]
         assert run.offload_probability[:8] == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_run_and_a_trace_say_in_a_line_what_they_are():
+    trace = hi.Trace([0.5, 0.25, 1, 0], [1, 0, 1, 1], lml_correct=[1, 1, np.nan, 1], name="mine")
+    assert repr(trace) == "Trace('mine', 4 samples, accuracy=0.750, L-ML known on 75%)"
+    run = hi.replay(trace, 0.5, 2, "always")
+    assert repr(run) == "Run(4 samples, batch_size=2, average_cost=0.5, offload_ratio=1, regret=1)"
+    assert "(bound " in repr(hi.replay(trace, 0.5, 2))
+
+
+def test_a_rule_has_no_rate():
+    with pytest.raises(ValueError, match="learning_rate must be left out for a learner that has none"):
+        learners.named("always").rates((100, 1.0, 0.1, 0.5), 0.3)

@@ -169,3 +169,8 @@ def test_the_best_batch_size_of_a_short_trace(trace, beta, alpha):
 def test_a_search_needs_an_order():
     with pytest.raises(ValueError, match="seeds must hold at least one seed, or be left out"):
         hi.best_batch_size(hi.synthetic_trace(20, seed=0), TIMING, 0.5, 0.5, seeds=[])
+
+
+def test_what_was_drawn_is_drawn_no_more():
+    run = hi.replay(hi.synthetic_trace(50, seed=0), 0.5, 3, unit="offloads", seed=1)
+    assert (run_times.drawn(run, np.random.default_rng(2)) == run.offloaded).all()

@@ -100,10 +100,20 @@ def test_a_wrong_use_changes_nothing(make):
         with pytest.raises(ValueError, match=says):
             wrong()
         assert batches.state() == before
+    assert repr(batches) == f"OffloadBatches({batches.learner!r}, offloads=1, max_samples=3)"
     batches.forget(cycle)
     for again in (lambda: batches.hear(cycle, cycle.offload), lambda: batches.forget(cycle)):
         with pytest.raises(ValueError, match="heard or forgotten before"):
             again()
+
+
+def test_who_learns_from_offloads_alone_needs_no_other_answers():
+    batches, cycle = hi.OffloadBatches(LEARNERS["HILN"](), offloads=8), None
+    while cycle is None:
+        cycle = batches.decide(0.9).cycle
+    assert not cycle.offload.all()
+    batches.hear(cycle, np.where(cycle.offload, 1, np.nan))
+    assert batches.learner.outstanding == []
 
 
 def test_settings_and_states_that_are_none_are_refused():

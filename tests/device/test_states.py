@@ -108,6 +108,13 @@ def test_what_is_wrong_with_a_state_is_said(path, value, says):
         hi.HILF.restore(signed(state))
 
 
+def test_what_json_could_not_hold_is_no_state():
+    state = lived(LEARNERS["HILF"]).state()
+    for wrong in ({1, 2}, object(), b""):
+        with pytest.raises(ValueError, match="plain values only"):
+            hi.HILF.restore(state | {"settings": wrong})
+
+
 def test_confidences_of_a_tree_must_rise():
     state = lived(LEARNERS["HILF"]).state()
     state["weights"]["confidence"].reverse()

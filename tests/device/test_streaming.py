@@ -367,6 +367,8 @@ def test_a_learner_says_how_it_was_made():
     learner = hi.HILN(0.6, 0.3, 0.2, loss_rate=0.1, levels=8)
     assert (learner.beta, learner.learning_rate, learner.exploration) == (0.6, 0.3, 0.2)
     assert (learner.loss_rate, learner.levels) == (0.1, 8)
+    said = "HILN(beta=0.6, learning_rate=0.3, levels=8, exploration=0.2, loss_rate=0.1; 0 samples, 0 tickets out)"
+    assert repr(learner) == said
 
 
 @memory
@@ -400,6 +402,7 @@ def test_an_adaptive_device_is_the_adaptive_replay(levels, sizes, beta, seed):
     assert restored.state() == learner.state()
 
 
+@pytest.mark.python_source
 def test_adaptive_devices_agree_with_the_replay_of_single_samples():
     trace = hi.Trace((np.arange(600) * 7919 % 32) / 32, np.arange(600) % 5 > 1)
     run = hi.replay(trace, 0.3, learning_rate="adaptive")
