@@ -1,6 +1,7 @@
 """Command lines that are nearly right, and what must hold for each of them."""
 
 import contextlib
+import os
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 
 from hi_book.commands import live, making
 from hi_book.commands import main as cli
-from hi_book.press import book, mine, notebooks, places
+from hi_book.press import book, lab, mine, notebooks, places
 from hi_lib import checks, traces
 from hi_lib.studies import sweeps
 from hi_live import device, server
@@ -112,6 +113,9 @@ def understood_or_refused_in_one_line(line, folder):
             patch.setattr(book, name, Mock(return_value=gives))
         patch.setattr(notebooks, "run_notebook", Mock(return_value=None))
         patch.setattr(mine, "build", lambda log, *_, **__: log.trace.name)
+        patch.setattr(lab, "prepare", Mock(return_value=Path("lab")))
+        patch.setattr(lab, "command", Mock(return_value=["lab"]))
+        patch.setattr(os, "execve", Mock())  # JupyterLab would take the place of the tests
         patch.setattr("http.server.ThreadingHTTPServer.serve_forever", lambda *_: None)
         patch.setattr(making, "_needs_models", lambda: checks.choice("models", "none", []))
         patch.setattr(sweeps, "_PATIENCE", 0.1)
