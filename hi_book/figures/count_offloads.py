@@ -93,12 +93,12 @@ def draw_fronts(found: Sequence[Life]) -> Figure:
             axis.plot(line["t_s (ms)"], line["t_r (ms)"], f"{mark}-", ms=3.5, color=_INK[unit], label=_SAYS[unit])
             below = unit == OFFLOADS
             for _, row in line.iterrows():
-                if row["size"] not in (1, 2, 3, 4, 8, 16, 32, 64):
+                # Small batches lie too close together to be named.
+                if row["size"] not in ((1, 2, 3, 4, 8, 16) if below else (8, 16, 32, 64)):
                     continue
                 text, point = f"{'m' if below else 'M'} = {row['size']:g}", (row["t_s (ms)"], row["t_r (ms)"])
-                if row["size"] > 1 or below:
-                    place = {"xytext": (-4, -7), "ha": "right"} if below else {"xytext": (4, 6)}
-                    name_beside(axis, "M = m = 1" if row["size"] == 1 else text, point, _INK[unit], **place)
+                place = {"xytext": (-4, -7), "ha": "right"} if below else {"xytext": (4, 6)}
+                name_beside(axis, "M = m = 1" if row["size"] == 1 else text, point, _INK[unit], **place)
         axis.set(title=title, xlabel="system time $t_s$ (ms a sample)", yscale="log")
         low, high = table["t_s (ms)"].min(), table["t_s (ms)"].max()
         axis.set_xlim(low - 0.25 * (high - low), high + 0.18 * (high - low))
@@ -153,7 +153,6 @@ def draw_optima(best: pd.DataFrame, worst: pd.DataFrame) -> Figure:
         for unit, column, style in ((SAMPLES, "M*", "--"), (OFFLOADS, "m*", "-")):
             left.plot(rows["ρ"], rows[column], style, drawstyle="steps-mid", color=ink)
             right.plot(lines["ρ"], lines[unit], style, color=ink)
-            name_beside(left, f"{column}, {title}", (rows["ρ"].iloc[0], rows[column].iloc[0]), ink, xytext=(2, 6))
     left.set(ylabel="best size", yscale="log")
     right.set(ylabel="f over the least f, at worst", yscale="log")
     plain_ticks(left.yaxis, [1, 2, 5, 10, 20, 50, 100, 200])
@@ -161,9 +160,12 @@ def draw_optima(best: pd.DataFrame, worst: pd.DataFrame) -> Figure:
     for axis in (left, right):
         axis.set(xscale="log", xlabel="offload ratio ρ")
         plain_ticks(axis.xaxis, [tick for tick in (0.01, 0.03, 0.1, 0.3, 1) if best["ρ"].min() <= tick * 1.01])
-    right.plot([], [], "--", color="#555555", label="tuned M")
-    right.plot([], [], "-", color="#555555", label="tuned m")
-    right.legend(fontsize=7.5)
+        if axis is left:
+            for title in best["data set"].unique():
+                axis.plot([], [], color=dataset_colour(str(title)), label=title)
+        for unit, style in (("M", "--"), ("m", "-")):
+            axis.plot([], [], style, color="#555555", label=f"best {unit}" if axis is left else f"tuned {unit}")
+        axis.legend(fontsize=7.5)
     return figure
 
 
@@ -197,17 +199,12 @@ def draw_prices(table: pd.DataFrame) -> Figure:
         for unit, mark in ((SAMPLES, "o"), (OFFLOADS, "s")):
             line = table[(table["price"] == price) & (table["unit"] == unit)]
             axis.plot(line["t_r (ms)"], line["cost"], f"{mark}-", ms=3.5, color=_INK[unit], label=_SAYS[unit])
-            for _, row in line.iloc[[0, -1]].iterrows():
-                place = {"xytext": (3, -8 if unit == OFFLOADS else 6)}
-                name_beside(
-                    axis,
-                    f"{'m' if unit == OFFLOADS else 'M'} = {row['size']:g}",
-                    (row["t_r (ms)"], row["cost"]),
-                    _INK[unit],
-                    **place,
-                )
+            last, below = line.iloc[-1], unit == OFFLOADS
+            place = {"xytext": (-3, -8), "ha": "right"} if below else {"xytext": (3, 6)}
+            text = f"{'m' if below else 'M'} = {last['size']:g}"
+            name_beside(axis, text, (last["t_r (ms)"], last["cost"]), _INK[unit], **place)
         axis.set(title=f"{price:g} a transmission", xscale="log", xlabel="response time (ms)")
-        plain_ticks(axis.xaxis, [tick for tick in (10, 20, 50, 100, 200) if tick < 1.5 * table["t_r (ms)"].max()])
+        plain_ticks(axis.xaxis, [tick for tick in (10, 30, 100, 300) if tick < 1.5 * table["t_r (ms)"].max()])
         axis.margins(x=0.2, y=0.15)
     axes[0][0].set_ylabel("cost a sample")
     shared_legend(figure, 2)
