@@ -91,8 +91,9 @@ def environment(interpreter: str, constraints: str, checkout: Path, folder: Path
     python, pins = folder / "env" / "bin" / "python", folder / "pins.txt"
     pins.write_text(constraints)
     subprocess.run([BIN / "uv", "venv", "-q", "--python", interpreter, folder / "env"], check=True)
-    install = [BIN / "uv", "pip", "install", "-q", "--python", python, "-c", pins, "-e", f"{checkout}[book]"]
-    subprocess.run(install, check=True)
+    # Seen from the checkout, whose own path may hold what a requirement may not.
+    install = [BIN / "uv", "pip", "install", "-q", "--python", python, "-c", pins, "-e", ".[book]"]
+    subprocess.run(install, check=True, cwd=checkout)
     return python
 
 
