@@ -107,6 +107,7 @@ def understood_or_refused_in_one_line(line, folder):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         prepare_places()
+        patch.setenv("HI_TRACES", str(folder / "own"))  # not the project's own folder
         before = {path: path.read_bytes() for path in Path().iterdir() if path.is_file()}
         # What a right line would set off.
         for name, gives in {"build": Path("page"), "outcomes": []}.items():

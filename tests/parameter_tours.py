@@ -60,10 +60,10 @@ def another_trace(name):
     return next(other for other in shipped if other.split("-")[0] != name.split("-")[0])
 
 
-def run(name, parameter, value, folder):
+def run(name, parameter, value, folder, environment=None):
     """Run a notebook with one parameter changed, on its fast profile; what is wrong with what comes out."""
     chosen = {key: fast for key, fast in FAST.get(name, {}).items() if key != parameter} | {parameter: value}
-    notebooks.run_notebook(name, chosen, folder)
+    notebooks.run_notebook(name, chosen, folder, environment)
     cells = json.loads((folder / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
     return list(faults(name, cells, folder / "results"))
 

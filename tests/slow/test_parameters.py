@@ -26,10 +26,9 @@ LOGS = {
 
 @pytest.mark.parametrize("log", LOGS)
 @pytest.mark.parametrize("name", mine.TAKES)
-def test_any_log_gives_a_page(name, log, tmp_path, monkeypatch):
+def test_any_log_gives_a_page(name, log, tmp_path):
     rows = [f"{confidence},{correct:d}" for confidence, correct in LOGS[log]]
     (tmp_path / "mine.csv").write_text("\n".join(["confidence,correct", *rows]) + "\n")
-    monkeypatch.setenv("HI_TRACES", str(tmp_path))
     parameter = mine.TAKES[name]
     value = ["mine"] if isinstance(notebooks.default_parameters(name)[parameter], list) else "mine"
-    assert run(name, parameter, value, tmp_path / "run") == []
+    assert run(name, parameter, value, tmp_path / "run", {"HI_TRACES": str(tmp_path)}) == []
