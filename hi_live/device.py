@@ -11,9 +11,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from hi_lib import checks
-from hi_lib.device.streaming import Ticket
+from hi_lib.device.offloads import OffloadBatches
 from hi_lib.events.queueing import checked_window
 from hi_lib.typing import Bytes, Flags, Floats, Samples
+from hi_live.batches import Batches, Held, SampleBatches
 from hi_live.link import Link
 from hi_live.log import Log, Transmission
 from hi_live.wire import Reply, Request, pack_request, read_reply, receive
@@ -52,14 +53,17 @@ class Plan:
     Parameters
     ----------
     batch_size : int
-        M; the largest one where a controller chooses.
+        M; the largest one where a controller chooses, and the most samples of a cycle where offloads are counted.
+    offloads : int, optional
+        m: send once so many offloads are pending, each sample with a θ of its own, as `hi.OffloadBatches`.
     window : float, optional
         Transmissions that may be out, a whole number or inf; None: the device waits for every answer.
     timeout : float
         After how many ms an answer counts as lost, up to an hour. Once two in a row are, the server counts as away:
         nothing is sent for as long again, twice as long if the next one is lost, too, and so on up to 16 times.
     max_wait : float, optional
-        A batch ends once its first sample is so many ms old.
+        A batch ends once its first sample is so many ms old; where offloads are counted, once its first offload has
+        waited for so long.
     feedback : str
         "labels": the learner hears whether the local answer is right; "lml": for offloaded samples, whether it is the
         L-ML's.
@@ -73,15 +77,23 @@ class Plan:
     max_wait: float | None = None
     feedback: str = "labels"
     tau_tx: float = 0.0
+    offloads: int | None = None
 
     def __post_init__(self) -> None:
         checks.whole("batch_size", self.batch_size)
+        if self.offloads is not None:
+            checks.whole("offloads", self.offloads)
         checked_window(self.window)
         checks.real("timeout", self.timeout, 0, LONGEST_TIMEOUT, open_ends="(")
         if self.max_wait is not None:
             checks.positive("max_wait", self.max_wait)
         checks.choice("feedback", self.feedback, ("labels", "lml"))
         checks.nonnegative("tau_tx", self.tau_tx)
+
+    @property
+    def most_pictures(self) -> int:
+        """Of a transmission."""
+        return self.batch_size if self.offloads is None else min(self.offloads, self.batch_size)
 
 
 class Controller(Protocol):
@@ -97,7 +109,7 @@ class Controller(Protocol):
 class _Out(NamedTuple):
     """A transmission that is out."""
 
-    ticket: Ticket
+    held: Held
     samples: Samples  # of its batch, counted in the run
     sent: float
     asked: tuple[int, ...]  # samples that were sent, counted in the data
@@ -129,6 +141,9 @@ class Device:
         self, small: Small, learner: Any, link: Link, plan: Plan, controller: Controller | None = None
     ) -> None:
         self.small, self.learner, self.plan, self.controller = small, learner, plan, controller
+        self._batches: Batches = SampleBatches(learner)
+        if plan.offloads is not None:
+            self._batches = OffloadBatches(learner, plan.offloads, plan.batch_size, plan.max_wait)
         self.run_name = secrets.token_hex(8)
         self._link, self._socket = link, link.device_socket()
         self._out: dict[int, _Out] = {}
@@ -208,19 +223,19 @@ class Device:
     def _batch(self, done: int, n: int) -> int:
         """Decide a batch and send what it offloads; its size."""
         wanted = self.controller.next_size() if self.controller else self.plan.batch_size
-        size = self._compute(done, min(done + min(wanted, self.plan.batch_size), n))
+        held = self._compute(done, min(done + min(wanted, self.plan.batch_size), n))
+        size = held.offload.size
         batch = np.arange(done, done + size)
-        ticket = self._defer(batch)
         self.log.sizes.append(size)
-        if ticket.offload.any():
-            self._send(len(self.log.sizes) - 1, ticket, batch)
+        if held.offload.any():
+            self._send(len(self.log.sizes) - 1, held, batch)
             self._wait(0 if self.plan.window is None else None)
         else:
-            self._learn(ticket, batch)
+            self._learn(held, batch)
             self._observe(size, 0, None)
         return size
 
-    def _compute(self, begin: int, end: int) -> int:
+    def _compute(self, begin: int, end: int) -> Held:
         """S-ML and learner over a batch, which may be cut short: what is accepted has its answer at once."""
         log = self.log
         for sample in range(begin, end):
@@ -229,38 +244,46 @@ class Device:
             computed = self._now()
             self._take(0)  # before it is decided: the θ of a batch is drawn from all feedback there is
             taught = self._now()
-            log.offloaded[sample] = self.learner.decide(log.confidence[sample : sample + 1])[0]
+            decision = self._batches.decide(log.confidence[sample], None if self.plan.max_wait is None else taught)
+            log.offloaded[sample] = decision.offload
             log.answered[sample] = decided = self._now()
             log.spent.small += computed - begun
             log.spent.learning += decided - taught
-            if self.plan.max_wait is not None and decided - log.started[begin] >= self.plan.max_wait:
-                return sample + 1 - begin
-        return end - begin
+            if decision.cycle is not None:
+                return decision.cycle
+            if self._too_old(begin, decided):
+                break
+        return self._flush()
 
-    def _defer(self, batch: Samples) -> Ticket:
+    def _too_old(self, begin: int, now: float) -> bool:
+        """Whether a batch of samples that began with this one has to end (one of offloads knows itself)."""
+        longest = self.plan.max_wait if self.plan.offloads is None else None
+        return longest is not None and now - float(self.log.started[begin]) >= longest
+
+    def _flush(self) -> Held:
         begun = self._now()
-        ticket: Ticket = self.learner.defer(self.log.confidence[batch])
+        held: Held = self._batches.flush()
         self.log.spent.learning += self._now() - begun
-        return ticket
+        return held
 
-    def _send(self, number: int, ticket: Ticket, batch: Samples) -> None:
+    def _send(self, number: int, held: Held, batch: Samples) -> None:
         if self.plan.window is not None:
             self._wait(self.plan.window - 1)
         begun = self._now()
         if begun < self._away_until:
-            self._keep_local(ticket, batch)
+            self._keep_local(held, batch)
             return
-        asked = tuple((batch[ticket.offload] + self.log.first).tolist())
+        asked = tuple((batch[held.offload] + self.log.first).tolist())
         message, size = self._packed(number, asked)
         self.log.spent.sending += self._now() - begun
         while self._out and self._bytes_out + size > MOST_OUT:
             self._wait(len(self._out) - 1)
         # The link is at work as soon as the first byte is there: from then on it is the round trip's time.
         sending = self._now()
-        self._out[number] = _Out(ticket, batch, sending, asked, size)
+        self._out[number] = _Out(held, batch, sending, asked, size)
         self._bytes_out += size
         self._post(message)
-        self.log.sent[batch[ticket.offload]] = True
+        self.log.sent[batch[held.offload]] = True
         if self.plan.window is None:
             self.log.spent.waiting += self._now() - sending
 
@@ -293,7 +316,7 @@ class Device:
             until = 0.0
 
     def _hear(self, reply: Reply, out: _Out) -> None:
-        now, sent = self._now(), out.samples[out.ticket.offload]
+        now, sent = self._now(), out.samples[out.held.offload]
         self._away_until, self._backoff = 0.0, 0
         self._bytes_out -= self._out.pop(reply.number).size
         known = np.array([answer is not None for answer in reply.answers])
@@ -305,9 +328,9 @@ class Device:
         times = now - out.sent, reply.resident, reply.computing
         self._note(reply.number, out, times, lost=not known.any())
         if known.all():
-            self._learn(out.ticket, out.samples)
-        else:  # a ticket is heard of whole or not at all
-            self.learner.forget(out.ticket)
+            self._learn(out.held, out.samples)
+        else:  # a batch is heard of whole or not at all
+            self._batches.forget(out.held)
         network = now - out.sent - reply.resident - len(out.asked) * self.plan.tau_tx
         self._observe(out.samples.size, len(out.asked), max(0.0, network) if known.any() else None)
 
@@ -315,16 +338,16 @@ class Device:
         now, out = self._now(), self._out.pop(number)
         self._bytes_out -= out.size
         self._note(number, out, (now - out.sent, 0.0, 0.0), lost=True)
-        self._keep_local(out.ticket, out.samples)
+        self._keep_local(out.held, out.samples)
         if now >= self._away_until:  # others that were out with it say nothing new
             self._away_until = now + self._backoff * self.plan.timeout
             self._backoff = min(max(1, 2 * self._backoff), _LONGEST_BACKOFF)
 
-    def _keep_local(self, ticket: Ticket, batch: Samples) -> None:
+    def _keep_local(self, held: Held, batch: Samples) -> None:
         """The local answers of what was to be offloaded are final, and the learner hears nothing of them."""
-        sent = batch[ticket.offload]
+        sent = batch[held.offload]
         self.log.answered[sent], self.log.lost[sent] = self._now(), True
-        self.learner.forget(ticket)
+        self._batches.forget(held)
         self._observe(batch.size, sent.size, None)
 
     def _note(self, number: int, out: _Out, times: tuple[float, float, float], lost: bool) -> None:
@@ -335,16 +358,16 @@ class Device:
         if self.controller:
             self.controller.observe(size, offloads, network_time)
 
-    def _learn(self, ticket: Ticket, batch: Samples) -> None:
+    def _learn(self, held: Held, batch: Samples) -> None:
         begun = self._now()
-        self.learner.hear(ticket, self._feedback(ticket, batch))
+        self._batches.hear(held, self._feedback(held, batch))
         self.log.spent.learning += self._now() - begun
 
-    def _feedback(self, ticket: Ticket, batch: Samples) -> Floats:
+    def _feedback(self, held: Held, batch: Samples) -> Floats:
         """Whether the local answers are right, as far as the learner may know of them."""
         heard = self.small.correct(batch + self.log.first).astype(float)
         if self.plan.feedback == "lml":
-            heard[ticket.offload] = self.log.agrees[batch[ticket.offload]]
+            heard[held.offload] = self.log.agrees[batch[held.offload]]
         if self.learner.learner.feedback == "offloaded":
-            heard[~ticket.offload] = np.nan
+            heard[~held.offload] = np.nan
         return heard

@@ -16,8 +16,6 @@ from hi_live.link import Delay
 from hi_live.log import SAMPLES, TRANSMISSIONS, Log, transmissions_text
 
 EVERY = 1.0  # seconds between two writes
-# What two learners of a kind may differ in.
-_SETTINGS = ("learning_rate", "exploration", "levels", "loss_rate", "beta")
 
 
 class Kept:
@@ -74,8 +72,9 @@ class Kept:
 
 
 def _settings(learner: Any) -> dict[str, Any]:
-    """What a learner began with, of which the learning rate follows from all else."""
-    return {name: getattr(learner, name, None) for name in _SETTINGS}
+    """What a learner began with; first the learning rate, which may follow from all else."""
+    found = learner.state()["settings"]
+    return {"learning_rate": found["learning_rate"], **found}
 
 
 class Growing:

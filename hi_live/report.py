@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -73,7 +74,7 @@ class Report:
         The times again, counted for the offloads that came about (`queueing.pipeline`).
     expected : dict
         system_time and response_time before anything is drawn, by `TimingModel.of_run` for the same learner; only of a
-        device that waits, with batches of one size.
+        device that waits, with batches of one size or of one number of offloads.
     stages : Stages
     lost, stray : int
         Offloaded samples that kept their local answer, and messages that answered nothing.
@@ -94,11 +95,15 @@ class Report:
         """How far the measured system time is from the predicted one, relatively."""
         return self.measured["system_time"] / self.predicted["system_time"] - 1
 
-    def beside(self, run: Run) -> Report:
-        """With the times, in `expected`, that a replay of these samples in batches of M takes if the device waits."""
-        times = self.stages.timing.of_run(run)
-        sent = times.transmissions * self.stages.overhead / run.cost.size
-        return replace(self, expected={"system_time": times.system_time + sent, "response_time": times.response_time})
+    def beside(self, runs: Sequence[Run]) -> Report:
+        """With the times, in `expected`, that replays of these samples take on average if the device waits."""
+        found = [self.stages.timing.of_run(run) for run in runs]
+        each = [
+            (one.system_time + one.transmissions * self.stages.overhead / run.cost.size, one.response_time)
+            for one, run in zip(found, runs, strict=True)
+        ]
+        system_time, response_time = np.mean(each, axis=0).tolist()
+        return replace(self, expected={"system_time": system_time, "response_time": response_time})
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain values."""

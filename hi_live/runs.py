@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import zmq
 
-from hi_lib.learners import replay
+from hi_lib.learners import Run
 from hi_lib.traces import Trace
 from hi_live.device import Controller, Device, Exchange, Plan, Small
 from hi_live.keeping import Every, Growing, Kept
@@ -66,8 +66,9 @@ class Parts:
         The learner on disk.
     log : Path, optional
         Where to write what was done, as it goes.
-    replayable : bool
-        Whether the exact times of a replay are those that the device should have.
+    replays : callable, optional
+        Runs the device's learner over a trace of what it saw, as often as its draws ask for: whose exact times are
+        those that the device should have.
     """
 
     small: Small
@@ -84,7 +85,7 @@ class Parts:
     far_end: Callable[[Any], FarEnd] | None = None
     kept: Kept | None = None
     log: Path | None = None
-    replayable: bool = False
+    replays: Callable[[Trace], list[Run]] | None = None
 
 
 class Ran(NamedTuple):
@@ -126,9 +127,8 @@ def run(address: str, parts: Parts, say: Callable[[str], None]) -> Ran:
     correct = parts.small.correct(np.arange(parts.first, parts.first + done))
     found = Trace(log.confidence, correct, name=parts.name)
     measured = report(log, link.delays, found, parts.beta, parts.plan)
-    if parts.replayable:
-        size = min(parts.plan.batch_size, done)
-        measured = measured.beside(replay(found, parts.beta, size, learning_rate=parts.learner.learning_rate))
+    if parts.replays:
+        measured = measured.beside(parts.replays(found))
     return Ran(measured, silence if log.unanswered else "")
 
 

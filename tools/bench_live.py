@@ -29,7 +29,11 @@ from hi_live.server import serve
 RUNS, FRAMEWORK, MACHINE = "live/runs.csv", "live/framework.csv", "live/machine.json"  # below data/
 TRACES = {"cifar10-alexnet": 1000, "imagenette-mobilenet_v1_0.5_160": 400}  # samples a run
 NETWORK_TIMES = (0, 5, 20, 50)
-HOW = [*((size, "waits") for size in (1, 2, 4, 8, 16, 32, 64)), *((1, wide) for wide in ("1", "2", "4", "inf"))]
+# How the device sends.
+BATCHES = [{"batch-size": size} for size in (1, 2, 4, 8, 16, 32, 64)]
+OFFLOADS = [{"offloads": count} for count in (2, 3, 4, 6)]
+WINDOWS = [{"batch-size": 1, "window": wide} for wide in ("1", "2", "4", "inf")]
+REAL = [*({"batch-size": size} for size in (1, 4, 16)), {"offloads": 3}, {"batch-size": 1, "window": "4"}]
 PAIRS = {  # (without AlexNet's weights at hand, it is trained first)
     "cifar10-alexnet": "cifar10-resnet56",
     "cifar10-resnet8": "cifar10-resnet56",
@@ -43,19 +47,14 @@ def settings() -> Iterator[dict[str, Any]]:
     """Options of every run: replayed traces over emulated networks, then real models."""
     for trace, samples in TRACES.items():
         for network in NETWORK_TIMES:
-            for size, window in [*HOW, ("adaptive", "waits")]:
-                yield {
-                    "trace": trace,
-                    # Who does not wait is through in a second, of which one stall of the machine would be a tenth.
-                    "samples": samples if window == "waits" else 4 * samples,
-                    "network-time": network,
-                    "batch-size": size,
-                    "window": window,
-                }
+            for how in [*BATCHES, *OFFLOADS, *WINDOWS, {"batch-size": "adaptive"}]:
+                # Who does not wait is through in a second, of which one stall of the machine would be a tenth.
+                many = samples if "window" not in how else 4 * samples
+                yield {"trace": trace, "samples": many, "network-time": network, "window": "waits", **how}
     for small, large in PAIRS.items():
-        for size, window in ((1, "waits"), (4, "waits"), (16, "waits"), (1, "4")):
+        for how in REAL:
             real = {"sml": small, "lml": large, "samples": 500 if setting_of(small) is CIFAR10 else 200}
-            yield {"trace": small, **real, "network-time": 20, "batch-size": size, "window": window}
+            yield {"trace": small, **real, "network-time": 20, "window": "waits", **how}
 
 
 def run(options: dict[str, Any]) -> dict[str, Any]:

@@ -38,12 +38,20 @@ Keys = Annotated[Path | None, typer.Option(help="Folder with keys of hi live key
 Insecure = Annotated[bool, typer.Option(help="Allow other machines without keys, though nothing is encrypted.")]
 Samples = Annotated[int, typer.Option(help="How many samples.")]
 Beta = Annotated[float, typer.Option(help="Cost of an offload; a wrong answer costs 1.")]
-BatchSize = Annotated[str, typer.Option(help="M, or adaptive.")]
+BatchSize = Annotated[str | None, typer.Option(help="M, or adaptive; by default 4.")]
+Offloads = Annotated[int | None, typer.Option(help="m: send once so many offloads are pending, in place of M samples.")]
+MaxSamples = Annotated[int | None, typer.Option(help="With --offloads: most samples before it sends; by default 200.")]
 Alpha = Annotated[float, typer.Option(help="Weight of the system time, for adaptive batches.")]
 Deadline = Annotated[float | None, typer.Option(help="ms: adaptive batches plan for it, in place of --alpha.")]
 Window = Annotated[str, typer.Option(help="Transmissions that may be out: a number, inf, or waits.")]
-MaxWait = Annotated[float | None, typer.Option(help="A batch ends when its first sample is so many ms old.")]
+MaxWait = Annotated[
+    float | None, typer.Option(help="ms after which a batch ends: of its first sample, or of its first offload.")
+]
 Learner = Annotated[str, typer.Option(help="hil-f, hil-n or apple.")]
+LearningRate = Annotated[
+    str | None,
+    typer.Option(help="tuned, vanilla, anytime or adaptive; by default tuned, with --offloads adaptive."),
+]
 Feedback = Annotated[str, typer.Option(help="What offloads teach: labels, or lml, the L-ML's answer.")]
 Rate = Annotated[float | None, typer.Option(help="Emulated uplink, bit/s; by default none.")]
 NetworkTime = Annotated[
@@ -130,12 +138,15 @@ def device(
     lml_first_class: Annotated[int, typer.Option(help="For grpc://: class of the model's first output.")] = 0,
     samples: Samples = 1000,
     beta: Beta = 0.5,
-    batch_size: BatchSize = "4",
+    batch_size: BatchSize = None,
+    offloads: Offloads = None,
+    max_samples: MaxSamples = None,
     alpha: Alpha = 0.5,
     deadline: Deadline = None,
     window: Window = "waits",
     max_wait: MaxWait = None,
     learner: Learner = "hil-f",
+    learning_rate: LearningRate = None,
     feedback: Feedback = "labels",
     rate: Rate = None,
     network_time: NetworkTime = "0",
@@ -172,12 +183,15 @@ def demo(
     lml: Lml = None,
     samples: Samples = 500,
     beta: Beta = 0.5,
-    batch_size: BatchSize = "4",
+    batch_size: BatchSize = None,
+    offloads: Offloads = None,
+    max_samples: MaxSamples = None,
     alpha: Alpha = 0.5,
     deadline: Deadline = None,
     window: Window = "waits",
     max_wait: MaxWait = None,
     learner: Learner = "hil-f",
+    learning_rate: LearningRate = None,
     feedback: Feedback = "labels",
     rate: Rate = 50e6,
     network_time: NetworkTime = "20",

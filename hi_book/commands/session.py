@@ -17,11 +17,13 @@ from hi_book.commands.reading import tell
 from hi_book.makers.networks import Asked
 from hi_lib import checks
 from hi_lib.device.adaptive import AdaptiveBatchSize
-from hi_lib.learners import known
+from hi_lib.device.states import on_grid
+from hi_lib.learners import Run, known, replay
 from hi_lib.logs import network
 from hi_lib.paper import setting_of
+from hi_lib.specification import ADAPTIVE, FALLING
 from hi_lib.timing import TimingModel
-from hi_lib.traces import load_trace
+from hi_lib.traces import Trace, load_trace
 
 if TYPE_CHECKING:
     from hi_book.served.infer import Gateway, Wanted
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 LEVELS = 256  # of the learner's confidences: it needs no horizon of memory, and lambda_min is known
 _LARGEST = 64  # batch of an adaptive device
+_BATCH_SIZE, _MAX_SAMPLES = "4", 200
+_DRAWS = 20  # of a learner that draws a θ a sample: so many runs are expected from
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,15 @@ class Session:
     sml: str | None
     samples: int
     beta: float
-    batch_size: str
+    batch_size: str | None
+    offloads: int | None
+    max_samples: int | None
     alpha: float
     deadline: float | None
     window: str
     max_wait: float | None
     learner: str
+    learning_rate: str | None
     feedback: str
     rate: float | None
     network_time: str
@@ -123,29 +130,51 @@ def _parts(address: str, session: Session) -> Parts:
         far_end=functools.partial(_gateway, address, session, plan) if address.startswith("grpc://") else None,
         kept=kept,
         log=session.log,
-        replayable=_replayable(session, plan),
+        replays=functools.partial(_replays, session, plan, learner) if _replayable(session, plan) else None,
     )
 
 
 def _gateway(address: str, session: Session, plan: Plan, context: Any) -> Gateway:
     from hi_book.served.infer import Gateway, Model
 
-    gateway = Gateway(context, Model(address, session.wanted(), plan.batch_size, plan.timeout))
+    gateway = Gateway(context, Model(address, session.wanted(), plan.most_pictures, plan.timeout))
     gateway.start()
     return gateway
 
 
 def _replayable(session: Session, plan: Plan) -> bool:
-    """Whether the exact times of a replay are those that the device should have: it waits, and M is the same."""
+    """Whether the times of a replay are those that the device should have: it waits, and M or m is the same."""
     waits = plan.window is None and session.max_wait is None
     return waits and not session.adaptive and session.learner == "hil-f"
+
+
+def _replays(session: Session, plan: Plan, learner: Any, seen: Trace) -> list[Run]:
+    """Replays of the device's learner: one that knows all, or one a draw where each sample has a θ of its own."""
+    seen = Trace(on_grid(seen.confidence.copy(), LEVELS), seen.correct)
+    rate = name if (name := _rate(session)) in FALLING else learner.learning_rate
+    if plan.offloads is None:
+        return [replay(seen, session.beta, min(plan.batch_size, len(seen)), learning_rate=rate)]
+    cap = min(plan.batch_size, len(seen))
+    return [
+        replay(seen, session.beta, plan.offloads, learning_rate=rate, seed=draw, unit="offloads", max_samples=cap)
+        for draw in range(_DRAWS)
+    ]
 
 
 def _plan(session: Session) -> Plan:
     from hi_live.device import Plan
 
-    size = _LARGEST if session.adaptive else _whole("--batch-size", session.batch_size, "adaptive")
-    return Plan(size, _window(session.window), session.timeout, session.max_wait, session.feedback)
+    if session.offloads is not None:
+        size = checks.whole("--max-samples", _MAX_SAMPLES if session.max_samples is None else session.max_samples)
+        if session.batch_size is not None:
+            raise ValueError("--batch-size and --offloads are two ways to send: give one of them")
+    elif session.max_samples is not None:
+        raise ValueError("--max-samples must be left out without --offloads")
+    else:
+        size = _LARGEST if session.adaptive else _whole("--batch-size", session.batch_size or _BATCH_SIZE, "adaptive")
+    offloads = None if session.offloads is None else checks.whole("--offloads", session.offloads)
+    window = _window(session.window)
+    return Plan(size, window, session.timeout, session.max_wait, session.feedback, offloads=offloads)
 
 
 def _whole(where: str, text: str, *words: str) -> int:
@@ -231,7 +260,7 @@ def _measured(tau_ed: float, tau_tx: float, met: Exchange | None) -> TimingModel
 
 def _learner_at(session: Session, plan: Plan, beta: float) -> tuple[Any, int, Kept | None]:
     """A streaming learner, and its first sample: new, or from the file that keeps it."""
-    new = _learner(session.learner, session.samples, plan.batch_size, beta, session.seed)
+    new = _learner(session, plan, beta)
     if session.state is None:
         return new, 0, None
     from hi_live.keeping import Kept
@@ -240,10 +269,21 @@ def _learner_at(session: Session, plan: Plan, beta: float) -> tuple[Any, int, Ke
     return kept.learner, kept.first, kept
 
 
-def _learner(name: str, samples: int, batch_size: int, beta: float, seed: int) -> Any:
-    """A streaming learner with the tuned rate of its kind."""
+def _learner(session: Session, plan: Plan, beta: float) -> Any:
+    """A streaming learner of the kind that is asked for."""
     import hi_lib as hi
 
-    devices = {each.name: each.device for each in known().values() if each.device}
-    kind = getattr(hi, str(devices[checks.choice("--learner", name, devices)]))
-    return kind(beta, "tuned", seed=seed, levels=LEVELS, samples=samples, batch_size=batch_size)
+    devices = {name: each for name, each in known().items() if each.device}
+    wanted = devices[checks.choice("--learner", session.learner, devices)]
+    if plan.offloads is not None and not wanted.counts_offloads:
+        able = " or ".join(name for name, each in devices.items() if each.counts_offloads)
+        raise ValueError(f"--offloads must go with --learner {able}, got {session.learner}")
+    rate = checks.choice("--learning-rate", _rate(session), wanted.device_rate_names)
+    horizon = {} if rate in FALLING else {"samples": session.samples, "batch_size": plan.batch_size}
+    kind = getattr(hi, str(wanted.device))
+    return kind(beta, rate, seed=session.seed, levels=LEVELS, **horizon)
+
+
+def _rate(session: Session) -> str:
+    """Name of the learning rate; with offloads, "tuned" would be for the longest cycles there can be."""
+    return session.learning_rate or ("tuned" if session.offloads is None else ADAPTIVE)

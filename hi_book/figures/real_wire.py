@@ -42,13 +42,14 @@ PARTS = {
 
 def read(path: str) -> pd.DataFrame:
     """The runs of data/live, each named by how the device works."""
-    runs = pd.read_csv(path, dtype={"batch_size": str, "window": str})
-    return runs.assign(
-        how=[_how(size, window) for size, window in zip(runs["batch_size"], runs["window"], strict=True)]
-    )
+    runs = pd.read_csv(path, dtype={"batch_size": str, "window": str, "offloads": "Int64"})
+    ways = zip(runs["batch_size"], runs["offloads"], runs["window"], strict=True)
+    return runs.assign(how=[_how(*way) for way in ways])
 
 
-def _how(size: str, window: str) -> str:
+def _how(size: str, offloads: int, window: str) -> str:
+    if pd.notna(offloads):
+        return f"m = {offloads}"
     if size == ADAPTIVE:
         return ADAPTIVE
     return f"M = {size}" if window == WAITS else f"W = {'∞' if window == 'inf' else window}"
@@ -72,7 +73,7 @@ def nearest_network(runs: pd.DataFrame, wanted: float) -> float:
 
 def waiting(runs: pd.DataFrame) -> pd.DataFrame:
     """Runs of a device that waits, with batches of one size, as `M` in numbers."""
-    found = runs[(runs["window"] == WAITS) & (runs["batch_size"] != ADAPTIVE)]
+    found = runs[(runs["window"] == WAITS) & runs["batch_size"].notna() & (runs["batch_size"] != ADAPTIVE)]
     return found.assign(M=found["batch_size"].astype(int))
 
 

@@ -102,7 +102,7 @@ class HILN(HILF):
         self._learn(decided, np.ones(decided.confidence.size, np.bool_))
 
     def _batch_of(self, confidence: Floats) -> Decided:
-        decided = _joined(self._batch)
+        decided = states.joined(self._batch)
         if not np.array_equal(confidence, decided.confidence):
             count = decided.confidence.size
             raise ValueError(f"confidence must hold the {count} samples decided since the last update, in order")
@@ -182,10 +182,3 @@ class Apple(HILN):
         super()._remember(state)
         if state.get("drawn_from") is not None:
             self._drawn_from = self._restored(states.part(state, "drawn_from", dict))
-
-
-def _joined(calls: list[Decided]) -> Decided:
-    if len(calls) == 1:
-        return calls[0]
-    parts = zip(*calls, strict=True) if calls else ([np.empty(0)], [np.empty(0, np.bool_)], [np.empty(0)])
-    return Decided(*(np.concatenate(part) for part in parts))

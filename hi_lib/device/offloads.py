@@ -145,11 +145,8 @@ class OffloadBatches:
         ValueError
             Not an answer for each sample, or a cycle that was heard or forgotten before; nothing has changed then.
         """
-        given = np.asarray(correct, dtype=object)
-        if given.shape != (len(cycle.tickets),):
-            raise ValueError(f"correct must have shape ({len(cycle.tickets)},), got {given.shape}")
-        for each in self._checked(cycle, given):
-            self.learner.hear(*each)
+        self._outstanding(cycle)
+        self.learner.hear_together(cycle.tickets, correct)
 
     def forget(self, cycle: Cycle) -> None:
         """Give up a cycle whose answers are lost; errors as for `hear`."""
@@ -209,14 +206,3 @@ class OffloadBatches:
         known = set(self.learner.outstanding)
         if not set(cycle.tickets) <= known:
             raise ValueError(f"the cycle that began with sample {cycle.first} was heard or forgotten before")
-
-    def _checked(self, cycle: Cycle, given: Any) -> list[tuple[int, list[Any]]]:
-        """Tickets with their answers, all of which the learner will take."""
-        self._outstanding(cycle)
-        wanted = np.ones(cycle.offload.size, bool) if self.learner.learner.feedback == "all" else cycle.offload
-        for place, (answer, must) in enumerate(zip(given, wanted, strict=True)):
-            missing = answer is None or answer != answer
-            if missing and not must:
-                continue
-            checks.flags(f"correct[{place}]", [np.nan if missing else answer])
-        return [(ticket, [answer]) for ticket, answer in zip(cycle.tickets, given, strict=True)]

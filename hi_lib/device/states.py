@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,16 @@ class Decided(NamedTuple):
     confidence: Floats
     offload: Flags
     weight: Floats
+
+
+def joined(calls: Sequence[Decided]) -> Decided:
+    """All of these samples, in order."""
+    if len(calls) == 1:
+        return calls[0]
+    if not calls:
+        return Decided(np.empty(0), np.empty(0, np.bool_), np.empty(0))
+    each = [call._replace(weight=np.broadcast_to(call.weight, call.confidence.shape)) for call in calls]
+    return Decided(*(np.concatenate(part) for part in zip(*each, strict=True)))
 
 
 class Begun(NamedTuple):

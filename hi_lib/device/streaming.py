@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
@@ -227,6 +228,25 @@ class HILF:
         number, decided = self._outstanding_ticket(ticket)
         right = self._answers(correct, decided)
         self._close(number, decided)
+        self._learn(decided, right)
+
+    def hear_together(self, tickets: Sequence[Ticket | int], correct: ArrayLike) -> None:
+        """Learn from the feedback on several tickets at once, as on one batch: `correct` holds all their samples.
+
+        For "adaptive" rates it makes a difference: what their samples lost is measured against the same weights.
+
+        Raises
+        ------
+        ValueError
+            As for `hear`, or a ticket twice; nothing has changed then.
+        """
+        found = dict(self._outstanding_ticket(ticket) for ticket in tickets)
+        if not tickets or len(found) != len(tickets):
+            raise ValueError(f"tickets must be at least one, and different ones, got {checks.shown(list(tickets))}")
+        decided = states.joined(list(found.values()))
+        right = self._answers(correct, decided)
+        for each in found.items():
+            self._close(*each)
         self._learn(decided, right)
 
     def forget(self, ticket: Ticket | int) -> None:

@@ -146,3 +146,42 @@ def test_settings_and_states_that_are_none_are_refused():
         with pytest.raises(ValueError, match=says):
             hi.OffloadBatches.restore(good | change)
     assert hi.OffloadBatches.restore(good).pending == 1
+
+
+@given(st.lists(st.integers(0, 7), min_size=1, max_size=60), st.integers(1, 4), st.floats(0, 1), st.integers(0, 99))
+def test_an_adaptive_device_keeps_its_bound_in_cycles(places, offloads, beta, seed):
+    """T22, conditionally on the cycles' ends, which the draws decide: all of a cycle is heard of at once."""
+    confidence, right = np.array(places) / 8, np.random.default_rng(seed).random(len(places)) < 0.5
+    learner = hi.HILF(beta, "adaptive", seed=seed, levels=8)
+    batches, cost = hi.OffloadBatches(learner, offloads, max_samples=12), 0.0
+    for p, known in zip(confidence, right, strict=True):
+        q = learner._forecaster.offload_probability(np.array([p]), learner.learning_rate).item()
+        cost += beta * q + (1 - q) * (not known)
+        decision = batches.decide(p)
+        if decision.cycle:
+            first = decision.cycle.first
+            batches.hear(decision.cycle, right[first : first + decision.cycle.offload.size])
+    if (last := batches.flush()) is not None:
+        batches.hear(last, right[last.first :])
+    best = hi.best_threshold(hi.Trace(confidence, right), beta)
+    assert cost - best.average_cost * len(places) <= learner.regret_bound + 1e-9
+
+
+def test_tickets_that_are_heard_of_together_are_open_and_different():
+    learner = LEARNERS["HILF"]()
+    first, second = learner.decide_later([0.1, 0.2]), learner.decide_later([0.3])
+    before = learner.state()
+    for tickets, answers, says in [
+        ([], [], "tickets must be at least one"),
+        ([first, first], [1, 1, 1, 1], "and different ones"),
+        ([first, 7], [1, 1], "ticket 7 must be outstanding"),
+        ([first, second], [1, 1], r"correct must have shape \(3,\)|length 3"),
+    ]:
+        with pytest.raises(ValueError, match=says):
+            learner.hear_together(tickets, answers)
+        assert learner.state() == before
+    learner.hear_together([second, first], [1, 0, 1])  # in the order of the tickets
+    twin = LEARNERS["HILF"]()
+    twin.update([0.3, 0.1, 0.2], [1, 0, 1])
+    assert learner._forecaster.state() == twin._forecaster.state()
+    assert learner.outstanding == []

@@ -197,7 +197,8 @@ def test_nothing_is_lost_twice_or_left_open_whatever_the_server_does(seed):
     schedule = rng.choice(kinds, 8).tolist()
     size, faults = int(rng.integers(1, 6)), sum(fault not in ("fine", "twice") for fault in schedule)
     for slower in (1, 10):  # a busy machine may be late by itself: then the same, with all times ten times as long
-        plan = Plan(size, [None, 1, 3][seed % 3], timeout=60.0 * slower)
+        counted = size if seed % 4 == 3 else None  # a quarter of them count offloads
+        plan = Plan(9 if counted else size, [None, 1, 3][seed % 3], timeout=60.0 * slower, offloads=counted)
         with faulty(schedule, lateness=0.15 * slower) as address:
             log, _, learner = live(address, plan, learner=list(LEARNERS.values())[seed % 3](), samples=40)
         if sum(one.lost for one in log.transmissions) <= faults:
@@ -232,6 +233,55 @@ def test_an_adaptive_device_follows_its_controller_and_a_batch_may_be_cut_short(
     assert all((batch[2] is None) == (batch[1] == 0) for batch in controller.heard)
     assert sum(cut.sizes) == 30
     assert max(cut.sizes) <= 4
+
+
+@pytest.mark.parametrize("window", [None, 2])
+def test_a_device_sends_once_so_many_offloads_are_pending(window):
+    with serving(ReplayedLarge(TRACE, 0.0)) as (address, _):
+        log, _, learner = live(address, Plan(9, window, offloads=3), samples=200)
+        waited, _, _ = live(address, Plan(200, offloads=200, max_wait=8.0), tau_ed=2.0, samples=60)
+    cycles = np.split(log.offloaded, np.cumsum(log.sizes)[:-1])
+    assert all(cycle.sum() == 3 or cycle.size == 9 for cycle in cycles[:-1])
+    assert all(cycle.sum() <= 3 for cycle in cycles)
+    assert all(cycle[-1] for cycle in cycles if cycle.sum() == 3)
+    assert {one.offloads for one in log.transmissions} == {3, *(int(cycle.sum()) for cycle in cycles)} - {0}
+    assert np.isfinite(log.lml_right[log.offloaded]).all()
+    assert learner.outstanding == []
+    # Of 2 ms each: no more than four come after the first offload of a cycle, and are through before its 8 ms are over.
+    cycles = np.split(waited.offloaded, np.cumsum(waited.sizes)[:-1])
+    assert all(cycle.size - cycle.argmax() <= 5 for cycle in cycles)
+    assert max(cycle.sum() for cycle in cycles) > 1
+
+
+def test_a_device_that_counts_offloads_decides_as_the_learner_driven_by_hand():
+    """The same seed, the same weights: each cycle is heard of at once, after its end."""
+    wired, by_hand = (hi.HILF(0.5, "adaptive", seed=3, levels=64) for _ in range(2))
+    with serving(ReplayedLarge(TRACE, 0.0)) as (address, _):
+        log, _, _ = live(address, Plan(30, offloads=4), learner=wired, samples=150)
+    decided, cycle = [], []
+    for sample in range(150):
+        cycle.append(by_hand.decide_later([TRACE.confidence[sample]]))
+        decided.append(cycle[-1].offload.item())
+        if sum(ticket.offload.item() for ticket in cycle) == 4 or len(cycle) == 30 or sample == 149:
+            by_hand.hear_together(cycle, TRACE.correct[sample + 1 - len(cycle) : sample + 1])
+            cycle = []
+    assert log.offloaded.tolist() == decided
+    assert wired.state() == by_hand.state()
+
+
+def test_what_is_expected_of_a_device_that_counts_offloads_is_a_mean_over_draws(tmp_path):
+    """Of 40 runs over the wire without delays, offload ratios lie around the replays' mean as their spread allows."""
+    ratios, expected = [], []
+    with serving(ReplayedLarge(TRACE, 0.0)) as (address, _):
+        for seed in range(40):
+            learner = hi.HILF(0.5, "adaptive", seed=seed, levels=session.LEVELS)
+            log, _, _ = live(address, Plan(30, offloads=4), learner=learner, samples=150)
+            ratios.append(log.offloaded.mean())
+    asked = SimpleNamespace(beta=0.5, learning_rate=None, offloads=4)
+    seen = hi.Trace(log.confidence, TRACE.correct[:150])
+    expected = [run.offloaded.mean() for run in session._replays(asked, Plan(30, offloads=4), learner, seen)]
+    error = np.hypot(np.std(ratios) / np.sqrt(40), np.std(expected) / np.sqrt(len(expected)))
+    assert abs(np.mean(ratios) - np.mean(expected)) < 4 * error + 0.01  # steps of the rate: at most a hundredth
 
 
 @pytest.mark.parametrize("learner", LEARNERS)
@@ -464,7 +514,7 @@ def test_what_was_expected_is_the_times_of_a_replay():
         log, delays, _ = live(address, plan, samples=100, tau_ed=1.0)
     short = hi.Trace(TRACE.confidence[:100], TRACE.correct[:100])
     run = hi.replay(short, 0.5, 4, learning_rate=0.1)
-    found = report(log, delays, short, 0.5, plan).beside(run)
+    found = report(log, delays, short, 0.5, plan).beside([run])
     times = found.stages.timing.of_run(run)
     assert found.expected["response_time"] == times.response_time
     assert found.expected["system_time"] >= times.system_time
