@@ -18,10 +18,23 @@ export HOME ?= $(CURDIR)/_build/home
 .DELETE_ON_ERROR:
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+	@echo "for a release, or what only some need:"
+	@grep -E '^[a-z-]+:.*##: ' Makefile | sed -E 's/:.*##: /\t/' | expand -t 14
 
 book: for-book ## run the notebooks, render the book into _build/html (PROFILE=quick|full, TRACE=mine.csv, READ="--label COL …")
 	@$(BIN)/hi book --profile $(PROFILE) $(if $(TRACE),--trace "$$TRACE" $(READ))
+
+check: for-test ## format, lint, types, imports and the fast tests of the library, in twenty seconds
+	$(LINT)
+	$(BIN)/pytest -n auto -q -m "not slow" $(FAST)
+define LINT
+$(BIN)/ruff format --check -q .
+	$(BIN)/ruff check -q .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+endef
+FAST := tests/test_learners.py
 
 # Compiled functions are run by their Python source once more, so that their lines count, too.
 test: for-test book ## all tests: lint, types, units, theory, notebooks, the book in a browser; and which lines they leave out
@@ -36,23 +49,23 @@ test: for-test book ## all tests: lint, types, units, theory, notebooks, the boo
 # What must be covered whole: all that learns, and all that counts times.
 CORE := 'hi_lib/*.py,hi_lib/device/*.py,hi_lib/events/*.py,hi_lib/studies/*.py,hi_lib/advise/*.py'
 
-test-random: for-test book ## all tests in random order, on all cores and then one after the other (SEED=1)
+test-random: for-test book ##: all tests in random order, on all cores and then one after the other (SEED=1)
 	$(BIN)/pytest -n auto --random-order --random-order-seed=$(SEED)
 	$(BIN)/pytest --random-order --random-order-seed=$(SEED)
 
 test-slow: for-test for-pdf for-lab book ## every printed command, killed builds, the oldest NumPy
 	$(BIN)/pytest -n auto --dist worksteal tests/slow --override-ini addopts="-ra"
 
-test-models: for-models for-test-models for-live ## what makes traces, for real (torch: 5 GB); HI_DATA adds real images
+test-models: for-models for-test-models for-live ##: what makes traces, for real (torch: 5 GB); HI_DATA adds real images
 	$(BIN)/pytest -o addopts="" -o filterwarnings="" -ra tests/book/makers/with_models
 
-test-badges: for-test for-badges ## croissant.json, licences and Dockerfile, by the tools of those who define them
+test-badges: for-test for-badges ##: croissant.json, licences and Dockerfile, by the tools of those who define them
 	$(BIN)/pytest -ra tests/test_badges.py
 
-pdf: for-book for-pdf ## print the whole book to _build/batch-hi.pdf; needs Chromium
+pdf: for-book for-pdf ##: print the whole book to _build/batch-hi.pdf; needs Chromium
 	@$(BIN)/python tools/pdf.py $(PROFILE)
 
-archive: note-doi book ## pack source, rendered book and PDF, if there is one, into a zip for a deposit (DOI=10.5281/zenodo.…)
+archive: note-doi book ##: pack source, rendered book and PDF, if there is one, into a zip for a deposit (DOI=10.5281/zenodo.…)
 	@$(if $(DOI),$(BIN)/python tools/facts.py && $(MAKE) --no-print-directory book)
 	@$(BIN)/python tools/archive.py
 
@@ -66,34 +79,34 @@ serve: book ## serve the book on 127.0.0.1 (PORT=8000)
 lab: for-lab book ## open copies of the notebooks in JupyterLab, to change and run
 	@$(BIN)/hi lab
 
-bench: for-book ## measure speed and memory here; writes data/benchmarks, which the book shows
+bench: for-book ##: measure speed and memory here; writes data/benchmarks, which the book shows
 	@$(BIN)/python tools/bench.py
 
-bench-live: for-live for-models ## measure Batch HI over a real wire here; writes data/live, which the book shows; HI_DATA holds the images
+bench-live: for-live for-models ##: measure Batch HI over a real wire here; writes data/live, which the book shows; HI_DATA holds the images
 	@$(BIN)/python tools/bench_live.py
 
-experiments: book ## measure what each experiment of the appendix takes; writes data/benchmarks/experiments.csv
+experiments: book ##: measure what each experiment of the appendix takes; writes data/benchmarks/experiments.csv
 	@$(BIN)/python tools/experiments.py
 
-versions: book ## compute the book with other versions of Python and of its packages; writes data/benchmarks/versions.csv
+versions: book ##: compute the book with other versions of Python and of its packages; writes data/benchmarks/versions.csv
 	@$(BIN)/python tools/versions.py
 
-lock: for-book ## resolve all dependencies afresh and write requirements.lock
+lock: for-book ##: resolve all dependencies afresh and write requirements.lock
 	$(BIN)/uv pip compile -q --upgrade $(LOCKED) pyproject.toml -o requirements.lock
 # One version of everything for every system and Python from 3.11.0 on, each file by its hash, and no address.
 LOCKED := --universal --python-version 3.11.0 --fork-strategy fewest --generate-hashes --no-annotate \
 	--all-extras --group install --custom-compile-command "make lock"
 
-facts: for-test ## write anew what README, appendix, metadata, environment.yml and the API page repeat from elsewhere
+facts: for-test ##: write anew what README, appendix, metadata, environment.yml and the API page repeat from elsewhere
 	@$(BIN)/python tools/facts.py
 
-models: for-models ## install what makes traces and measures models (torch: 5 GB)
+models: for-models ##: install what makes traces and measures models (torch: 5 GB)
 
-onnx: for-onnx ## install what a trace of your own ONNX model needs (hi traces make NAME --onnx)
+onnx: for-onnx ##: install what a trace of your own ONNX model needs (hi traces make NAME --onnx)
 
-cluster: for-cluster ## install what a Dask cluster needs
+cluster: for-cluster ##: install what a Dask cluster needs
 
-live: for-live ## install what a real wire needs (hi live)
+live: for-live ##: install what a real wire needs (hi live)
 
 clean: ## remove what was built; the environment in .venv stays
 	rm -rf _build results .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -220,16 +220,26 @@ def share_above(cells, p, eta):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def learn_measured(cells, count, confidence, step, eta):  # type: ignore[no-untyped-def]
-    """Add samples; return how many nodes there are then, and the mean loss of them all less the mixed one (T22)."""
-    mean = 0.0
-    for t in range(confidence.size):
-        if confidence[t] > 0.0:
-            mean += step[t] * share_above(cells, confidence[t], eta)
+def learn_lost(cells, count, confidence, step, eta, mean):  # type: ignore[no-untyped-def]
+    """Add samples that lost so much on average; return how many nodes there are then, and their mixability gap (T22).
+
+    It is the mean loss less the mixed one, −η⁻¹ ln ⟨w, e^(−η b)⟩: the part that rounding could take to below zero is
+    none.
+    """
     least, mass = cells[HEAD, LEAST], cells[HEAD, MASS]
     count = learn_all(cells, count, confidence, step, eta)
     mixed = cells[HEAD, LEAST] - least - np.log(cells[HEAD, MASS] / mass) / eta
     return count, max(mean - mixed, 0.0)
+
+
+@compiled
+def learn_measured(cells, count, confidence, step, eta):  # type: ignore[no-untyped-def]
+    """Add samples; return how many nodes there are then, and their mixability gap."""
+    mean = 0.0
+    for t in range(confidence.size):
+        if confidence[t] > 0.0:
+            mean += step[t] * share_above(cells, confidence[t], eta)
+    return learn_lost(cells, count, confidence, step, eta, mean)
 
 
 @compiled
@@ -264,14 +274,10 @@ def _play(confidence, step, closing, rate, uniform):  # type: ignore[no-untyped-
             pending += offloaded[t]
         if pending < most_offloads and t + 1 - start < most_samples and t + 1 < n:
             continue
-        least, mass = cells[HEAD, LEAST], cells[HEAD, MASS]
-        known = learn_all(cells, known, confidence[start : t + 1], step[start : t + 1], eta)
+        known, lost = learn_lost(cells, known, confidence[start : t + 1], step[start : t + 1], eta, mean)
         ends.append(t + 1)
         if adaptive:
-            # The learner's mean loss less the mixed one, −η⁻¹ ln ⟨w, e^(−η b)⟩: the part that rounding could take to
-            # below zero is none.
-            mixed = cells[HEAD, LEAST] - least - np.log(cells[HEAD, MASS] / mass) / eta
-            gap += max(mean - mixed, 0.0)
+            gap += lost
             if eta > 2.0 * log_cells / gap:
                 eta = log_cells / gap
                 weigh_all(cells, eta)

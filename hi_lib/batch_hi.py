@@ -66,10 +66,14 @@ def replay_hil_f(task: Task) -> Decided:
         bound = regret.anytime_regret_bound(n, size, shortest)
         return Decided(hil_f(trace, beta, size, rates), float(rates[-1]), bound)
     eta = HIL_F.rates(horizon, rate).learning_rate
-    # (5) is (4) with the tuned rate; where there is but one cell, no rate learns anything, and none is needed.
-    given = None if rate == TUNED or eta == 0 else eta
-    bound = regret.regret_bound(horizon.samples, horizon.batch_size, horizon.lambda_min, given)
+    # (5) is (4) with the tuned rate.
+    bound = regret.regret_bound(*horizon[:3]) if rate == TUNED else _bound_hil_f(horizon, Rates(eta))
     return Decided(_quickly(trace, ~trace.correct, Steps(beta, beta - 1, eta), task.schedule), eta, bound)
+
+
+def _bound_hil_f(horizon: Horizon, rates: Rates) -> float:
+    """(4); where there is but one cell, no rate learns anything, and none is needed."""
+    return regret.regret_bound(*horizon[:3], rates.learning_rate or None)
 
 
 def _share(task: Task, horizon: Horizon) -> Decided:
@@ -147,8 +151,8 @@ def _replay_hil_n(task: Task) -> Decided:
     Only flagged samples count as feedback, weighted 1/ε: pseudo-loss β for θ > p, e_t Q_t / ε for θ <= p, unbiased.
     """
     trace, beta, horizon = task.trace, task.beta, horizon_of(task)
-    eta, exploration = HIL_N.rates(horizon, task.learning_rate, task.exploration)
-    bound = regret.partial_feedback_bound(*horizon, eta, exploration)
+    rates = eta, exploration = HIL_N.rates(horizon, task.learning_rate, task.exploration)
+    bound = HIL_N.bound(horizon, rates)
     flagged = np.random.default_rng(task.seed).random(len(trace)) < exploration
     steps = Steps(beta, beta - 1 / exploration, eta)
     offload = _quickly(trace, flagged & ~trace.correct, steps, task.schedule)
@@ -172,9 +176,9 @@ def _replay_apple(task: Task) -> Decided:
     from hi_lib._tree import WEIGHTED  # brings numba
 
     horizon = horizon_of(task)
-    eta, exploration = APPLE.rates(horizon, task.learning_rate)
+    rates = eta, exploration = APPLE.rates(horizon, task.learning_rate)
     # For late feedback the theorem is not proved.
-    bound = None if task.schedule.release is not None else regret.apple_bound(*horizon, eta)
+    bound = None if task.schedule.release is not None else APPLE.bound(horizon, rates)
     return Decided(learned_from_offloads(task, eta, WEIGHTED, exploration), eta, bound, exploration)
 
 
@@ -213,6 +217,7 @@ HIL_F = Learner(
     feedback="all",
     rate_names=(TUNED, VANILLA, ANYTIME, ADAPTIVE),
     tune=_tune_hil_f,
+    bound=_bound_hil_f,
     late=True,
     counts_offloads=True,
     device="HILF",
@@ -224,6 +229,7 @@ HIL_N = Learner(
     feedback="offloaded",
     rate_names=(TUNED, VANILLA),
     tune=_tune_hil_n,
+    bound=lambda horizon, rates: regret.partial_feedback_bound(*horizon, *rates),
     late=True,
     explores=True,
     device="HILN",
@@ -235,6 +241,7 @@ APPLE = Learner(
     feedback="offloaded",
     rate_names=(TUNED, VANILLA),
     tune=_tune_apple,
+    bound=lambda horizon, rates: regret.apple_bound(*horizon, rates.learning_rate),
     late=True,
     device="Apple",
     device_rate_names=(TUNED, VANILLA),

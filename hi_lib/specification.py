@@ -82,6 +82,10 @@ class Task(NamedTuple):
     """σ, of the weight that is spread evenly after each batch."""
 
 
+def _no_bound(_horizon: Horizon, _rates: Rates) -> float:
+    raise ValueError("there must be a theorem for a regret bound, and this learner has none")
+
+
 def _no_rates(_horizon: Horizon, _learning_rate: float | None, _exploration: float | None) -> Rates:
     raise ValueError("learning_rate must be left out for a learner that has none")
 
@@ -101,6 +105,8 @@ class Learner:
         Names that its learning rate may have, besides numbers; a learner without any has no rate.
     tune : callable
         From a `Horizon`, an own η and an own ε, each or None, to the `Rates` that minimise its bound for these.
+    bound : callable
+        From a `Horizon` and `Rates` to the bound on its expected regret, where a theorem gives one.
     late : bool
         Whether its feedback may come late.
     explores : bool
@@ -118,6 +124,7 @@ class Learner:
     feedback: str = "all"
     rate_names: tuple[str, ...] = ()
     tune: Callable[[Horizon, float | None, float | None], Rates] = _no_rates
+    bound: Callable[[Horizon, Rates], float] = _no_bound
     late: bool = False
     explores: bool = False
     counts_offloads: bool = False
@@ -136,6 +143,52 @@ class Learner:
             return self.tune(horizon, checks.positive("learning_rate", learning_rate), exploration)
         name = checks.choice("learning_rate", learning_rate, [each for each in self.rate_names if each not in FALLING])
         return self.tune(horizon._replace(batch_size=1.0) if name == VANILLA else horizon, None, exploration)
+
+    def tuned_rates(self, samples: int, lambda_min: float, beta: float = 0.5, batch_size: int = 1) -> Rates:
+        """η, and ε where it explores, that minimise its regret bound for so many samples in batches of M.
+
+        Returns
+        -------
+        Rates
+
+        Raises
+        ------
+        ValueError
+            A learner without a rate, or an argument outside its range.
+
+        Examples
+        --------
+        >>> from hi_lib import HILN
+        >>> rates = HILN.learner.tuned_rates(10_000, lambda_min=1e-6, batch_size=4)
+        >>> round(rates.learning_rate, 4), round(rates.exploration, 4)
+        (0.0175, 0.1312)
+        """
+        return self.rates(Horizon(samples, batch_size, lambda_min, beta), TUNED)
+
+    def regret_bound(
+        self,
+        samples: int,
+        lambda_min: float,
+        beta: float = 0.5,
+        batch_size: int = 1,
+        learning_rate: str | float = TUNED,
+        exploration: float | None = None,
+    ) -> float:
+        """Bound on its expected regret for so many samples in batches of M, with these rates or the best ones.
+
+        Raises
+        ------
+        ValueError
+            A learner for which no theorem gives one, or an argument outside its range.
+
+        Examples
+        --------
+        >>> from hi_lib import HILF, HILN
+        >>> [round(each.learner.regret_bound(10_000, lambda_min=1e-6, batch_size=4)) for each in (HILF, HILN)]
+        [526, 2216]
+        """
+        horizon = Horizon(samples, batch_size, lambda_min, beta)
+        return self.bound(horizon, self.rates(horizon, learning_rate, exploration))
 
     def refuse_useless(self, task: Task) -> None:
         """Raise ValueError for what was given, and this learner has no use for."""

@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from hi_lib import checks, files, tables
 from hi_lib.files import ROOT
 
-DATA = ROOT / "data"
+_PACKED = Path(__file__).parent / "data"  # where a wheel has them
+DATA = _PACKED if _PACKED.is_dir() else ROOT / "data"
 TRACES = DATA / "traces"
 REGISTRY = DATA / "registry.txt"
 
@@ -194,12 +195,14 @@ def list_traces(own: bool = True) -> list[str]:
 def own_file(name: str) -> Path:
     """Where a trace of the user's own is kept under this name: in $HI_TRACES if that is set, else in data/own.
 
-    Raises ValueError for a name that is no file name, or that comes with the project.
+    Raises ValueError for a name that is no file name, or that comes with the project, or where there is no folder.
     """
     if not re.fullmatch(r"[^\W_][\w.-]{0,80}", name):
         raise ValueError(f"a trace's name must be letters, digits, dots, - and _, got {checks.shown(name)}")
     if name in shipped():
         raise ValueError(f"{name} is a trace that comes with the project; choose another name for yours")
+    if DATA == _PACKED and not os.environ.get("HI_TRACES"):
+        raise ValueError("HI_TRACES must name a folder for traces of your own, outside a checkout of the project")
     return _own_folders()[-1] / f"{name}.csv"
 
 

@@ -24,12 +24,18 @@ FAST = {
     },
     "fig4_objective": {"shuffles": 2},
     "explorer": {"betas": [0.5], "shuffles": 1, "run_shuffles": 1},
-    "fig3_cost_vs_batch_size": {"shuffles": 2},
+    "fig3_cost_vs_batch_size": {"shuffles": 2, "adaptive_shuffles": 1, "batch_sizes": [1, 16, 128]},
     "adaptive_batch_size": {"runs": 2, "samples": 2000, "burst_lengths": [30, 300]},
     "calibration": {"shuffles": 1, "batch_sizes": [1, 8, 64]},
-    "learners_compared": {"shuffles": 1, "drift_shuffles": 1},
+    "which_learner": {
+        "shuffles": 1,
+        "drift_shuffles": 1,
+        "map_betas": [0.3, 0.5],
+        "map_shuffles": 1,
+        "bound_sizes": [16, 64],
+        "seeds": 2,
+    },
     "not_waiting": {"shuffles": 2, "arrivals": 2000, "overheads": [0.0, 50.0]},
-    "partial_feedback": {"seeds": 2},
     "real_lml": {"shuffles": 2, "batch_sizes": [1, 128]},
 }
 

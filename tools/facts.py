@@ -1,7 +1,8 @@
 """Write what stands in several places but is decided in one: `make facts`; a test says when something is stale.
 
 * environment.yml, from pyproject.toml
-* in README.md, the tables of claims (book/claims.yml), of make's targets (Makefile) and of the `hi` commands
+* in README.md, how many of the paper's claims hold (book/claims.yml)
+* in book/rerun.md, the table of the `hi` commands
 * in book/appendix.md, which experiment decides which claims, within which tolerance, and what it takes
 * in book/appendix.md, which other versions find the same
 * in README.md and book/appendix.md, where the deposit is
@@ -27,12 +28,13 @@ import typer.main
 
 import hi_lib as hi
 from hi_book.commands.main import app
-from hi_book.press.claims import Claim, by_author, load_claims
+from hi_book.press.claims import VERDICTS, Claim, by_author, load_claims
 
 ROOT = Path(__file__).resolve().parent.parent
 BADGES = runpy.run_path(str(ROOT / "tools" / "badges.py"))
 TAKEN = ROOT / "data" / "benchmarks" / "experiments.csv"
 ELSEWHERE = ROOT / "data" / "benchmarks" / "versions.csv"
+PLURAL = dict(zip(VERDICTS, ("hold", "hold in part", "do not hold", "are not testable here"), strict=True))
 CONDA_NAMES = {"torch": "pytorch"}
 ONLY_ON_PYPI = {
     *("ai-edge-litert", "axe-playwright-python", "django-static-mathjax", "efficientnet-lite-pytorch"),
@@ -84,15 +86,14 @@ def main() -> None:
 
 def expected() -> dict[Path, str]:
     """What each file should hold."""
-    readme, appendix = ROOT / "README.md", ROOT / "book" / "appendix.md"
-    claims, theorems = by_author(load_claims())
-    tables = {"claims": verdicts(claims), "theorems": verdicts(theorems), "targets": targets(), "commands": commands()}
+    readme, rerun, appendix = ROOT / "README.md", ROOT / "book" / "rerun.md", ROOT / "book" / "appendix.md"
     deposit, table = BADGES["deposit"](), experiments(appendix.read_text(encoding="utf-8"))
     page = filled(appendix, experiments=table, deposit=deposit, versions=versions())
     return {
         ROOT / "environment.yml": environment(),
         ROOT / "book" / "api.md": api(),
-        readme: filled(readme, **tables, deposit=deposit),
+        readme: filled(readme, counts=counts(), deposit=deposit),
+        rerun: filled(rerun, commands=commands()),
         appendix: page,
         **BADGES["expected"](page),
     }
@@ -122,21 +123,17 @@ def environment() -> str:
     return ENVIRONMENT.format(python=project["requires-python"], conda="\n".join(conda), pip="\n".join(pip))
 
 
-def verdicts(claims: list[Claim]) -> str:
-    """A row a claim."""
-    rows = [[each.id, each.statement, each.verdict, each.reason] for each in claims]
-    return "\n".join(["| | Claim | Verdict | Because |", "|---|---|---|---|", *map(_row, rows)]).replace("*", r"\*")
+def counts() -> str:
+    """How many of the paper's claims have which verdict."""
+    papers, _ = by_author(load_claims())
+    found = [(verdict, sum(claim.verdict == verdict for claim in papers)) for verdict in VERDICTS]
+    words = ", ".join(f"{count} {PLURAL[verdict] if count > 1 else verdict}" for verdict, count in found if count)
+    return f"Of {len(papers)} claims of the paper, judged as it words them, {words}."
 
 
 def _row(cells: list[str]) -> str:
     escaped = r"\|"
     return f"| {' | '.join(cell.replace('|', escaped) for cell in cells)} |"
-
-
-def targets() -> str:
-    """What make knows, as its own help says."""
-    found = re.findall(r"^([a-z-]+):.*?## (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
-    return "\n".join(["| | |", "|---|---|", *(_row([f"`make {name}`", says]) for name, says in found)])
 
 
 def commands() -> str:

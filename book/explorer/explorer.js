@@ -10,10 +10,18 @@
   const slope = (s, model) =>
     s.rho * (model === "average" ? 0.5 : 1 - s.rho / 2) * s.tau_ed + s.rho ** 2 * service(s);
 
+  // Transmissions for every M samples; with the model "offloads" M counts offloads, here and below.
+  const transmissions = (M, s, model) =>
+    model === "paper" ? 1 : model === "offloads" ? s.rho : sent(M, s.rho);
+
   const systemTime = (M, s, model) =>
-    s.tau_ed + s.rho * service(s) + ((model === "paper" ? 1 : sent(M, s.rho)) * s.tau_nw) / M;
+    s.tau_ed + s.rho * service(s) + (transmissions(M, s, model) * s.tau_nw) / M;
 
   const responseTime = (M, s, model) => {
+    if (model === "offloads") {
+      const waited = s.rho > 0 ? (s.tau_ed * (M - 1)) / 2 : 0;
+      return s.tau_ed + s.rho * (s.tau_nw + service(s) * M) + waited;
+    }
     if (model === "paper") return slope(s, model) * M + s.rho * s.tau_nw + (1 - s.rho / 2) * s.tau_ed;
     const moment = s.rho * (1 - s.rho) + s.rho ** 2 * M;
     const position = model === "worst" ? s.rho * (M + 1) - (moment + s.rho) / 2 : (s.rho * (M + 1)) / 2;
@@ -28,6 +36,7 @@
     const gain = s.alpha * s.tau_nw;
     const price = (1 - s.alpha) * slope(s, model);
     if (gain === 0 || (s.rho === 0 && model !== "paper")) return 0;
+    if (model === "offloads") return Math.sqrt((gain * s.rho) / ((1 - s.alpha) * (s.rho * service(s) + s.tau_ed / 2)));
     const upper = Math.sqrt(gain / price);
     if (model === "paper" || !isFinite(upper)) return upper;
     const q = s.rho === 1 ? -Infinity : Math.log1p(-s.rho);
@@ -67,7 +76,7 @@
   const root = document.getElementById("hi-explorer");
   const { presets, fields, models, sizes: runSizes, run: runName } = JSON.parse(document.getElementById("hi-explorer-data").textContent);
   const MODELS = Object.keys(models);
-  const COLOURS = { paper: "#888888", worst: "#D55E00", average: "#0072B2", run: "#009E73" };
+  const COLOURS = { paper: "#888888", worst: "#D55E00", average: "#0072B2", offloads: "#CC79A7", run: "#009E73" };
   const LARGEST = 4096;
 
   const number = (id) => root.querySelector(`#hi-${id}`);
@@ -119,8 +128,8 @@
     says.textContent =
       `Best batch size: ${show(best.paper.size, 0)} by the paper's formulas, ` +
       `${show(best.worst.size, 0)} by the independent ones with the offloads first, ` +
-      `${show(best.average.size, 0)} with them anywhere` +
-      (of ? `, ${runSizes[bestRun(setting, of)]} in the learner's own runs.` : ".");
+      `${show(best.average.size, 0)} with them anywhere; counted in offloads ${show(best.offloads.size, 0)}` +
+      (of ? `. In samples, ${runSizes[bestRun(setting, of)]} in the learner's own runs.` : ".");
     const named = presets[preset.value] ? "preset" : "runs";
     const chosen = presets[preset.value] || of ? `&${named}=${source.preset}&beta=${source.beta}` : "";
     history.replaceState(null, "", "#" + fields.map((field) => `${field.id}=${number(field.id).value}`).join("&") + chosen);
@@ -146,7 +155,7 @@
     cell("system").textContent = show(systemTime(at, s, model), 2);
     cell("response").textContent = show(responseTime(at, s, model), 2);
     cell("objective").textContent = show(objective(at, s, model), 2);
-    cell("true").textContent = show(objective(at, s, "average"), 2);
+    cell("true").textContent = show(objective(at, s, model === "offloads" ? model : "average"), 2);
   };
 
   const fillRun = (of, s) => {
@@ -207,7 +216,7 @@
     titles.forEach((title, panel) => {
       const grid = { gridcolor: "rgba(128,128,128,0.25)", zeroline: false };
       const ticks = { tickvals: powers, ticktext: powers.map(String) };
-      layout[`xaxis${panel + 1}`] = { ...grid, ...ticks, type: "log", title: { text: "batch size M" } };
+      layout[`xaxis${panel + 1}`] = { ...grid, ...ticks, type: "log", title: { text: "M samples, or m offloads" } };
       layout[`yaxis${panel + 1}`] = { ...grid, title: { text: title }, rangemode: "tozero" };
     });
     Plotly.react(plot, traces, layout, { displayModeBar: false, responsive: true });

@@ -6,6 +6,8 @@
   // ---- The learner. Losses and weights are held by cell: between neighbouring confidences nothing changes. ----
 
   const SPAN = 600; // nats that weights may drift apart: a double reaches down to e^-708
+  const ADAPTIVE = "adaptive"; // in place of a number for η: AdaHedge's rate, as `replay` has it
+  const FIRST_GAP = 1e-6; // Δ before anything is lost
   const AFRESH = 256; // samples after which all weights are computed anew, so that rounding does not add up
 
   // Ends of the cells, from 0 to 1, and for every sample the number of the first cell above its confidence.
@@ -35,8 +37,9 @@
     for (let k = 0; k < cells; k += 1) shortest = Math.min(shortest, edges[k + 1] - edges[k]);
     const L = -Math.log(shortest);
     const size = delay === 0 ? M : equivalentSize(n, M, delay);
-    const rate = eta ?? Math.sqrt((8 * L) / (n * size));
-    const bound = eta === null ? Math.sqrt((n * size * L) / 2) : L / rate + (n * size * rate) / 8;
+    const adaptive = eta === ADAPTIVE && L > 0;
+    let rate = adaptive ? L / FIRST_GAP : eta === ADAPTIVE ? 0 : eta ?? Math.sqrt((8 * L) / (n * size));
+    const bound = adaptive ? NaN : eta === null || eta === ADAPTIVE ? Math.sqrt((n * size * L) / 2) : L / rate + (n * size * rate) / 8;
 
     const loss = new Float64Array(cells); // what has been heard: cost of a threshold there, less that of never offloading
     const past = new Float64Array(cells); // the same of all that has been decided, for hindsight
@@ -44,15 +47,33 @@
     const passed = new Float64Array(cells + 1); // weight from a cell on
     let drift = 0; // nats by which two weights may have moved apart since they were computed
     const state = {
-      n, M, beta, delay, eta: rate, bound, edges, weight, done: 0, heard: 0, batches: 0, exposure: 0,
+      n, M, beta, delay, adaptive, eta: rate, bound, edges, weight, done: 0, heard: 0, batches: 0, exposure: 0,
       cost: 0, wrong: 0, rule: 0, theta: NaN, offload: new Float64Array(n),
     };
 
     const least = (values) => values.reduce((low, value) => Math.min(low, value), Infinity);
+    let [lowest, mass] = [0, 1]; // the least loss, and all weight relative to it, when they were computed
     const weighAfresh = () => {
-      const best = least(loss);
-      for (let k = 0; k < cells; k += 1) weight[k] = (edges[k + 1] - edges[k]) * Math.exp(-rate * (loss[k] - best));
-      drift = 0;
+      [lowest, mass, drift] = [least(loss), 0, 0];
+      for (let k = 0; k < cells; k += 1) {
+        weight[k] = (edges[k + 1] - edges[k]) * Math.exp(-rate * (loss[k] - lowest));
+        mass += weight[k];
+      }
+    };
+    // A whole batch that lost so much on average; η follows what it lost beyond the mixed loss, in steps of at least two.
+    let gap = FIRST_GAP;
+    const hearBatch = (start, stop, mean) => {
+      const [low, before] = [lowest, mass];
+      for (let t = start; t < stop; t += 1) {
+        const step = beta - (correct[t] ? 0 : 1);
+        for (let k = above[t]; k < cells; k += 1) loss[k] += step;
+      }
+      weighAfresh();
+      state.heard = stop;
+      gap += Math.max(mean - (lowest - low - Math.log(mass / before) / rate), 0);
+      if (rate <= (2 * L) / gap) return;
+      state.eta = rate = L / gap;
+      weighAfresh();
     };
     const hear = (t) => {
       const step = beta - (correct[t] ? 0 : 1);
@@ -86,22 +107,25 @@
       while (state.heard < start && released(state.heard, n, M, delay) <= start) hear(state.heard);
       sum();
       if (uniforms) state.theta = threshold(uniforms);
+      let mean = 0;
       for (let t = start; t < stop; t += 1) {
         const q = passed[above[t]] / passed[0];
         const step = beta - (correct[t] ? 0 : 1);
         state.offload[t] = q;
+        mean += step * q;
         state.cost += beta * q + (correct[t] ? 0 : 1 - q);
         state.wrong += correct[t] ? 0 : 1;
         state.rule += confidence[t] < 1 - beta ? beta : correct[t] ? 0 : 1;
         state.exposure += 1 + 2 * (t - state.heard);
         for (let k = above[t]; k < cells; k += 1) past[k] += step;
       }
+      if (adaptive) hearBatch(start, stop, mean);
       state.done = stop;
       state.batches += 1;
       return [start, stop];
     };
     state.best = () => state.wrong + least(past);
-    state.boundSoFar = () => L / rate + (rate * state.exposure) / 8;
+    state.boundSoFar = () => (adaptive ? 2 * gap : rate ? L / rate + (rate * state.exposure) / 8 : 0);
     weighAfresh();
     return state;
   };
@@ -109,7 +133,8 @@
   const replay = (confidence, correct, beta, M, eta, delay) => {
     const state = create(confidence, correct, beta, M, eta, delay);
     while (state.done < state.n) state.next();
-    const { offload, cost, n, bound } = state;
+    const { offload, cost, n } = state;
+    const bound = state.adaptive ? state.boundSoFar() : state.bound;
     return { offload, averageCost: cost / n, regret: cost - state.best(), eta: state.eta, bound };
   };
 
@@ -155,7 +180,7 @@
     ["beta", "β", (value) => value >= 0 && value <= 1, "a number from 0 to 1"],
     ["size", "the batch size M", (value) => Number.isInteger(value) && value >= 1, "a whole number from 1"],
     ["delay", "the delay", (value) => Number.isInteger(value) && value >= 0, "a whole number from 0"],
-    ["eta", "the learning rate η", (value) => value > 0 && value < Infinity, "a positive number, or empty for the tuned one"],
+    ["eta", "the learning rate η", (value) => value > 0 && value < Infinity, "a positive number, or empty for the rate chosen beside it"],
   ];
   let [data, name, learner, history, recent, running] = [null, "", null, [], [], 0];
 
@@ -183,6 +208,10 @@
       at(id).setAttribute("aria-invalid", String(!fits));
       if (!fits) return complain(`${label} must be ${says}; the figures stay as they were.`);
       found[id] = empty ? null : Number(text);
+    }
+    found.eta ??= at("rate").value === ADAPTIVE ? ADAPTIVE : null;
+    if (found.eta === ADAPTIVE && found.delay > 0) {
+      return complain("the adaptive rate must hear at once: set the delay to 0, or another rate; the figures stay as they were.");
     }
     complain("");
     return found;
@@ -246,7 +275,9 @@
     const best = learner.best();
     at("next").disabled = at("end").disabled = done >= n;
     at("says").textContent = done === 0
-      ? `${name}: ${n} samples. Learning rate η = ${eta.toPrecision(3)}; the bound on the regret after all of them is ${digits(bound, 1)}.`
+      ? `${name}: ${n} samples. ` + (learner.adaptive
+        ? "The learning rate follows what is lost, and so does the bound on the regret."
+        : `Learning rate η = ${eta.toPrecision(3)}; the bound on the regret after all of them is ${digits(bound, 1)}.`)
       : `${done} of ${n} samples, ${batches === 1 ? "1 batch" : `${batches} batches`}. θ drawn last: ${digits(theta, 3)}. ` +
         `Cost a sample ${digits(cost / done, 3)}; best fixed θ in hindsight ${digits(best / done, 3)}, ` +
         `θ = 1 − β ${digits(rule / done, 3)}. Regret ${digits(cost - best, 1)}, bound so far ${digits(learner.boundSoFar(), 1)}.`;
@@ -400,7 +431,7 @@
     event.preventDefault();
     if (event.dataTransfer.files[0]) take(event.dataTransfer.files[0]);
   });
-  for (const [id] of FIELDS) at(id).addEventListener("change", begin);
+  for (const id of ["rate", ...FIELDS.map(([field]) => field)]) at(id).addEventListener("change", begin);
   at("next").addEventListener("click", () => { stop(); step(); show(); });
   at("run").addEventListener("click", run);
   at("end").addEventListener("click", finish);

@@ -96,7 +96,7 @@ def lab() -> None:
     """Open copies of the notebooks in JupyterLab, in _build/lab: change and run them, the book stays as it is."""
     from hi_book.press import lab
 
-    needs("JupyterLab", "make lab", "jupyterlab", "jupyterlab_myst")
+    needs("JupyterLab", "lab", "jupyterlab", "jupyterlab_myst")
     folder = lab.prepare(progress=say)
     command = lab.command(folder)
     os.execve(command[0], command, lab.environment(folder))  # noqa: S606 (in this process' place, for its signals)

@@ -17,6 +17,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from hi_lib import checks
+from hi_lib.files import ROOT
 
 # What typer raises for any command line that it cannot read.
 UsageError: type[Exception] = typer.BadParameter.__base__  # type: ignore[assignment]
@@ -62,11 +63,12 @@ def complain(text: str) -> None:
     errors.print(checks.one_line(text, _LINE), markup=False)
 
 
-def needs(what: str, how: str, *modules: str) -> None:
-    """Refuse in one line what needs packages that are not installed; `how` installs them."""
+def needs(what: str, extra: str, *modules: str) -> None:
+    """Refuse in one line what needs packages that are not installed; this extra has them."""
     missing = [name for name in modules if not importlib.util.find_spec(name)]
     if missing:
-        raise ValueError(f"{what} needs {', '.join(missing)}: run {how}")
+        how = f"run make {extra}" if (ROOT / "Makefile").is_file() else f"pip install 'hi-lib[{extra}]'"
+        raise ValueError(f"{what} needs {', '.join(missing)}: {how}")
 
 
 def some_path(text: str) -> Path:

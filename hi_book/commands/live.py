@@ -228,11 +228,11 @@ _PATIENCE = 60  # seconds for the server to end, and for real models to load
 
 
 def _needs_its_extra(*more: str) -> None:
-    needs("hi live", "make live", "msgpack", "zmq", *more)
+    needs("hi live", "live", "msgpack", "zmq", *more)
 
 
 def _needs_models(own: bool) -> None:
-    needs("a real model", "make onnx" if own else "make models", "onnxruntime", "PIL")
+    needs("a real model", "onnx" if own else "models", "onnxruntime", "PIL")
 
 
 def _server_address(server: str, insecure: bool, session: Session) -> str:

@@ -175,8 +175,8 @@ def _measure_own(onnx: Path, images: Path | None, out: Path | None, asked: Asked
 
 
 def _needs_models() -> None:
-    needs("making traces", "make models", "ai_edge_litert", "onnxruntime", "PIL", "torch")
+    needs("making traces", "models", "ai_edge_litert", "onnxruntime", "PIL", "torch")
 
 
 def _needs_onnx() -> None:
-    needs("a model of your own", "make onnx", "onnxruntime", "PIL")
+    needs("a model of your own", "onnx", "onnxruntime", "PIL")

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from hi_book.figures.style import band, logarithmic, shared_legend, table, trace_title
 from hi_book.figures.symbols import in_mathtext
 from hi_book.figures.values import at, ordered, quotient, standard_error
-from hi_lib import checks
+from hi_lib import checks, cycles
 from hi_lib.device.adaptive import AdaptiveBatchSize, AdditiveIncrease
 from hi_lib.device.streaming import HILF
 from hi_lib.events.queueing import lognormal_times
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
 CONTROLLERS: dict[str, dict[str, Any]] = {"adaptive": {}, "adaptive, short memory": {"transmissions": 5}}
-FIXED = "best fixed"
+FIXED, OFFLOADS = "best fixed", "fixed m"
 RIVAL = "additive increase"
 FIXED_COST = "f of the best fixed M (ms)"
 LARGEST = 256  # batch size, of the controllers and of those that compete with them
@@ -46,6 +46,7 @@ POLICY_COLOURS = {
     "additive increase": "#D55E00",
     "adaptive": "#0072B2",
     "informed": "#009E73",
+    "fixed m": "#D55E00",
 }
 
 
@@ -231,22 +232,26 @@ def informed_sizes(timing: TimingModel, offload_ratio: float, alpha: float, mean
 
 
 def compare(world: World, means: Floats, seed: int) -> dict[str, Account]:
-    """Ways to choose M on one and the same random run, each with its account.
+    """Ways to choose M, and one to count offloads instead, on one and the same random run, each with its account.
 
     `means` holds the mean network time of every sample, shape (n,), ms, around which transmissions scatter; samples are
     offloaded independently. Keys: "vanilla" (M = 1), "average network" (M* for the mean over the whole run), "best
-    fixed" (in hindsight), "informed" (`informed_sizes`), and those of CONTROLLERS, with options for
-    `AdaptiveBatchSize`. A controller starts from the world's first guess for ρ and sees the scatter; the accounts take
-    the means, which is the same on average, since no size depends on its own transmission.
+    fixed" (in hindsight), "informed" (`informed_sizes`), those of CONTROLLERS, with options for `AdaptiveBatchSize`,
+    and OFFLOADS (m* for the mean over the whole run and the first guess for ρ). A controller starts from the world's
+    first guess for ρ and sees the scatter; the accounts take the means, which is the same on average, since no size
+    depends on its own transmission.
     """
     timing, offload_ratio, alpha = world.timing, world.offload_ratio, world.alpha
     n, (offloaded, network) = len(means), _drawn(offload_ratio, means, world.variation, [seed, 1])
-    average = replace(timing, tau_nw=float(means.mean())).optimal_batch_size(offload_ratio, alpha, "average").integer
+    average_network = replace(timing, tau_nw=float(means.mean()))
+    average = average_network.optimal_batch_size(offload_ratio, alpha, "average").integer
     chosen = {
         "vanilla": fixed_sizes(n, 1),
         "average network": fixed_sizes(n, average),
         "informed": informed_sizes(timing, offload_ratio, alpha, means),
     }
+    pending = average_network.optimal_batch_size(world.first_guess, alpha, unit="offloads").integer
+    chosen[OFFLOADS] = cycles.lengths(offloaded, pending)
     for name, options in CONTROLLERS.items():
         chosen[name] = follow(AdaptiveBatchSize(timing, world.first_guess, alpha, **options), offloaded, network)
     accounts = {name: account(timing, sizes, offloaded, means) for name, sizes in chosen.items()}
@@ -324,7 +329,7 @@ def price_over_time(paths: Mapping[str, Paths], every: int) -> Figure:
         x = np.arange(len(means))[::every]
         axes[0, column].plot(x, means[::every], color="#777777", lw=1)
         axes[0, column].set(title=title, ylim=(0, highest))
-        for policy in ("average network", "adaptive", "informed"):
+        for policy in ("average network", "adaptive", "informed", OFFLOADS):
             total = np.cumsum(objective[policy] - objective[FIXED], axis=1)[:, ::every] / 1000
             line = {"color": POLICY_COLOURS[policy], "label": policy}
             band(axes[1, column], x, total.mean(axis=0), standard_error(total), **line)
@@ -439,7 +444,7 @@ def gain(objective: Mapping[str, Floats], policy: str) -> tuple[float, float]:
 
 def gains(paths: Mapping[str, Paths]) -> pd.DataFrame:
     """Gain of each policy over the best fixed size, in per cent of f, a row a network."""
-    policies = ["vanilla", "average network", *CONTROLLERS, "informed"]
+    policies = ["vanilla", "average network", *CONTROLLERS, "informed", OFFLOADS]
     rows = [
         (title, objective[FIXED].mean(), *(gain(objective, policy)[0] for policy in policies))
         for title, (_, objective) in paths.items()
@@ -528,6 +533,9 @@ def _networks(paths: Mapping[str, Paths]) -> dict[str, float]:
         "change_gain_in_errors": quotient(adaptive, error),
         "change_informed": gain(change, "informed")[0],
         "burst_gain": gain(bursty, "adaptive")[0],
+        "steady_offloads": gain(steady, OFFLOADS)[0],
+        "change_offloads": gain(change, OFFLOADS)[0],
+        "burst_offloads": gain(bursty, OFFLOADS)[0],
         "vanilla_loss": -gain(change, "vanilla")[0],
     }
 

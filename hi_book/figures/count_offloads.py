@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
@@ -12,16 +13,18 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hi_book.figures.style import dataset_colour, name_beside, plain_ticks, shared_legend, trace_title
-from hi_book.figures.values import at, between, least, most
+from hi_book.figures import streams
+from hi_book.figures.style import dataset_colour, name_beside, plain_ticks, shared_legend
+from hi_book.figures.values import at, between, least, most, ordered
 from hi_lib import checks, cycles, regret
 from hi_lib.events.queueing import mean_error, poisson_arrivals
 from hi_lib.events.simulation import simulate
 from hi_lib.learners import Run, replay
 from hi_lib.paper import Setting
+from hi_lib.regret import best_threshold
 from hi_lib.studies.made_up import halving_coins, synthetic_trace
 from hi_lib.timing import TimingModel
-from hi_lib.traces import Trace, load_trace
+from hi_lib.traces import Trace
 
 _RATIOS = 60  # points of an axis of offload ratios
 SAMPLES, OFFLOADS = "samples", "offloads"
@@ -29,27 +32,21 @@ _INK = {SAMPLES: "#777777", OFFLOADS: "#D55E00"}
 _SAYS = {SAMPLES: "after M samples", OFFLOADS: "after m offloads"}
 
 
-@dataclass(frozen=True)
-class Stream:
-    """Samples in several random orders, the device's times, and β."""
-
-    title: str
-    orders: Sequence[Trace]
-    timing: TimingModel
-    beta: float
+class Stream(streams.Stream):
+    """Samples in several random orders, on which HIL-F is run."""
 
     def run(self, number: int, size: int, unit: str, rate: str | float, price: float = 0.0) -> Run:
         """HIL-F on one order, which decides its draws, too."""
         order = self.orders[number]
         return replay(order, self.beta, size, learning_rate=rate, seed=number, unit=unit, price=price)
 
-
-def stream(name: str, timing: TimingModel, beta: float, shuffles: int, samples: int) -> Stream:
-    """A trace, shuffled so many times, at most so many samples of it."""
-    trace = load_trace(name)
-    orders = [trace.shuffled(seed) for seed in range(shuffles)]
-    heads = [Trace(one.confidence[:samples], one.correct[:samples], name=trace.name) for one in orders]
-    return Stream(trace_title(name), heads, timing, beta)
+    def floor(self, size: int, unit: str, price: float) -> float:
+        """Mean cost a sample of the best fixed threshold at this price of a transmission, over the orders."""
+        if unit == OFFLOADS:
+            found = [best_threshold(order, min(1.0, self.beta + price / size)) for order in self.orders]
+        else:
+            found = [best_threshold(order, self.beta, batch_size=size, price=price) for order in self.orders]
+        return float(np.mean([one.average_cost for one in found]))
 
 
 def at_work(case: Stream, sizes: Mapping[str, Sequence[int]], rate: str | float) -> Life:
@@ -180,8 +177,8 @@ def priced(
                 runs = [case.run(number, size, unit, rate, price) for number in range(len(case.orders))]
                 response = np.mean([case.timing.of_run(run).response_time for run in runs])
                 spent = [_paid(run, case.beta, price) for run in runs]
-                rows.append((price, unit, size, response, np.mean(spent)))
-    return pd.DataFrame(rows, columns=["price", "unit", "size", "t_r (ms)", "cost"])
+                rows.append((price, unit, size, response, np.mean(spent), case.floor(size, unit, price)))
+    return pd.DataFrame(rows, columns=["price", "unit", "size", "t_r (ms)", "cost", "best fixed"])
 
 
 def _paid(run: Run, beta: float, price: float) -> float:
@@ -199,6 +196,9 @@ def draw_prices(table: pd.DataFrame) -> Figure:
         for unit, mark in ((SAMPLES, "o"), (OFFLOADS, "s")):
             line = table[(table["price"] == price) & (table["unit"] == unit)]
             axis.plot(line["t_r (ms)"], line["cost"], f"{mark}-", ms=3.5, color=_INK[unit], label=_SAYS[unit])
+            axis.plot(
+                line["t_r (ms)"], line["best fixed"], ":", lw=1, color=_INK[unit], label="the best fixed θ of each"
+            )
             last, below = line.iloc[-1], unit == OFFLOADS
             place = {"xytext": (-3, -8), "ha": "right"} if below else {"xytext": (3, 6)}
             text = f"{'m' if below else 'M'} = {last['size']:g}"
@@ -209,6 +209,75 @@ def draw_prices(table: pd.DataFrame) -> Figure:
     axes[0][0].set_ylabel("cost a sample")
     shared_legend(figure, 2)
     return figure
+
+
+class Joules(NamedTuple):
+    """What an image and a transmission cost the device, and what avoiding a wrong answer is worth to its owner, J."""
+
+    image: float
+    transmission: float
+    answer: float
+
+
+def energy(case: Stream, joules: Joules, sizes: Mapping[str, Sequence[int]], rate: str | float) -> pd.DataFrame:
+    """Joules a sample that the radio takes, and wrong answers, where a joule is a price: a row for each unit and size.
+
+    `total` is what the learner minimises: joules, with a wrong answer at its worth.
+    """
+    for name, value in joules._asdict().items():
+        checks.real(f"{name}_joules", value, 0, np.inf, open_ends=")" if name != "answer" else "()")
+    stream = replace(case, beta=checks.real("image_joules / answer_joules", joules.image / joules.answer, 0, 1))
+    rows = []
+    for unit, each in sizes.items():
+        for size in ordered(each):
+            found = []
+            for number in range(len(stream.orders)):
+                run = stream.run(number, size, unit, rate, joules.transmission / joules.answer)
+                n, q = run.cost.size, run.offload_probability
+                radio = (joules.image * q.sum() + joules.transmission * run.transmissions) / n
+                wrong = float(((1 - q) * ~run.correct).mean())
+                found.append((radio, wrong, radio + joules.answer * wrong, stream.timing.of_run(run).response_time))
+            rows.append((unit, size, *np.mean(found, axis=0)))
+    return pd.DataFrame(rows, columns=["unit", "size", "radio (J)", "wrong answers", "total (J)", "t_r (ms)"])
+
+
+def energy_numbers(table: pd.DataFrame) -> dict[str, float]:
+    """The batch and the number of offloads, beyond single ones, whose answers come most nearly after the same time."""
+    ways = {unit: rows[rows["size"] > 1].to_dict("records") for unit, rows in table.groupby("unit")}
+    if set(ways) != {SAMPLES, OFFLOADS} or not all(ways.values()):
+        names = ("size", "total", "response")
+        return {f"energy_{unit}_{name}": math.nan for unit in (SAMPLES, OFFLOADS) for name in names}
+    pairs = itertools.product(ways[SAMPLES], ways[OFFLOADS])
+    nearest = min(pairs, key=lambda pair: abs(math.log(pair[0]["t_r (ms)"] / pair[1]["t_r (ms)"])))
+    return {
+        f"energy_{row['unit']}_{name}": row[column]
+        for row in nearest
+        for name, column in (("size", "size"), ("total", "total (J)"), ("response", "t_r (ms)"))
+    }
+
+
+def energy_shown(table: pd.DataFrame) -> pd.DataFrame:
+    """The page's table: who sends how, and what comes of it."""
+    letters = {SAMPLES: "M", OFFLOADS: "m"}
+    sent = [f"{letters[unit]} = {size}" for unit, size in zip(table["unit"], table["size"], strict=True)]
+    return (
+        table.drop(columns=["unit", "size"])
+        .assign(wait=sent)
+        .rename(columns={"wait": "sent"})[["sent", "radio (J)", "wrong answers", "total (J)", "t_r (ms)"]]
+    )
+
+
+def price_bounds(beta: float, prices: Sequence[float], sequences: int) -> dict[str, float]:
+    """T23: the largest regret over its bound where a transmission has a price, on coins and made-up samples."""
+    ratios = []
+    for seed in range(sequences):
+        for trace in (halving_coins(4, 25, 4, beta, seed), synthetic_trace(400, seed=seed)):
+            for size in (1, 4, 32):
+                for rate in (0.1, "tuned", "adaptive"):
+                    for price in ordered(prices):
+                        run = replay(trace, beta, size, learning_rate=rate, price=price)
+                        ratios.append(run.regret / (run.regret_bound or math.nan))
+    return {"t23_ratio_max": most(ratios)}
 
 
 def tails(setting: Setting, offloads: int, waits: Sequence[float], rate: float, samples: int) -> pd.DataFrame:
@@ -397,4 +466,5 @@ def _price_gain(table: pd.DataFrame) -> dict[str, float]:
         "cost_single": float(ends[OFFLOADS].iloc[0]),
         "cost_offloads": float(ends[OFFLOADS].iloc[-1]),
         "cost_samples": float(ends[SAMPLES].iloc[-1]),
+        "price_regret_most": most(table["cost"] - table["best fixed"]),
     }

@@ -28,7 +28,8 @@ from hi_lib.timing import MODEL_NAMES, TimingModel
 from hi_lib.traces import Trace, shipped
 
 BATCH_SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)  # of the learner's runs
-ROWS = MODEL_NAMES | {"run": "the learner's runs", "vanilla": "vanilla HI"}
+MODELS = MODEL_NAMES | {"offloads": "sent after m offloads"}
+ROWS = MODELS | {"run": "the learner's runs", "vanilla": "vanilla HI"}
 _DEVICE = TimingModel(1, 0, 0, 0)
 
 
@@ -55,8 +56,8 @@ FIELDS = (
     Field("tau_nw", "network time, a transmission (ms)", 0, 1e6, 0, 200, 0.1),
 )
 _COLUMNS = {
-    "real": "M†",
-    "size": "M*",
+    "real": "M† or m†",
+    "size": "M* or m*",
     "system": "t_s (ms)",
     "response": "t_r (ms)",
     "objective": "f (ms)",
@@ -133,7 +134,7 @@ def preset(
 
 def page(presets: Mapping[str, dict[str, Any]]) -> str:
     """HTML of the explorer, to be shown on a page one folder below the book's root."""
-    data = {"presets": presets, "fields": [field._asdict() for field in FIELDS], "models": MODEL_NAMES} | {
+    data = {"presets": presets, "fields": [field._asdict() for field in FIELDS], "models": MODELS} | {
         "sizes": BATCH_SIZES,
         "run": ROWS["run"],
     }
@@ -216,7 +217,7 @@ _PAGE = """
 </tbody>
 </table>
 <div id="hi-plot" role="img"
-aria-label="System time, response time and objective against the batch size; the table gives the best ones."></div>
+aria-label="Both times and the objective against the batch size or the offloads; the table has the best."></div>
 </div>
 <script type="application/json" id="hi-explorer-data">{data}</script>
 <script src="../explorer/plotly.min.js"></script>
@@ -240,8 +241,9 @@ _WATCH = """
 <input id="hi-learn-size" type="number" min="1" step="1" value="{batch_size}"></label>
 <label>feedback late by (samples)
 <input id="hi-learn-delay" type="number" min="0" step="1" value="0"></label>
-<label>learning rate η
-<input id="hi-learn-eta" type="number" min="0" step="any" placeholder="tuned"></label>
+<label>learning rate <select id="hi-learn-rate"><option>tuned</option><option>adaptive</option></select></label>
+<label>or η of your own
+<input id="hi-learn-eta" type="number" min="0" step="any" placeholder="none"></label>
 </p>
 <p class="hi-learn-buttons">
 <button type="button" id="hi-learn-next">One batch</button>

@@ -22,7 +22,7 @@ from hi_book.figures.style import (
 from hi_book.figures.values import count, least, most
 from hi_lib.paper import IMAGENETTE
 
-RATES = ("tuned", "vanilla")
+RATES = ("tuned", "vanilla", "adaptive")
 
 
 class Reading(NamedTuple):
@@ -102,7 +102,7 @@ def numbers(costs: pd.DataFrame, floors: pd.DataFrame, ratios: pd.DataFrame, rea
             f"cost_ratio_{rate}_failing": count(factor.dropna() > reading.unaffected) for rate, factor in growth.items()
         },
         **{f"ratio_shift_{rate}_max": most(moved.abs()) for rate, moved in shift.items()},
-        "cost_ratio_tuned_last": most(tuned[last] / _at(tuned, 1)),
+        **{f"cost_ratio_{rate}_last": most(cost[rate][last] / _at(cost[rate], 1)) for rate in ("tuned", "adaptive")},
         "cost_change_max": most(tuned[last] - _at(tuned, 1)),
         "combinations": len(wide),
         "models": costs["trace"].nunique(),

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from hi_book.figures import streams
 from hi_book.figures.style import (
     band,
     batch_size_axis,
@@ -21,14 +22,12 @@ from hi_book.figures.style import (
     name_beside,
     plain_ticks,
     shared_legend,
-    trace_title,
 )
 from hi_book.figures.style import table as table_of
 from hi_book.figures.values import at, log_slope, most, ordered, standard_error
 from hi_lib import checks
 from hi_lib.events.queueing import Pipeline, pipeline, poisson_arrivals
 from hi_lib.learners import Run, replay
-from hi_lib.paper import CIFAR10, IMAGENETTE
 from hi_lib.regret import equivalent_batch_size, lambda_min, regret_bound, tuned_learning_rate
 from hi_lib.run_times import drawn
 from hi_lib.studies.made_up import coin_regret
@@ -43,19 +42,12 @@ KEYS = ("imagenette", "cifar")
 WAITS = "waits"
 FEW = 4  # transmissions that may be out at once, of the answer
 LABELLED = (1, 4, 8, 16, 32, 64)  # batch sizes named in the figure
-SAMPLES = min(IMAGENETTE.samples, CIFAR10.samples)  # of each trace, at most: of the smaller data set
 FRONTIER_SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)  # batch sizes among which the best one is sought
 FORMATS = {"t_s (ms)": "{:.2f}", "t_r (ms)": "{:.2f}", "outstanding": "{:.1f}", "regret": "{:.1f}", "bound": "{:.0f}"}
 
 
-@dataclass(frozen=True)
-class Stream:
-    """Samples in several random orders, the device's times, and β."""
-
-    title: str
-    orders: Sequence[Trace]
-    timing: TimingModel
-    beta: float
+class Stream(streams.Stream):
+    """Samples in several random orders, on which HIL-F is run with one rate."""
 
     @property
     def rate(self) -> float:
@@ -65,13 +57,6 @@ class Stream:
     def replayed(self, order: Trace, size: int, delay: Any = 0) -> Run:
         """HIL-F on one order, with that rate."""
         return replay(order, self.beta, size, learning_rate=self.rate, delay=delay)
-
-
-def stream(trace: Trace, timing: TimingModel, beta: float, shuffles: int) -> Stream:
-    """A trace, shuffled so many times, at most as many samples of it as the smaller data set has."""
-    orders = [trace.shuffled(seed) for seed in range(shuffles)]
-    heads = [Trace(one.confidence[:SAMPLES], one.correct[:SAMPLES], name=trace.name) for one in orders]
-    return Stream(trace_title(str(trace.name)), heads, timing, beta)
 
 
 def windowed(case: Stream, number: int, size: int, window: float) -> tuple[Pipeline, Run]:
@@ -318,39 +303,6 @@ def arriving_table(case: Stream, table: pd.DataFrame) -> Styler:
     shown = table_of("arriving", table).hide()
     shown = shown.format("{:.0f}", subset=["mean", "p50", "p95", "p99"], na_rep="–")
     return shown.set_caption(f"Response times (ms) with the offload ratio of HIL-F: {case.title}")
-
-
-def two_prices(case: Stream, image: float, transmissions: Sequence[float], sizes: Sequence[int]) -> pd.DataFrame:
-    """Cost a sample where an image costs `image` and a transmission something on top, a row for each such price.
-
-    The learner knows one β: the price of an offload at the number of offloads that a transmission carries.
-    """
-    checks.nonnegative("image_price", image)
-    checks.reals("transmission_prices", transmissions, 0, np.inf)
-    rows = []
-    for price in transmissions:
-        costs = []
-        for size in ordered(sizes):
-            each = 1.0 / size
-            for _ in range(3):  # the offloads of a transmission follow from β, and β from them
-                beta = min(image + price * each, 1.0)
-                runs = [replay(order, beta, size, learning_rate=case.rate) for order in case.orders]
-                each = sum(run.transmissions for run in runs) / sum(run.offload_probability.sum() for run in runs)
-            costs.append(np.mean([_paid(run, image, price) for run in runs]))
-        rows.append((price, *costs))
-    return pd.DataFrame(rows, columns=["a transmission costs", *(f"M = {size}" for size in ordered(sizes))])
-
-
-def prices_table(case: Stream, image: float, table: pd.DataFrame) -> Styler:
-    """The costs."""
-    shown = table_of("prices", table).hide().format("{:.3f}").format("{:g}", subset=[table.columns[0]])
-    return shown.set_caption(f"Cost a sample (1: a wrong answer), {case.title}; an image costs {image:g}")
-
-
-def _paid(run: Run, image: float, transmission: float) -> float:
-    """Mistakes, images sent, and transmissions, a sample."""
-    mistakes = ((1 - run.offload_probability) * ~run.correct).sum()
-    return float((mistakes + image * run.offload_probability.sum() + transmission * run.transmissions) / run.cost.size)
 
 
 def beaten_from(table: pd.DataFrame, device: str) -> float:

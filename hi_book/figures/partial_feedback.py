@@ -25,7 +25,25 @@ def lengths(wanted: Sequence[int], samples: int) -> list[int]:
     return ordered(min(length, samples) for length in wanted)
 
 
-def partial_feedback(table: pd.DataFrame) -> Figure:
+def regrets(orders: Sequence[Trace], beta: float, wanted: Sequence[int], batch_sizes: Sequence[int]) -> pd.DataFrame:
+    """Regret and bound of three learners on shuffled traces: one by one for some lengths, and in batches for the last.
+
+    `error` is the standard error over the shuffles, and `most` what no learner can exceed.
+    """
+    counts = lengths(wanted, len(orders[0]))
+    points = [(n, 1) for n in counts] + [(counts[-1], size) for size in ordered({*batch_sizes} - {1})]
+    rows = []
+    for learner in _COLOURS:
+        for n, size in points:
+            heads = [Trace(whole.confidence[:n], whole.correct[:n]) for whole in orders]
+            runs = [replay(trace, beta, size, learner, seed=seed) for seed, trace in enumerate(heads)]
+            found, bound = (pd.Series([getattr(run, name) for run in runs]) for name in ("regret", "regret_bound"))
+            rows.append((learner, n, size, found.mean(), found.sem(), bound.mean()))
+    table = pd.DataFrame(rows, columns=["learner", "samples", "batch_size", "regret", "error", "bound"])
+    return table.assign(most=table["samples"] * max(beta, 1 - beta))
+
+
+def draw(table: pd.DataFrame) -> Figure:
     """Regret and bound of learners with more and less feedback, against the samples (M = 1) and the batch size."""
     figure, axes = plt.subplots(1, 2, figsize=(7.4, 3.0), sharey=True)
     views = {"samples": table["batch_size"] == 1, "batch_size": table["samples"] == table["samples"].max()}
@@ -83,8 +101,10 @@ def pseudo_loss_bias(trace: Trace, beta: float) -> float:
     return float((np.abs(estimates.mean(axis=0) - truth) / error).max())
 
 
-def numbers(regrets: pd.DataFrame, orders: Sequence[Trace], beta: float) -> dict[str, Any]:
-    """What the claims and the text rest on, from the table of the figure and its longest shuffled traces."""
+def numbers(regrets: pd.DataFrame, whole: Sequence[Trace], beta: float) -> dict[str, Any]:
+    """What the claims and the text rest on, from the table of the figure and its shuffled traces."""
+    longest = int(regrets["samples"].max())
+    orders = [Trace(order.confidence[:longest], order.correct[:longest]) for order in whole]
     n, most = len(orders[0]), int(regrets["batch_size"].max())
     shortest = regret.lambda_min(orders[0])
     at = regrets.set_index(["learner", "samples", "batch_size"])

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 
 from hi_book.figures.style import STAGE_COLOURS, batch_size_axis, plain_ticks, shared_legend, trace_title
 from hi_book.figures.style import table as table_of
-from hi_book.figures.values import listed, ordered
+from hi_book.figures.values import listed, most, ordered
 from hi_lib import checks
 from hi_lib.timing import TimingModel
 from hi_lib.typing import Floats
@@ -179,6 +179,22 @@ def residual_table(runs: pd.DataFrame) -> Styler:
     return table_of("real-wire-residuals", wide.rename_axis(None)).format("{:+.1%}")
 
 
+def offloads_table(runs: pd.DataFrame, network_time: float) -> Styler:
+    """Batches and offloads beside each other, a device that waits: both times, measured, predicted, and expected."""
+    rows = emulated(runs)
+    rows = rows[(rows["network_time"] == network_time) & (rows["window"] == WAITS) & (rows["how"] != ADAPTIVE)]
+    shown = pd.DataFrame(
+        {"data": [trace_title(name).split(",")[0] for name in rows["trace"]], "sent": rows["how"].to_numpy()}
+    )
+    for time, head in (("system_time", "t_s (ms)"), ("response_time", "t_r (ms)")):
+        for kind in ("measured", "predicted", "expected"):
+            shown[f"{head}, {kind}"] = rows[f"{kind}_{time}"].to_numpy()
+    shown["offload ratio"] = rows["measured_offload_ratio"].to_numpy()
+    caption = f"A network of {network_time:g} ms; expected: before anything is drawn"
+    found = table_of("real-wire-offloads", shown).hide(axis="index").format("{:.2f}", subset=shown.columns[2:])
+    return found.set_caption(caption)
+
+
 def real_table(runs: pd.DataFrame) -> Styler:
     """What real models measured."""
     rows = real(runs)
@@ -267,7 +283,8 @@ def numbers(runs: pd.DataFrame, framework: pd.DataFrame, network_time: float, cl
     slow = emulated(runs)
     slow = slow[slow["network_time"] > 0]
     residual, still = slow["residual"].abs(), waiting(slow)
-    windows = slow[slow["window"] != WAITS]
+    windows, counted = slow[slow["window"] != WAITS], slow[slow["offloads"].notna()]
+    ahead = counted["expected_system_time"] / counted["measured_system_time"] - 1
     expected = still["expected_system_time"] / still["measured_system_time"] - 1
     response = slow["measured_response_time"] / slow["predicted_response_time"] - 1
     paper, independent = (formula_errors(slow, model) for model in ("paper", "independent"))
@@ -280,6 +297,9 @@ def numbers(runs: pd.DataFrame, framework: pd.DataFrame, network_time: float, cl
         "residual_worst": float(residual.max()),
         "residual_waiting": float(still["residual"].abs().max()),
         "residual_windows": float(windows["residual"].abs().max()),
+        "residual_offloads": most(counted["residual"].abs()),
+        "expected_offloads_median": float(ahead.abs().median()),
+        "expected_offloads_worst": most(ahead.abs()),
         "residual_adaptive": float(slow.loc[slow["how"] == ADAPTIVE, "residual"].abs().max()),
         "response_worst": float(response.abs().max()),
         "expected_worst": float(expected.abs().max()),

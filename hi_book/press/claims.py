@@ -18,13 +18,14 @@ from hi_lib.files import ROOT
 
 CLAIMS = ROOT / "book" / "claims.yml"
 VERDICTS = ("holds", "holds in part", "does not hold", "not testable here")
-BOUNDS = ("most", "least", "above", "below", "equals")
+BOUNDS = ("most", "least", "above", "below", "equals", "shown")
+SHOWN = "shown"  # no bound: the number of a case that the claim does not name, and for which nothing is judged
 _SIGNS = {"most": "≤", "least": "≥", "above": ">", "below": "<", "equals": "="}
 
 
 @dataclass(frozen=True)
 class Check:
-    """One measured value against one bound, e.g. value `cost_ratio` at `most` 1.05."""
+    """One measured value against one bound, e.g. value `cost_ratio` at `most` 1.05, or `shown` beside the others."""
 
     value: str
     says: str
@@ -35,6 +36,8 @@ class Check:
         """Whether the found value respects the bound; one that is not computed, and NaN, never do."""
         if found is None:
             return False
+        if self.bound == SHOWN:
+            return True
         if isinstance(self.limit, bool) or self.bound == "equals":
             return found == self.limit
         number = float(found)
@@ -48,6 +51,8 @@ class Check:
     @property
     def tolerance(self) -> str:
         """The bound in print, e.g. "≤ 1.05"."""
+        if self.bound == SHOWN:
+            return "–"
         if isinstance(self.limit, bool):
             return "yes" if self.limit else "no"
         return f"{_SIGNS[self.bound]} {self.limit:g}"
@@ -77,21 +82,22 @@ class Outcome:
 
     @property
     def passed(self) -> list[bool]:
-        """Whether each check passes."""
-        return [check.passes(self.values[check.value]) for check in self.claim.checks]
+        """Whether each check that judges passes."""
+        return [check.passes(self.values[check.value]) for check in self.claim.checks if check.bound != SHOWN]
 
     @property
     def verdict(self) -> str:
         """All checks pass: holds; some: holds in part; none: does not hold. Or not testable, as a person judged.
 
-        Where the parameters do not determine a value that is asked for, there is no verdict.
+        A claim beside whose checks the number of another case is shown holds in part at most. Where the parameters do
+        not determine a value that is asked for, there is no verdict.
         """
         if self.claim.verdict == "not testable here":
             return self.claim.verdict
         if any(self.values[check.value] is None for check in self.claim.checks):
             return results.NOT_COMPUTED
         if all(self.passed):
-            return "holds"
+            return "holds" if len(self.passed) == len(self.claim.checks) else "holds in part"
         return "holds in part" if any(self.passed) else "does not hold"
 
     @property
@@ -104,7 +110,7 @@ class Outcome:
 
     def _fails(self, check: Check) -> bool:
         found = self.values[check.value]
-        return found is not None and not check.passes(found)
+        return check.bound != SHOWN and found is not None and not check.passes(found)
 
     @property
     def as_reviewed(self) -> bool:
@@ -215,10 +221,10 @@ def _escaped(text: str) -> str:
 
 def _found(outcome: Outcome) -> list[str]:
     lines, tested = [], outcome.verdict != "not testable here"
-    for check, passed in zip(outcome.claim.checks, outcome.passed, strict=True):
+    for check in outcome.claim.checks:
         value = outcome.values[check.value]
         found = f"{_escaped(check.says)}: {_print(value)}"
-        judged = tested and value is not None
+        judged, passed = tested and value is not None and check.bound != SHOWN, check.passes(value)
         lines.append(f"{'✓' if passed else '✗'} {found} (needs {check.tolerance})" if judged else found)
     return lines
 

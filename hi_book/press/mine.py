@@ -29,6 +29,7 @@ TAKES = {
     "regret_bound": "trace_name",
     "sqrt_m_loss": "trace_name",
     "event_simulation": "imagenette_trace",
+    "count_offloads": "imagenette_trace",
 }
 
 

@@ -20,7 +20,9 @@ def as_html(found: Evaluation) -> str:
         table.to_html(index=False, float_format=lambda value: f"{value:.4g}", border=0)
         for table in (found.paying.table(), found.runs, found.times)
     ]
-    says = "Average cost against batch size, and the objective with its best batch size."
+    says = (
+        "Average cost against batch size, and the objective with its best batch size and its best number of offloads."
+    )
     with style.house_style():
         drawn = style.as_svg(_figure(found))
     body = f"""<pre>{html.escape(found.as_text())}</pre>
@@ -49,9 +51,16 @@ def _figure(found: Evaluation) -> Figure:
     best_run = found.learner_best
     label = f"the learner on this trace: M* = {best_run.batch_size}"
     right.plot(found.times["batch_size"], found.times["objective_run"], "o-", ms=3, color="#0072B2", label=label)
+    pending = found.offloads.model
+    grid = np.arange(1, 65)
+    curve = found.timing.objective(grid, found.offload_ratio, found.alpha, unit="offloads")
+    right.plot(grid, curve, color="#CC79A7", label=f"sent after m offloads: m* = {pending.integer:g}")
+    if pending.integer <= grid[-1]:
+        right.plot(pending.integer, pending.objective, "o", ms=5, color="#CC79A7")
     right.legend(fontsize=7, frameon=False)
     for axis in (left, right):
         batch_size_axis(axis, [4**k for k in range(7)])
+    right.set_xlabel("batch size M, or offloads m")
     return figure
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from hi_lib.studies.measured import Line
 
 BATCH_SIZES = (1, 4, 16, 64)
+DRAWS = 5  # of a learner that draws a θ for each sample
 _STAGES = {
     "tau_ed": "device",
     "tau_es": "server",
@@ -37,6 +38,17 @@ _STAGES = {
     "tau_nw": "network",
     "rate": "rate of the uplink",
 }
+
+
+class InOffloads(NamedTuple):
+    """The same question in offloads: send once m are pending, each sample with a θ of its own."""
+
+    model: OptimalBatch
+    """m† and m* for independent offloads, with the offload ratio at M = 1."""
+    objective: float
+    """f of the learner on this trace at m*, ms, the mean of some draws."""
+    average_cost: float
+    """Its cost a sample, likewise."""
 
 
 class PaperTimes(NamedTuple):
@@ -68,6 +80,8 @@ class Evaluation:
         M† and M* for the offload ratio at M = 1, by "paper", "worst" and "average".
     learner_best : BestBatch
         The best M of the learner on this very trace, by the exact times of its runs.
+    offloads : InOffloads
+        The best m, beside the best M.
     times : DataFrame
         batch_size, system_time, response_time and objective: by the paper, for independent offloads (`_exact`,
         `_average`), and of the runs (`_run`), ms.
@@ -94,6 +108,7 @@ class Evaluation:
     runs: pd.DataFrame
     optima: dict[str, OptimalBatch]
     learner_best: BestBatch
+    offloads: InOffloads
     times: pd.DataFrame
     paying: Comparison
     plan: Plan | None = None
@@ -118,11 +133,9 @@ class Evaluation:
             "best_threshold": self.best._asdict(),
             "learned_threshold": dict(zip(("median", "low", "high"), self.learned_threshold, strict=True)),
             "runs": self.runs.to_dict("records"),
-            "optimal_batch_size": {
-                model: {key: value if np.isfinite(value) else None for key, value in best._asdict().items()}
-                for model, best in self.optima.items()
-            },
+            "optimal_batch_size": {model: _finite(best) for model, best in self.optima.items()},
             "learner_best": self.learner_best._asdict(),
+            "optimal_offloads": {**self.offloads._asdict(), "model": _finite(self.offloads.model)},
             "times": self.times.to_dict("records"),
             "verdict": self.paying.verdict,
             "costs": self.paying.table().to_dict("records"),
@@ -205,7 +218,14 @@ class Evaluation:
         lines.append(
             f"best batch size, {'the learner on this trace':30s} M* = {best.batch_size}, f = {best.objective:.2f} ms"
         )
-        return lines
+        model, found = self.offloads.model, self.offloads
+        return [
+            *lines,
+            f"in offloads,     {'independent':30s} m* = {model.integer:g} (m† = {model.relaxed:.2f}), "
+            f"f = {model.objective:.2f} ms",
+            f"in offloads,     {'the learner on this trace':30s} m  = {model.integer:g}, f = {found.objective:.2f} ms, "
+            f"average cost {found.average_cost:.4f}",
+        ]
 
 
 def evaluate(
@@ -257,6 +277,7 @@ def evaluate(
     rho = first.offload_ratio
     optima = {model: timing.optimal_batch_size(rho, alpha, model) for model in MODEL_NAMES}
     learner_best = best_batch_size(trace, timing, beta, alpha)
+    offloads = _in_offloads(trace, beta, timing, rho, alpha)
     planned = plan(trace, beta, timing, planned_alpha, conditions) if conditions.given else None
     recommended = (planned.batch_size or 1) if planned else learner_best.batch_size
     paying = compare(log, beta, recommended)
@@ -283,6 +304,7 @@ def evaluate(
         runs=table,
         optima=optima,
         learner_best=learner_best,
+        offloads=offloads,
         times=_times(timing, first, alpha, runs),
         paying=paying,
         plan=planned,
@@ -327,6 +349,22 @@ def _positive(where: str | Path, value: float) -> float:
             f"{where}: the fitted time of a picture must be positive, got {value:.4g} ms: time larger batches"
         )
     return value
+
+
+def _finite(best: OptimalBatch) -> dict[str, float | None]:
+    return {key: value if np.isfinite(value) else None for key, value in best._asdict().items()}
+
+
+def _in_offloads(trace: Trace, beta: float, timing: TimingModel, offload_ratio: float, alpha: float) -> InOffloads:
+    """The best m for independent offloads, and what the learner makes of it on this trace, in its order."""
+    best = timing.optimal_batch_size(offload_ratio, alpha, unit="offloads")
+    pending = int(min(best.integer, len(trace)))
+    found = []
+    for seed in range(DRAWS):
+        run = replay(trace, beta, pending, unit="offloads", seed=seed)
+        times = timing.of_run(run)
+        found.append((alpha * times.system_time + (1 - alpha) * times.response_time, run.average_cost))
+    return InOffloads(best, *np.mean(found, axis=0).tolist())
 
 
 def _learned(trace: Trace, beta: float, learning_rate: float) -> tuple[float, float, float]:

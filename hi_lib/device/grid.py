@@ -78,6 +78,15 @@ class Grid(Forecaster):
         self._eta = learning_rate
         self._weigh_afresh()
 
+    def spread(self, share: float, learning_rate: float) -> None:
+        """As the plain version: the past becomes the losses that would have left these weights."""
+        self._eta = learning_rate
+        self._weigh_afresh()
+        weight = self._weight / self._weight.mean()
+        loss = -np.log((1 - share) * weight + share) / learning_rate
+        self._step[:-1] = np.diff(loss, prepend=0.0).tolist()
+        self._weigh_afresh()
+
     def shortest(self) -> float:
         """Length of the shortest cell."""
         return 1 / self._levels

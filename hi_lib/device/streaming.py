@@ -74,6 +74,9 @@ class HILF:
         factor of two between ln(1/λ) and its truth.
     samples, batch_size : int, optional
         n and M, for "tuned" and "vanilla".
+    share : float
+        σ in [0, 1), for one rate and `levels` only: after each feedback this share of the weight is spread evenly over
+        all thresholds, so that the learner can follow a drift (T25).
 
     Raises
     ------
@@ -98,6 +101,7 @@ class HILF:
     _eta: float
     _falls: str | None
     _lambda_min: float | None
+    _share = 0.0
 
     def __init__(
         self,
@@ -109,9 +113,13 @@ class HILF:
         lambda_min: float | None = None,
         samples: int | None = None,
         batch_size: int = 1,
+        share: float = 0.0,
     ) -> None:
         self._prepare(beta, levels)
         self._set_rates(learning_rate, None, tuning.Given(lambda_min, samples, batch_size))
+        self._share = checks.real("share", share, 0, 1, open_ends=")")
+        if self._share and (self._levels is None or self._falls):
+            raise ValueError("share must be 0 without levels, and where the rate is anytime or adaptive")
         self._begin_life(seed)
 
     def _prepare(self, beta: float, levels: int | None) -> None:
@@ -298,7 +306,8 @@ class HILF:
 
     def _settings(self) -> dict[str, Any]:
         rate = {"learning_rate": self._falls or self._eta}
-        return {"beta": self._beta, **rate, "levels": self._levels, "lambda_min": self._lambda_min}
+        share = {"share": self._share} if self._share else {}
+        return {"beta": self._beta, **rate, "levels": self._levels, "lambda_min": self._lambda_min, **share}
 
     def _memory(self) -> dict[str, Any]:
         random = dict(self._rng.bit_generator.state)
@@ -376,6 +385,8 @@ class HILF:
             self._forecaster.add(decided.confidence.item(), step)
         else:
             self._forecaster.update(decided.confidence, self._beta - decided.weight * ~right)
+        if self._share and isinstance(self._forecaster, Grid):
+            self._forecaster.spread(self._share, self._eta)
 
     def _adapt(self, confidence: Floats, step: Floats) -> None:
         """Learn a batch, and let η = L/Δ follow what it lost, in steps of at least two."""

@@ -269,7 +269,7 @@ def test_a_device_that_counts_offloads_decides_as_the_learner_driven_by_hand():
     assert wired.state() == by_hand.state()
 
 
-def test_what_is_expected_of_a_device_that_counts_offloads_is_a_mean_over_draws(tmp_path):
+def test_what_is_expected_of_a_device_that_counts_offloads_is_a_mean_over_draws():
     """Of 40 runs over the wire without delays, offload ratios lie around the replays' mean as their spread allows."""
     ratios, expected = [], []
     with serving(ReplayedLarge(TRACE, 0.0)) as (address, _):

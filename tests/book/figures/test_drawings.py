@@ -1,5 +1,6 @@
 """What the figures show: the lines that a reader sees are the numbers that went in, each under its own name."""
 
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from hi_book.figures import (
     batch_size_trade_off,
     calibration,
     data_and_models,
+    drift,
     event_simulation,
     exact_times,
     fig2_timing_diagram,
@@ -18,7 +20,6 @@ from hi_book.figures import (
     fig4_objective,
     fig5_network_time,
     latency_targets,
-    learners_compared,
     partial_feedback,
     real_lml,
     real_wire,
@@ -26,6 +27,7 @@ from hi_book.figures import (
     speed,
     sqrt_m_loss,
     style,
+    which_learner,
 )
 from hi_lib.events import simulation
 
@@ -301,22 +303,38 @@ def test_the_front_leaves_out_what_is_beaten():
     assert texts(axis) == ["2", "2"]  # not on the line in the middle
 
 
-def test_learners_are_means_of_their_shuffles():
+def test_regrets_are_bars_in_the_order_of_size():
     traces, names = {"CIFAR-10, x": 1.0, "Imagenette, y": 2.0}, ("hil-f", "apple")
     rows = [
-        (title, size, name, 10 * size * factor + seed)
+        (title, size, name, 10 * size * factor * (1 if name == "hil-f" else 0.5) + seed)
         for title, factor in traces.items()
         for size in (1, 4)
         for name in names
         for seed in (-1, 1)
     ]
-    figure = learners_compared.learners(pd.DataFrame(rows, columns=["title", "batch_size", "learner", "regret"]))
-    one, four = ([points(each[0]) for each in axis.containers] for axis in figure.axes)
-    assert one == [[(20, -0.175), (20, 0.825)], [(10, 0.175), (10, 1.175)]]  # Imagenette above CIFAR-10
-    assert four == [[(80, -0.175), (80, 0.825)], [(40, 0.175), (40, 1.175)]]
-    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["hil-f", "apple"]
+    figure = which_learner.draw_regrets(pd.DataFrame(rows, columns=["title", "batch_size", "learner", "regret"]))
+    one, four = ([bar.get_width() for bar in axis.patches] for axis in figure.axes)
+    assert one == [7.5, 15]  # means over the traces and the shuffles; the smaller first
+    assert four == [30, 60]
+    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["apple", "hil-f"]
+    assert sorted(point for each in figure.axes[0].lines for point in points(each)) == [
+        (5, 0),
+        (10, 0),
+        (10, 1),
+        (20, 1),
+    ]
     assert [axis.get_title() for axis in figure.axes] == ["M = 1", "M = 4"]
     assert legend(figure) == ["Imagenette", "CIFAR-10"]
+
+
+def test_the_map_has_a_cell_for_each_trace_and_cost():
+    rows = [("cifar10-resnet8", 0.5, "never", 0.004, 0.001), ("cifar10-resnet8", 0.1, "θ = 1 − β", 0.001, 0.001)]
+    figure = which_learner.draw_map(pd.DataFrame(rows, columns=["trace", "beta", "first", "lead", "error"]))
+    assert texts(figure.axes[0]) == ["4.0", "(1.0)"]  # a lead of one standard error is no more than chance
+    clear, pale = (patch.get_facecolor()[:3] for patch in figure.axes[0].patches)
+    assert clear == pytest.approx(mpl.colors.to_rgb(which_learner.COLOURS["never"]))
+    assert min(pale) > min(mpl.colors.to_rgb(which_learner.COLOURS["θ = 1 − β"]))
+    assert legend(figure) == ["never", "θ = 1 − β"]
 
 
 @pytest.mark.parametrize("count", range(1, 14))
@@ -334,7 +352,7 @@ def test_no_panel_stands_alone(count):
 
 
 def test_the_density_keeps_one_scale():
-    figure = learners_compared.weight_density([0, 0.5, 1], np.array([[1.0, 1.0], [0.0, 2.0]]), [0, 9], best=0.75)
+    figure = which_learner.weight_density([0, 0.5, 1], np.array([[1.0, 1.0], [0.0, 2.0]]), [0, 9], best=0.75)
     assert [axis.get_title() for axis in figure.axes] == ["after 0 batches", "after 9 batches"]
     assert [axis.get_ylim() for axis in figure.axes] == [(0, 2.1)] * 2
     assert figure.axes[1].patches[0].get_data().values.tolist() == [0, 2]
@@ -343,17 +361,17 @@ def test_the_density_keeps_one_scale():
 def test_drift_is_drawn_every_eighth_sample():
     path = np.array([np.arange(1, 17), np.arange(1, 17) + 2.0])
     paths = {name: path + place for place, name in enumerate(("a", "b", "c", "d", "e", "f"))}
-    figure = learners_compared.drift({"x": paths, "y": paths}, change=8)
+    figure = drift.draw({"x": paths, "y": paths}, change=8)
     assert line(figure.axes[0], "a") == [(8, 9), (16, 17)]
     assert line(figure.axes[1], "e") == [(8, 13), (16, 21)]
-    table = learners_compared.drift_table({"x": {"a": path}})
+    table = drift.table({"x": {"a": path}})
     assert table.to_dict("list") == {"a": [17], "case": ["x"]}
 
 
 def test_partial_feedback_is_seen_from_two_sides():
     rows = [("hil-f", 100, 1, 5.0), ("hil-f", 400, 1, 10.0), ("hil-f", 400, 4, 20.0)]
     table = pd.DataFrame(rows, columns=["learner", "samples", "batch_size", "regret"])
-    figure = partial_feedback.partial_feedback(table.assign(error=0.5, bound=40.0, most=100.0))
+    figure = partial_feedback.draw(table.assign(error=0.5, bound=40.0, most=100.0))
     assert bars(figure.axes[0], "hil-f") == ([(100, 5), (400, 10)], [1, 1])
     assert bars(figure.axes[1], "hil-f") == ([(1, 10), (4, 20)], [1, 1])
 

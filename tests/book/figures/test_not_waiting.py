@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -68,13 +67,6 @@ def test_arrivals_that_are_too_fast_have_no_times():
     assert math.isnan(table["mean"][0])
     assert table["p50"].iloc[-1] == pytest.approx(30, abs=3)
     assert (table.loc[2, ["p50", "p95", "p99"]].diff().dropna() >= 0).all()
-
-
-def test_two_prices_by_hand():
-    """Six certain offloads: an image at 0.2 and a transmission at 0.3 cost 0.5 alone, 0.2 + 0.1 in threes."""
-    case = page.Stream("certain", [CERTAIN], TIMING, 0.5)
-    table = page.two_prices(case, 0.2, [0.0, 0.3], [1, 3])
-    assert table.to_numpy() == pytest.approx(np.array([[0, 0.2, 0.2], [0.3, 0.5, 0.3]]))
 
 
 def beaten_by(*devices):

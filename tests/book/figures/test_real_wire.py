@@ -15,7 +15,9 @@ def runs(*rows):
     stages |= {"overhead": 0.5, "framework": 1.0, "small": 1.5, "learner": 0.1}
     for name, value in stages.items():
         table[f"stages_{name}"] = value
-    how = [page._how(size, window) for size, window in zip(table["batch_size"], table["window"], strict=True)]
+    table["offloads"] = pd.array([pd.NA] * len(table), dtype="Int64")
+    ways = zip(table["batch_size"], table["offloads"], table["window"], strict=True)
+    how = [page._how(*way) for way in ways]
     return table.assign(measured_transmissions=10.0, measured_offload_ratio=0.4, how=how)
 
 
@@ -32,7 +34,8 @@ TABLE = runs(
 
 def test_ways_to_run_have_names():
     assert list(TABLE["how"][:5]) == ["M = 1", "M = 4", "M = 16", "W = 4", "adaptive"]
-    assert page._how("1", "inf") == "W = ∞"
+    assert page._how("1", pd.NA, "inf") == "W = ∞"
+    assert page._how(None, 3, "waits") == "m = 3"
     assert page.waiting(page.emulated(TABLE))["M"].tolist() == [1, 4, 16]
 
 

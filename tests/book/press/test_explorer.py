@@ -11,7 +11,7 @@ from hi_book.figures import explorer
 from hi_book.press import results
 from hi_lib.paper import setting_of
 
-MODELS = ("paper", "worst", "average")
+MODELS = ("paper", "worst", "average", "offloads")
 PAGE = "notebooks/explorer.html"
 
 
@@ -61,13 +61,18 @@ def expected(setting):
     rho, alpha, found = setting["rho"], setting["alpha"], {}
     for row in (*MODELS, "vanilla"):
         model = "worst" if row == "vanilla" else row
-        best = timing.optimal_batch_size(rho, alpha, model)
+        pending = {"unit": "offloads"} if row == "offloads" else {}
+        best = timing.optimal_batch_size(rho, alpha, **(pending or {"model": model}))
         size = 1 if row == "vanilla" else best.integer
         at = min(size, np.finfo(float).max)
         found[row, "size"] = (size, 0)
         if row != "vanilla":
             found[row, "real"] = (best.relaxed, 2)
-        if np.isfinite(size):
+        if pending:
+            found[row, "system"] = (timing.system_time(at, rho, **pending), 2)
+            found[row, "response"] = (timing.response_time(at, rho, **pending), 2)
+            found[row, "objective"] = found[row, "true"] = (timing.objective(at, rho, alpha, **pending), 2)
+        elif np.isfinite(size):
             found[row, "system"] = (timing.system_time(at, rho, "paper" if row == "paper" else "exact"), 2)
             found[row, "response"] = (timing.response_time(at, rho, model), 2)
             found[row, "objective"] = (timing.objective(at, rho, alpha, model), 2)
