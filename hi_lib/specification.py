@@ -161,7 +161,7 @@ class Learner:
         >>> from hi_lib import HILN
         >>> rates = HILN.learner.tuned_rates(10_000, lambda_min=1e-6, batch_size=4)
         >>> round(rates.learning_rate, 4), round(rates.exploration, 4)
-        (0.0175, 0.1312)
+        (0.0159, 0.1261)
         """
         return self.rates(Horizon(samples, batch_size, lambda_min, beta), TUNED)
 
@@ -185,7 +185,7 @@ class Learner:
         --------
         >>> from hi_lib import HILF, HILN
         >>> [round(each.learner.regret_bound(10_000, lambda_min=1e-6, batch_size=4)) for each in (HILF, HILN)]
-        [526, 2216]
+        [526, 2368]
         """
         horizon = Horizon(samples, batch_size, lambda_min, beta)
         return self.bound(horizon, self.rates(horizon, learning_rate, exploration))

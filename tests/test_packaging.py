@@ -13,20 +13,11 @@ EXTRAS = (
     *("IPython", "ipykernel", "nbformat", "nbclient", "jupyter_client", "papermill", "sphinx", "myst_nb"),
     *("onnxruntime", "PIL", "dask", "tritonclient", "playwright"),
 )
-BLOCKING = """
-    import sys
-
-    class Absent:
-        def find_spec(self, name, path=None, target=None):
-            if name.partition(".")[0] in {absent}:
-                raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-
-    sys.meta_path.insert(0, Absent())
-"""
+BLOCKING = "import sys; sys.modules.update(dict.fromkeys({absent}))\n"
 
 
 def run(code, absent=EXTRAS):
-    text = textwrap.dedent(BLOCKING.format(absent=set(absent))) + textwrap.dedent(code)
+    text = BLOCKING.format(absent=list(absent)) + textwrap.dedent(code)
     return subprocess.run([sys.executable, "-c", text], cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
@@ -56,8 +47,8 @@ def test_the_command_says_which_extra_is_missing(missing):
 
 
 def test_what_is_ours_and_broken_is_no_missing_extra():
-    done = run("from hi_book.start import main; main()", ["hi_live"])
-    assert "ModuleNotFoundError: No module named 'hi_live" in done.stderr or done.returncode == 0
+    done = run("from hi_book.start import main; main()", ["hi_lib"])
+    assert "ModuleNotFoundError: import of hi_lib" in done.stderr
 
 
 def test_an_option_whose_extra_is_missing_says_so():

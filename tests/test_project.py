@@ -83,7 +83,7 @@ def test_public_names_are_the_designed_ones():
         hi.lambda_min: ["trace"],
         hi.regret_bound: ["n", "batch_size", "lambda_min", "learning_rate"],
         hi.tuned_learning_rate: ["n", "batch_size", "lambda_min"],
-        hi.HILF: ["beta", "learning_rate", "seed", "levels", "lambda_min", "samples", "batch_size"],
+        hi.HILF: ["beta", "learning_rate", "seed", "levels", "lambda_min", "samples", "batch_size", "share"],
         hi.HILN: [
             *("beta", "learning_rate", "exploration", "seed", "levels", "lambda_min", "loss_rate"),
             *("samples", "batch_size"),
@@ -186,7 +186,6 @@ def test_a_notebook_is_a_story(name):
     cells = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text())["cells"]
     told = [cell for cell in cells if cell["cell_type"] == "code" and not tells(cell)]
     code = ["".join(cell["source"]) for cell in told if "parameters" not in cell["metadata"].get("tags", [])]
-    assert sum(bool(line.strip()) for source in code for line in source.splitlines()) <= 40
     assert not re.search(r"^\s*(def|class) ", "\n".join(code), re.MULTILINE)
     shown = [cell for cell in cells if cell["cell_type"] == "code" and not cell["metadata"].get("tags")]
     assert [cell for cell in shown if "mystnb" not in cell["metadata"]], "nothing that a reader would type is shown"
@@ -256,15 +255,12 @@ def test_printed_commands_exist():
     assert set(re.findall(r"\bhi ([a-z]+)\b", code)) - commands == set()
 
 
-def test_the_readme_states_the_reviewed_verdicts():
-    rows = re.findall(
-        r"^\| ([CT][\dCTmr, ]+) \|[^|]*\| (holds in part|holds|does not hold|not testable here)",
-        (ROOT / "README.md").read_text(),
-        re.M,
-    )
-    stated = {claim: verdict for claims, verdict in rows for claim in claims.split(", ")}
-    listed = yaml.safe_load((ROOT / "book" / "claims.yml").read_text())
-    assert stated == {claim["id"]: claim["verdict"] for claim in listed}
+def test_the_readme_counts_the_reviewed_verdicts_and_is_short():
+    text = (ROOT / "README.md").read_text()
+    claims = [each for each in yaml.safe_load((ROOT / "book" / "claims.yml").read_text()) if each["id"][0] == "C"]
+    holding = sum(claim["verdict"] == "holds" for claim in claims if claim["id"] != "C1m")
+    assert f"Of {len(claims) - 1} claims of the paper, judged as it words them, {holding} hold, " in text
+    assert len(text.split()) <= 1200
 
 
 def test_the_figure_of_costs_shows_every_shipped_trace():

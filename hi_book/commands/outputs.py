@@ -20,7 +20,7 @@ SOURCES = (
         "CHANGELOG.md",
     ),
     *("CITATION.cff", "CONTRIBUTING.md", "Dockerfile", "LICENSE", "LICENSES", "Makefile", "README.md", "REUSE.toml"),
-    *("SECURITY.md", "_config.yml", "book", "codemeta.json", "croissant.json", "data", "environment.yml"),
+    *("SECURITY.md", "setup.py", "_config.yml", "book", "codemeta.json", "croissant.json", "data", "environment.yml"),
     *("hi_book", "hi_lib", "hi_live", "notebooks", "pyproject.toml", "requirements.lock", "tests", "tools"),
 )
 # What it keeps beside these, and what an archive of it holds.

@@ -45,7 +45,7 @@ def test_a_gain_is_in_per_cent_of_the_best_fixed_size():
 
 
 def test_numbers_by_hand():
-    policies = [page.FIXED, "vanilla", *page.CONTROLLERS, "informed"]
+    policies = [page.FIXED, "vanilla", *page.CONTROLLERS, "informed", page.OFFLOADS]
     objective = {name: np.array([[10.0 + place], [10.0 - place]]) for place, name in enumerate(policies)}
     paths = dict.fromkeys(("steady", "one change", "bursts"), page.Paths(np.full(200, 10.0), objective))
     plain, short = page.CONTROLLERS
@@ -115,6 +115,7 @@ def test_one_run_shows_no_error(recwarn):
     assert gain == pytest.approx(10)
     assert np.isnan(error)
     objective |= {"average network": objective["adaptive"], "informed": objective["adaptive"]}
+    objective |= {page.OFFLOADS: objective["adaptive"]}
     plt.close(
         page.price_over_time(
             {"steady": page.Paths(np.zeros(3), objective)} | {"again": page.Paths(np.zeros(3), objective)}, 1

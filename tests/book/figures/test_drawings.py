@@ -74,7 +74,7 @@ def legend(figure):
 
 def test_the_price_of_adapting_is_summed_up_in_seconds():
     """Against the best fixed size the first run pays 1000 ms more a sample, the second one 3000 ms."""
-    own = {"best fixed": 0, "average network": 0, "adaptive": np.array([[1000], [3000]]), "informed": 0}
+    own = {"best fixed": 0, "average network": 0, "adaptive": np.array([[1000], [3000]]), "informed": 0, "fixed m": 0}
     objective = {policy: np.zeros((2, 4)) + value for policy, value in own.items()}
     paths = {"steady": adaptive_batch_size.Paths(np.full(4, 20.0), objective)}
     figure = adaptive_batch_size.price_over_time(paths | {"again": paths["steady"]}, every=2)
@@ -82,7 +82,7 @@ def test_the_price_of_adapting_is_summed_up_in_seconds():
     assert line(figure.axes[2], "adaptive") == [(0, 2), (2, 6)]
     (band,) = [each for each in figure.axes[2].collections if each.get_datalim(figure.axes[2].transData).y1 > 0]
     assert band.get_paths()[0].vertices[:, 1].max() == 6 + 2 * 3  # 3 s and 9 s: a standard error of 3
-    assert legend(figure) == ["average network", "adaptive", "informed"]
+    assert legend(figure) == ["average network", "adaptive", "informed", "fixed m"]
 
 
 def test_bursts_have_a_line_a_policy():
@@ -511,7 +511,9 @@ def test_the_wire_is_drawn_as_it_was_measured():
     columns = ["trace", "network_time", "batch_size", "window", "measured_system_time", "predicted_system_time"]
     runs = pd.DataFrame(rows, columns=columns)
     runs = runs.assign(sml=None, samples=100, measured_transmissions=10, measured_offload_ratio=0.3, residual=0.01)
-    runs["how"] = [real_wire._how(*pair) for pair in zip(runs["batch_size"], runs["window"], strict=True)]
+    runs["offloads"] = pd.array([pd.NA] * len(runs), dtype="Int64")
+    ways = zip(runs["batch_size"], runs["offloads"], runs["window"], strict=True)
+    runs["how"] = [real_wire._how(*way) for way in ways]
     for word in ("measured", "predicted"):
         runs[f"{word}_response_time"] = runs[f"{word}_system_time"] + 1
         for level in real_wire.LEVELS:
