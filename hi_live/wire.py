@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgpack
@@ -86,9 +86,29 @@ def pack_request(request: Request) -> list[Bytes]:
         )
     fields = {"run": request.run, "number": request.number, "samples": list(request.samples), "sizes": sizes}
     header = msgpack.packb(fields)
-    whole = memoryview(b"".join([_LENGTH.pack(len(header)), header, *request.images]))
-    starts = range(0, len(whole), PART)
-    return [b"".join([_PART.pack(VERSION, request.number, at, len(whole)), whole[at : at + PART]]) for at in starts]
+    whole = [_LENGTH.pack(len(header)) + header, *request.images]
+    length = sum(map(len, whole))
+    parts = enumerate(_cut(whole, PART))
+    return [b"".join([_PART.pack(VERSION, request.number, PART * place, length), *part]) for place, part in parts]
+
+
+def _cut(whole: Sequence[Bytes], size: int) -> Iterator[list[memoryview]]:
+    """Bytes that lie in several places, in pieces of one size but for the last, without putting them together.
+
+    >>> [[bytes(part) for part in piece] for piece in _cut([b"abc", b"de", b"f"], 2)]
+    [[b'ab'], [b'c', b'd'], [b'e', b'f']]
+    """
+    piece, room = list[memoryview](), size
+    for each in whole:
+        left = memoryview(each)
+        while left:
+            piece.append(left[:room])
+            left, room = left[room:], room - len(piece[-1])
+            if not room:
+                yield piece
+                piece, room = [], size
+    if piece:
+        yield piece
 
 
 class Assembly:

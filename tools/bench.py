@@ -19,6 +19,7 @@ import numpy as np
 from hi_book.makers.registering import write_data
 from hi_book.makers.timings import machine
 from hi_lib import regret
+from hi_lib.device.offloads import OffloadBatches
 from hi_lib.device.streaming import HILF
 from hi_lib.forecaster import Forecaster, Steps
 from hi_lib.learners import replay
@@ -36,6 +37,10 @@ LARGEST = {
     "engine": 10_000_000,
     "replay": 10_000_000,
     "sort": 10_000_000,
+    "device, adaptive": 100_000,
+    "256 levels, adaptive": 100_000,
+    "device, m offloads": 100_000,
+    "replay, adaptive": 100_000,
 }
 
 Task = Callable[[], float]  # runs once and returns seconds a round
@@ -83,10 +88,10 @@ def _plain(trace: Trace) -> Task:
     return lambda: _timed(work) / rounds
 
 
-def _device(trace: Trace, levels: int | None = None) -> Task:
+def _device(trace: Trace, levels: int | None = None, rate: str | None = None) -> Task:
     """A sample on a device, by the public calls, that has met the others' confidences before, and meets a new one."""
     rounds = min(1000, len(trace) // 8)
-    met = HILF(BETA, _learning_rate(trace), seed=0, levels=levels)
+    met = HILF(BETA, rate or _learning_rate(trace), seed=0, levels=levels)
     met.update(trace.confidence[rounds:], trace.correct[rounds:])
     samples = [(trace.confidence[t : t + 1], trace.correct[t : t + 1]) for t in range(rounds)]
 
@@ -103,6 +108,26 @@ def _device(trace: Trace, levels: int | None = None) -> Task:
     return once
 
 
+def _offloads(trace: Trace) -> Task:
+    """The same where the device sends after three offloads, and hears of a cycle when it ends."""
+    rounds = min(1000, len(trace) // 8)
+    met = HILF(BETA, "adaptive", seed=0)
+    met.update(trace.confidence[rounds:], trace.correct[rounds:])
+    samples = trace.confidence[:rounds].tolist()
+
+    def once() -> float:
+        batches = OffloadBatches(copy.deepcopy(met), offloads=3, max_samples=200)
+
+        def work() -> None:
+            for p in samples:
+                if (cycle := batches.decide(p).cycle) is not None:
+                    batches.hear(cycle, trace.correct[cycle.first : cycle.first + cycle.offload.size])
+
+        return _timed(work) / rounds
+
+    return once
+
+
 def _engine_only(trace: Trace) -> Task:
     """All rounds of vanilla HI, the confidences sorted before."""
     from hi_lib import _engine  # brings numba, whose memory the other methods do without
@@ -111,12 +136,12 @@ def _engine_only(trace: Trace) -> Task:
     return lambda: _timed(lambda: _engine.offload_probability(trace, wrong, steps, 1)) / len(trace)
 
 
-def _replay(trace: Trace) -> Task:
+def _replay(trace: Trace, rate: str = "tuned") -> Task:
     """All rounds by `replay` on a new trace: sorting, the learner, the best threshold in hindsight."""
 
     def once() -> float:
         new = Trace(trace.confidence, trace.correct)
-        return _timed(lambda: replay(new, BETA)) / len(trace)
+        return _timed(lambda: replay(new, BETA, learning_rate=rate)) / len(trace)
 
     return once
 
@@ -128,6 +153,10 @@ METHODS = {
     "256 levels": functools.partial(_device, levels=256),
     "engine": _engine_only,
     "replay": _replay,
+    "device, adaptive": functools.partial(_device, rate="adaptive"),
+    "256 levels, adaptive": functools.partial(_device, levels=256, rate="adaptive"),
+    "device, m offloads": _offloads,
+    "replay, adaptive": functools.partial(_replay, rate="adaptive"),
 }
 
 

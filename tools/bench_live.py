@@ -24,6 +24,7 @@ from hi_book.makers.timings import machine
 from hi_lib.paper import CIFAR10, setting_of
 from hi_lib.typing import Bytes
 from hi_live import wire
+from hi_live.memory import OF_A_LINK, keep_memory
 from hi_live.server import serve
 
 RUNS, FRAMEWORK, MACHINE = "live/runs.csv", "live/framework.csv", "live/machine.json"  # below data/
@@ -79,11 +80,13 @@ class Mirror:
 
 def mirror() -> None:
     """Serve it, in a process of its own, until that is killed."""
+    keep_memory(OF_A_LINK)
     serve(Mirror(), "tcp://127.0.0.1:0", threading.Event(), lambda address: print(address, flush=True))
 
 
 def framework() -> pd.DataFrame:
     """Milliseconds to pack, carry over loopback and read a batch of pictures, and its answer: ours alone, no model."""
+    keep_memory(OF_A_LINK)  # as the commands do
     process = subprocess.Popen([sys.executable, __file__, "mirror"], stdout=subprocess.PIPE, text=True)
     context = zmq.Context()
     socket = context.socket(zmq.DEALER)

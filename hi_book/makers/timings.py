@@ -6,8 +6,6 @@ time does not depend on them.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import importlib.metadata
 import itertools
 import json
@@ -25,14 +23,13 @@ from hi_book.makers.images import Pixels
 from hi_book.makers.registering import write_data
 from hi_lib import checks
 from hi_lib.studies.measured import BATCH_SIZES, MACHINE, MEASURED, PAIRS, fit
+from hi_live.memory import keep_memory
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from hi_book.makers.classifiers import Classifier
     from hi_book.makers.networks import Asked, Form
-
-_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
 
 
 def run(repeats: int = 15, say: Callable[[str], None] = print) -> Path:
@@ -115,14 +112,6 @@ def own_pictures(images_path: Path | None, form: Form, count: int) -> list[Pixel
     first = itertools.islice(images.read_images(images_path), count)
     pictures = [images.resized(name, data, form.shape) for name, _, data in first]
     return list(itertools.islice(itertools.cycle(pictures), count))
-
-
-def keep_memory() -> None:
-    """Let glibc keep freed memory: fetching it anew makes large batches up to 2.5 times slower. Else do nothing."""
-    with contextlib.suppress(OSError, AttributeError):
-        libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(_MMAP_THRESHOLD, 2**31 - 1)
-        libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def machine(*packages: str) -> dict[str, str | int]:

@@ -421,3 +421,30 @@ def test_a_bound_is_told_only_where_it_needs_no_horizon():
     learner.update([0.5, 0.5 + 1e-6], [0, 1])
     # A cell shorter than assumed: (1 + L/L') Δ.
     assert learner.regret_bound == pytest.approx((1 + math.log(1e-6) / math.log(1e-3)) * learner._gap, rel=1e-6)
+
+
+@pytest.mark.parametrize("sizes", [[1] * 40, [8, 1, 3, 20, 8]])
+def test_a_device_that_shares_is_the_replay_that_shares(sizes):
+    """On a grid whose every level is met, all cells have one length: the same weights before every batch."""
+    rng = np.random.default_rng(1)
+    size = sizes[0] if len(set(sizes)) == 1 else 8
+    confidence = np.concatenate((np.arange(16) / 16, rng.integers(0, 16, 64) / 16))
+    right = rng.random(80) < 0.5
+    run = hi.replay(hi.Trace(confidence, right), 0.4, size, learning_rate=0.6, share=0.05)
+    learner = hi.HILF(0.4, 0.6, seed=0, levels=16, share=0.05)
+    for start in range(0, 80, size):
+        batch = slice(start, start + size)
+        q = learner._forecaster.offload_probability(confidence[batch], 0.6)
+        assert q == pytest.approx(run.offload_probability[batch], abs=1e-12)
+        learner.update(confidence[batch], right[batch])
+    restored = hi.HILF.restore(json.loads(json.dumps(learner.state())))
+    assert restored.state() == learner.state()
+    assert "share=0.05" in repr(restored)
+
+
+def test_a_share_needs_one_rate_on_a_grid():
+    for more in ({"learning_rate": 0.1}, {"learning_rate": "adaptive", "levels": 16}):
+        with pytest.raises(ValueError, match="share must be 0 without levels"):
+            hi.HILF(0.5, share=0.1, **more)
+    with pytest.raises(ValueError, match=r"share must be in \[0, 1\)"):
+        hi.HILF(0.5, 0.1, levels=16, share=1.0)

@@ -16,6 +16,11 @@ def test_numbers_by_hand():
         ("plain", 10**4, 8e-5, 9, 1),
         *(("device", 10**k, us * 1e-6, 9, 1) for k, us in ((4, 20), (5, 30), (6, 50))),
         ("256 levels", 10**4, 1e-5, 9, 1),
+        *(
+            (f"{how}, adaptive", 10**4, us * 1e-6, 9, 1)
+            for how, us in (("device", 7), ("256 levels", 8), ("replay", 2))
+        ),
+        ("device, m offloads", 10**4, 9e-6, 9, 1),
         ("replay", 10**6, 9e-9, 9, 150),
         ("replay", 10**7, 2e-7, 9, 1500),
     ]
@@ -34,6 +39,10 @@ def test_numbers_by_hand():
             "device_growth": 1.5,
             "device_million_us": 50,
             "levels_us": 10,
+            "adaptive_us": 7,
+            "adaptive_levels_us": 8,
+            "offloads_us": 9,
+            "adaptive_replay_s": 0.02,
         }
     )
 
@@ -56,6 +65,9 @@ def test_the_price_of_a_grid_by_hand():
 
 def test_a_plain_learner_that_is_left_out_has_no_times():
     methods = {"engine": range(4, 8), "device": range(4, 7), "256 levels": [4], "replay": [6, 7], "plain": [4, 5]}
+    methods |= dict.fromkeys(
+        ("device, adaptive", "256 levels, adaptive", "device, m offloads", "replay, adaptive"), [4]
+    )
     rows = [(method, 10**k, 1e-6, 2.0, 10) for method, powers in methods.items() for k in powers]
     table = pd.DataFrame(rows, columns=COLUMNS)
     some = page.drawn(table, 10**4)
