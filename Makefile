@@ -25,23 +25,19 @@ help: ## this list
 book: for-book ## run the notebooks, render the book into _build/html (PROFILE=quick|full, TRACE=mine.csv, READ="--label COL …")
 	@$(BIN)/hi book --profile $(PROFILE) $(if $(TRACE),--trace "$$TRACE" $(READ))
 
-check: for-test ## format, lint, types, imports and the fast tests of the library, in twenty seconds
+check: for-test ## format, lint, types, imports and the fast tests of the library's core, in twenty seconds
 	$(LINT)
-	$(BIN)/pytest -n auto -q -m "not slow" $(FAST)
+	$(BIN)/pytest -n auto -q $(addprefix tests/test_,$(addsuffix .py,cycles learners regret run_times timing traces))
 define LINT
-$(BIN)/ruff format --check -q .
-	$(BIN)/ruff check -q .
-	$(BIN)/mypy
-	$(BIN)/lint-imports --no-logo
-endef
-FAST := tests/test_learners.py
-
-# Compiled functions are run by their Python source once more, so that their lines count, too.
-test: for-test book ## all tests: lint, types, units, theory, notebooks, the book in a browser; and which lines they leave out
-	$(BIN)/ruff format --check .
+$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+endef
+
+# Compiled functions are run by their Python source once more, so that their lines count, too.
+test: for-test book ## all tests: lint, types, units, theory, notebooks, the book in a browser; and which lines they leave out
+	$(LINT)
 	$(BIN)/pytest -n auto --dist worksteal --cov --cov-report=
 	NUMBA_DISABLE_JIT=1 $(BIN)/pytest -n auto -W ignore::RuntimeWarning --cov --cov-append --cov-report= -m python_source
 	$(BIN)/coverage report --include='hi_book/*/*.py,hi_live/*.py,hi_lib/logs/*.py' --skip-covered --fail-under=90
@@ -54,6 +50,7 @@ test-random: for-test book ##: all tests in random order, on all cores and then 
 	$(BIN)/pytest --random-order --random-order-seed=$(SEED)
 
 test-slow: for-test for-pdf for-lab book ## every printed command, killed builds, the oldest NumPy
+	$(BIN)/pytest -n auto --dist worksteal -m slow
 	$(BIN)/pytest -n auto --dist worksteal tests/slow --override-ini addopts="-ra"
 
 test-models: for-models for-test-models for-live ##: what makes traces, for real (torch: 5 GB); HI_DATA adds real images
@@ -116,5 +113,5 @@ EXTRAS := book pdf test lab cluster live onnx models test-models badges
 $(EXTRAS:%=for-%): for-%:
 	@$(INSTALL) $*
 
-.PHONY: help book pdf archive test test-random test-slow test-models test-badges serve lab bench bench-live \
+.PHONY: help book pdf archive check test test-random test-slow test-models test-badges serve lab bench bench-live \
 	experiments versions note-doi lock facts models onnx cluster live clean $(EXTRAS:%=for-%)

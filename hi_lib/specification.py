@@ -139,6 +139,8 @@ class Learner:
         ValueError
             A name that this learner's rate does not have, or a number that is no rate.
         """
+        if not self.rate_names:
+            return self.tune(horizon, None, None)  # which says so
         if not isinstance(learning_rate, str):
             return self.tune(horizon, checks.positive("learning_rate", learning_rate), exploration)
         name = checks.choice("learning_rate", learning_rate, [each for each in self.rate_names if each not in FALLING])

@@ -78,3 +78,12 @@ def browser():
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         yield browser
         browser.close()
+
+
+def sample(cases, quick):
+    """Parameters of which only some are tried in `make test`, and all in `make test-slow`."""
+    return [case if case in quick else pytest.param(*_several(case), marks=pytest.mark.slow) for case in cases]
+
+
+def _several(case):
+    return case if isinstance(case, tuple) else (case,)

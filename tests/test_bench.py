@@ -3,6 +3,7 @@ import runpy
 from types import SimpleNamespace
 
 import pandas as pd
+import pytest
 
 from hi_book.makers import timings
 from hi_book.press import places
@@ -12,6 +13,7 @@ PATH = places.ROOT / "tools" / "bench.py"
 bench = SimpleNamespace(**runpy.run_path(str(PATH)))
 
 
+@pytest.mark.slow
 def test_benchmarks_write_a_row_for_every_method_and_size(tmp_path, monkeypatch):
     for name, place in {"DATA": tmp_path, "REGISTRY": tmp_path / "registry.txt"}.items():
         monkeypatch.setattr(traces, name, place)

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import batch_sizes, costs, traces
+from conftest import batch_sizes, costs, sample, traces
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -82,7 +82,7 @@ def test_fast_versions_agree_for_any_cost(version, trace, beta, batch_size, eta)
 
 
 @fast_ones
-@pytest.mark.parametrize("eta", [0.02, 1.0, 50.0])
+@pytest.mark.parametrize("eta", sample([0.02, 1.0, 50.0], [1.0]))
 @pytest.mark.parametrize("spread", ["even", "five ulps", "tiny", "two values"])
 def test_fast_versions_agree_over_ten_thousand_samples(version, eta, spread):
     rng = np.random.default_rng(3)
@@ -132,6 +132,7 @@ def exact_share(trace, beta, eta, t):
         (grown, 0.7, 0.0148, 40),
     ],
 )
+@pytest.mark.slow
 def test_fast_versions_are_exact_over_a_million_rounds(version, beta, eta, rounding):
     trace = hi.synthetic_trace(1_000_000, seed=1)
     offload = version(trace, beta, 1, eta)

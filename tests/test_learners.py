@@ -251,3 +251,18 @@ def test_a_run_and_a_trace_say_in_a_line_what_they_are():
 def test_a_rule_has_no_rate():
     with pytest.raises(ValueError, match="learning_rate must be left out for a learner that has none"):
         learners.named("always").rates((100, 1.0, 0.1, 0.5), 0.3)
+
+
+def test_bounds_and_rates_are_found_under_the_learners_name():
+    n, size, shortest, beta = 10_000, 4, 1e-6, 0.5
+    assert hi.HILF.learner.regret_bound(n, shortest, batch_size=size) == pytest.approx(
+        hi.regret_bound(n, size, shortest)
+    )
+    rates = hi.HILN.learner.tuned_rates(n, shortest, beta, size)
+    bound = hi.partial_feedback_bound(n, size, shortest, beta, *rates)
+    assert hi.HILN.learner.regret_bound(n, shortest, beta, size) == bound
+    eta = hi.tuned_apple_rate(n, size, shortest, beta)
+    assert hi.Apple.learner.regret_bound(n, shortest, beta, size) == hi.apple_bound(n, size, shortest, beta, eta)
+    for name, says in (("naive", "there must be a theorem"), ("always", "learning_rate must be left out")):
+        with pytest.raises(ValueError, match=says):
+            learners.named(name).regret_bound(n, shortest)

@@ -38,7 +38,7 @@ def test_every_module_of_the_library_needs_the_library_alone():
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])
 def test_the_command_says_which_extra_is_missing(missing):
-    done = run("from hi_book.start import main; main()", [missing])
+    done = run("from hi_book.commands.start import main; main()", [missing])
     assert done.returncode == 1
     assert (
         done.stderr
@@ -47,10 +47,12 @@ def test_the_command_says_which_extra_is_missing(missing):
 
 
 def test_what_is_ours_and_broken_is_no_missing_extra():
-    done = run("from hi_book.start import main; main()", ["hi_lib"])
+    done = run("from hi_book.commands.start import main; main()", ["hi_lib"])
     assert "ModuleNotFoundError: import of hi_lib" in done.stderr
 
 
 def test_an_option_whose_extra_is_missing_says_so():
-    done = run("import sys; sys.argv = ['hi', 'live', 'demo']; from hi_book.start import main; main()", ["zmq"])
+    done = run(
+        "import sys; sys.argv = ['hi', 'live', 'demo']; from hi_book.commands.start import main; main()", ["zmq"]
+    )
     assert (done.returncode, done.stderr) == (2, "error: hi live needs zmq: run make live\n")

@@ -274,3 +274,12 @@ def test_the_first_line_of_a_packed_table_has_an_end_too(tmp_path):
     path.write_bytes(gzip.compress(b"a" * 1_000_001 + b"\n1\n"))
     with pytest.raises(ValueError, match="its first line has more than 1,000,000 characters"):
         hi.Trace.from_csv(path)
+
+
+def test_outside_a_checkout_a_trace_of_ones_own_needs_a_folder(monkeypatch, tmp_path):
+    monkeypatch.setattr(traces, "_PACKED", traces.DATA)
+    monkeypatch.delenv("HI_TRACES", raising=False)
+    with pytest.raises(ValueError, match="HI_TRACES must name a folder"):
+        traces.own_file("mine")
+    monkeypatch.setenv("HI_TRACES", str(tmp_path))
+    assert traces.own_file("mine") == tmp_path / "mine.csv"

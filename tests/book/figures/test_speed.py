@@ -65,9 +65,7 @@ def test_the_price_of_a_grid_by_hand():
 
 def test_a_plain_learner_that_is_left_out_has_no_times():
     methods = {"engine": range(4, 8), "device": range(4, 7), "256 levels": [4], "replay": [6, 7], "plain": [4, 5]}
-    methods |= dict.fromkeys(
-        ("device, adaptive", "256 levels, adaptive", "device, m offloads", "replay, adaptive"), [4]
-    )
+    methods |= {f"{how}, adaptive": [4] for how in ("device", "256 levels", "replay")} | {"device, m offloads": [4]}
     rows = [(method, 10**k, 1e-6, 2.0, 10) for method, powers in methods.items() for k in powers]
     table = pd.DataFrame(rows, columns=COLUMNS)
     some = page.drawn(table, 10**4)

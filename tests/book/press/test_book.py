@@ -5,6 +5,7 @@ It is also read without JavaScript, from a file, below another path, by a screen
 
 import functools
 import inspect
+import itertools
 import json
 import re
 import subprocess
@@ -16,6 +17,7 @@ from types import FunctionType
 import axe_playwright_python
 import pytest
 from bs4 import BeautifulSoup
+from conftest import sample
 
 import hi_lib as hi
 from hi_book.press import book, places
@@ -24,6 +26,12 @@ from hi_lib import files, traces
 PAGES = sorted(
     str(path.relative_to(places.HTML)) for path in places.HTML.glob("*/*.html") if "_" not in path.parts[-2][:1]
 )
+# `make test-slow` opens all.
+OPENED = [
+    ("book/intro.html", "desktop"),
+    ("notebooks/explorer.html", "phone"),
+    ("notebooks/which_learner.html", "phone"),
+]
 SIZES = {"desktop": (1280, 900, "light"), "phone": (390, 844, "dark")}
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
 PRINTER = places.ROOT / "tools" / "pdf.py"
@@ -44,8 +52,7 @@ def test_pages_hold_nothing_of_this_machine():
             assert not re.search(r"/(root|home|tmp|Users)/\w", text), path
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize(("page", "size"), sample(itertools.product(PAGES, SIZES), OPENED))
 def test_a_page_loads_whole(page, size, site, browser):
     width, height, scheme = SIZES[size]
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
@@ -134,7 +141,7 @@ def test_a_page_is_light(page):
     assert size < 1.5e6
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", sample(PAGES, [page for page, _ in OPENED]))
 def test_a_page_can_be_read_without_javascript(page, site, browser):
     context = browser.new_context(java_script_enabled=False)
     tab = context.new_page()
@@ -179,7 +186,7 @@ HOMES = ("book/intro.html", "notebooks/fig4_objective.html", "notebooks/explorer
 
 
 @pytest.mark.parametrize("page", HOMES)
-@pytest.mark.parametrize("where", ["file", "sub-path"])
+@pytest.mark.parametrize("where", sample(["file", "sub-path"], ["file"]))
 def test_the_book_works_from_anywhere(where, page, browser, site_below):
     tab = browser.new_page()
     failed, errors = [], []
@@ -205,7 +212,7 @@ def theorems():
                 yield name, f"notebooks/{path.stem}.html"
 
 
-@pytest.mark.parametrize("where", ["http", "file"])
+@pytest.mark.parametrize("where", sample(["http", "file"], ["file"]))
 def test_search_finds_the_theorems(where, site, browser):
     home = site if where == "http" else f"{places.HTML.resolve().as_uri()}/"
     named = [(name, page) for name, page in theorems() if name]

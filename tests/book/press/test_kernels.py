@@ -9,6 +9,7 @@ import time
 import nbformat
 import psutil
 import pytest
+from conftest import sample
 
 BUILD = """
 import sys
@@ -50,7 +51,7 @@ def kill(what, build, between):
         os.kill(build, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("what", KILLED)
+@pytest.mark.parametrize("what", sample(KILLED, ["the group"]))
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, a kernel that computes ends when it has computed")
 def test_a_kernel_ends_with_its_build(what, tmp_path):
     cells = [

@@ -27,6 +27,7 @@ with style.house_style():
 """
 
 
+@pytest.mark.slow
 def test_a_users_settings_change_no_figure_and_no_number(tmp_path):
     plain, loud = tmp_path / "plain", tmp_path / "loud"
     plain.mkdir()
