@@ -79,7 +79,7 @@ lab: for-lab book ## open copies of the notebooks in JupyterLab, to change and r
 bench: for-book ##: measure speed and memory here; writes data/benchmarks, which the book shows
 	@$(BIN)/python tools/bench.py
 
-bench-live: for-live for-models ##: measure Batch HI over a real wire here; writes data/live, which the book shows; HI_DATA holds the images
+bench-live: for-live for-models ##: measure Batch HI over a real wire here; writes data/benchmarks/live, which the book shows; HI_DATA holds the images
 	@$(BIN)/python tools/bench_live.py
 
 experiments: book ##: measure what each experiment of the appendix takes; writes data/benchmarks/experiments.csv

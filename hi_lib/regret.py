@@ -115,6 +115,16 @@ def cell_middle(lower: float, upper: float) -> float:
 def lambda_min(trace: Trace) -> float:
     """Length of the shortest cell, boundary cells included: the λ_min for which the regret bound (4) holds.
 
+    Returns
+    -------
+    float
+        In (0, 1]; 1 where there is but one cell.
+
+    Raises
+    ------
+    ValueError
+        `trace` is none.
+
     Examples
     --------
     >>> lambda_min(Trace([0.5, 0.875], [1, 1]))
@@ -125,6 +135,16 @@ def lambda_min(trace: Trace) -> float:
 
 def tuned_learning_rate(n: int, batch_size: float, lambda_min: float) -> float:
     """η* = √(8 L / (n M)) with L = ln(1/λ_min), which minimises the bound (4); 0 if there is only one cell.
+
+    Returns
+    -------
+    float
+        η; 0 where there is but one cell, and nothing to learn.
+
+    Raises
+    ------
+    ValueError
+        An argument outside its range.
 
     Examples
     --------
@@ -141,7 +161,23 @@ def vanilla_learning_rate(trace: Trace) -> float:
 
 
 def anytime_learning_rates(n: int, batch_size: int, lambda_min: float) -> NDArray[np.float64]:
-    """η_k = 2 √(L / k) / M for k = 1 … ⌈n/M⌉: no horizon needed, each applied to the whole past loss."""
+    """η_k = 2 √(L / k) / M for k = 1 … ⌈n/M⌉: no horizon needed, each applied to the whole past loss.
+
+    Returns
+    -------
+    NDArray of shape (⌈n/M⌉,)
+        η of every batch.
+
+    Raises
+    ------
+    ValueError
+        An argument outside its range.
+
+    Examples
+    --------
+    >>> anytime_learning_rates(1000, 100, 1e-3).round(3)[[0, 3, 9]]
+    array([0.053, 0.026, 0.017])
+    """
     size = checks.whole("batch_size", batch_size)
     batches = np.arange(1, -(-checks.whole("n", n) // size) + 1)
     return 2 * np.sqrt(log_inverse(lambda_min) / batches) / size
@@ -149,6 +185,16 @@ def anytime_learning_rates(n: int, batch_size: int, lambda_min: float) -> NDArra
 
 def regret_bound(n: int, batch_size: float, lambda_min: float, learning_rate: float | None = None) -> float:
     """Bound on the expected regret: (4) for a given η, L/η + n M η/8; without one (5), √(n M L / 2).
+
+    Returns
+    -------
+    float
+        In the unit of a wrong answer, over all n samples.
+
+    Raises
+    ------
+    ValueError
+        An argument outside its range.
 
     Examples
     --------
@@ -165,7 +211,22 @@ def regret_bound(n: int, batch_size: float, lambda_min: float, learning_rate: fl
 
 
 def anytime_regret_bound(n: int, batch_size: int, lambda_min: float) -> float:
-    """L/η_K + Σ_k η_k M_k²/8 for the anytime rates, at most √(n M L) when M divides n."""
+    """L/η_K + Σ_k η_k M_k²/8 for the anytime rates, at most √(n M L) when M divides n.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        An argument outside its range.
+
+    Examples
+    --------
+    >>> round(anytime_regret_bound(1000, 100, 1e-3), 1)
+    745.5
+    """
     return anytime_bound(anytime_learning_rates(n, batch_size, lambda_min), fixed_sizes(n, batch_size), lambda_min)
 
 
@@ -227,6 +288,16 @@ def equivalent_batch_size(n: int, batch_size: int = 1, delay: ArrayLike = 0) -> 
     Parameters as for `release_times`. The value may stand for the batch size in `regret_bound`, `tuned_learning_rate`
     and their like for HIL-N. It is a little smaller than M or 1 + 2d, since the first and the last samples wait less.
 
+    Returns
+    -------
+    float
+        Σ (1 + 2 g_t) / n, which stands for M in all bounds.
+
+    Raises
+    ------
+    ValueError
+        An argument outside its range.
+
     Examples
     --------
     >>> equivalent_batch_size(n=6, batch_size=3)
@@ -256,6 +327,15 @@ def fixed_share_bound(
     [(S + 1) L + S ln(1/σ) + (K − 1 − S) ln(1/(1 − σ))]/η + η n M/8, for K = ⌈n/M⌉ batches and S < K: M. Herbster,
     M. Warmuth, Machine Learning 1998, for batches.
 
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        An argument outside its range.
+
     Examples
     --------
     >>> round(fixed_share_bound(1000, 10, 1e-3, learning_rate=0.05, share=0.01, switches=2), 1)
@@ -276,6 +356,15 @@ def partial_feedback_bound(
 ) -> float:
     """Bound on HIL-N's expected regret: n β ε + L/η + (η/2) (n/ε + n (M − 1)).
 
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        An argument outside its range.
+
     Examples
     --------
     >>> round(partial_feedback_bound(10_000, 4, 1e-6, beta=0.5, learning_rate=0.02, exploration=0.1), 1)
@@ -290,7 +379,23 @@ def partial_feedback_bound(
 def tuned_exploration(
     n: int, batch_size: float, lambda_min: float, beta: float, learning_rate: float | None = None
 ) -> float:
-    """ε in [1/n, 1] that minimises HIL-N's bound, for the given η or, without one, for the best η at each ε."""
+    """ε in [1/n, 1] that minimises HIL-N's bound, for the given η or, without one, for the best η at each ε.
+
+    Returns
+    -------
+    float
+        ε in (0, 1].
+
+    Raises
+    ------
+    ValueError
+        An argument outside its range.
+
+    Examples
+    --------
+    >>> round(tuned_exploration(10_000, 4, 1e-6, beta=0.5), 4)
+    0.1261
+    """
     log_cells, cost = log_inverse(lambda_min), checks.real("beta", beta, 0, 1)
     n, size = checks.whole("n", n), _batch_size(batch_size)
     if cost == 0:
@@ -309,20 +414,67 @@ def tuned_exploration(
 
 
 def tuned_partial_feedback_rate(n: int, batch_size: float, lambda_min: float, exploration: float) -> float:
-    """η = √(2 L / (n (1/ε + M − 1))), which minimises HIL-N's bound for a given ε."""
+    """η = √(2 L / (n (1/ε + M − 1))), which minimises HIL-N's bound for a given ε.
+
+    Returns
+    -------
+    float
+        η.
+
+    Raises
+    ------
+    ValueError
+        An argument outside its range.
+
+    Examples
+    --------
+    >>> round(tuned_partial_feedback_rate(10_000, 4, 1e-6, exploration=0.1), 4)
+    0.0146
+    """
     n, size = checks.whole("n", n), _batch_size(batch_size)
     return float(np.sqrt(2 * log_inverse(lambda_min) / (n * (1 / checks.share("exploration", exploration) + size - 1))))
 
 
 def apple_bound(n: int, batch_size: float, lambda_min: float, beta: float, learning_rate: float) -> float:
-    """Bound on the expected regret with importance weights on every offload, ε = η M <= 1: L/η + (1 + β) η n M."""
+    """Bound on the expected regret with importance weights on every offload, ε = η M <= 1: L/η + (1 + β) η n M.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        An argument outside its range.
+
+    Examples
+    --------
+    >>> round(apple_bound(10_000, 4, 1e-6, beta=0.5, learning_rate=0.02), 1)
+    1890.8
+    """
     n, size = checks.whole("n", n), _batch_size(batch_size)
     eta = checks.real("learning_rate", learning_rate, 0, 1 / size, open_ends="(")
     return log_inverse(lambda_min) / eta + (1 + checks.real("beta", beta, 0, 1)) * eta * n * size
 
 
 def tuned_apple_rate(n: int, batch_size: float, lambda_min: float, beta: float) -> float:
-    """η = √(L / ((1 + β) n M)), which minimises `apple_bound` where it is at most 1/M: 2 √((1 + β) n M L)."""
+    """η = √(L / ((1 + β) n M)), which minimises `apple_bound` where it is at most 1/M: 2 √((1 + β) n M L).
+
+    Returns
+    -------
+    float
+        η.
+
+    Raises
+    ------
+    ValueError
+        An argument outside its range.
+
+    Examples
+    --------
+    >>> round(tuned_apple_rate(10_000, 4, 1e-6, beta=0.5), 4)
+    0.0152
+    """
     exposure = checks.whole("n", n) * _batch_size(batch_size) * (1 + checks.real("beta", beta, 0, 1))
     return float(np.sqrt(log_inverse(lambda_min) / exposure))
 

@@ -92,6 +92,16 @@ class TimingModel:
         With the unit "offloads" it is m, a real >= 1: a transmission is sent when m offloads are pending, offloads are
         independent, and there is no other model (`cycles`).
 
+        Returns
+        -------
+        float or NDArray
+            ms a sample.
+
+        Raises
+        ------
+        ValueError
+            An argument outside its range.
+
         Examples
         --------
         >>> timing = TimingModel(tau_ed=1.48, tau_es=4.41, tau_tx=4.93, tau_nw=20.0)
@@ -107,7 +117,18 @@ class TimingModel:
     def response_time(
         self, batch_size: ArrayLike, offload_ratio: ArrayLike, model: str = "paper", unit: str = "samples"
     ) -> Floats:
-        """t_r, ms, mean over all samples: (7), or the independent "worst" or "average"; arguments as `system_time`."""
+        """t_r, ms, mean over all samples: (7), or the independent "worst" or "average"; arguments as `system_time`.
+
+        Returns
+        -------
+        float or NDArray
+            ms, the mean over all samples.
+
+        Raises
+        ------
+        ValueError
+            An argument outside its range.
+        """
         if checks.choice("unit", unit, UNITS) == "offloads":
             return cycles.response_time(self._times, *self._in_offloads(batch_size, offload_ratio, model))
         checks.choice("model", model, RESPONSE_MODELS)
@@ -122,7 +143,18 @@ class TimingModel:
         model: str = "paper",
         unit: str = "samples",
     ) -> Floats:
-        """f = α t_s + (1 − α) t_r, ms (8); "worst" and "average" take the independent t_s. α lies in (0, 1)."""
+        """f = α t_s + (1 − α) t_r, ms (8); "worst" and "average" take the independent t_s. α lies in (0, 1).
+
+        Returns
+        -------
+        float or NDArray
+            ms.
+
+        Raises
+        ------
+        ValueError
+            An argument outside its range.
+        """
         if checks.choice("unit", unit, UNITS) == "offloads":
             size, ratio = self._in_offloads(batch_size, offload_ratio, model)
             return cycles.objective(self._times, size, ratio, optima.alphas(alpha))
@@ -139,6 +171,16 @@ class TimingModel:
             What `replay` returned.
         network_times : array-like of shape (k,), optional
             Equally likely network times of a transmission, ms; by default τ_nw always.
+
+        Returns
+        -------
+        RunTimes
+            Exact means, ms, and the distribution of the response time.
+
+        Raises
+        ------
+        ValueError
+            `run` is none, or network times that are none.
 
         Examples
         --------
@@ -177,6 +219,16 @@ class TimingModel:
             Equally likely network times of a transmission, ms, e.g. measured ones; by default τ_nw always.
         unit : {"samples", "offloads"}
             What `batch_size` counts.
+
+        Returns
+        -------
+        ModelLaw
+            With `mean`, `cdf` and `quantile`, ms.
+
+        Raises
+        ------
+        ValueError
+            An argument outside its range.
 
         Examples
         --------
@@ -222,6 +274,11 @@ class TimingModel:
         With a `deadline` (ms) only batch sizes with P(response > deadline) <= `miss_probability` count, by the law that
         `model` ("average" by default, or "worst"), `offloaded_only` and `network_times` name, as for `response_law`.
         Among them the exact t_s is least, or f where `alpha` is given, too.
+
+        Returns
+        -------
+        OptimalBatch
+            Sizes in samples, or in offloads, and what they cost, ms.
 
         Raises
         ------
@@ -288,6 +345,18 @@ class TimingModel:
         """Largest M with P(response > deadline) <= miss_probability, inf where every M does; all smaller M do as well.
 
         Arguments and errors as for `optimal_batch_size`; `start` is a guess, which saves time where it is good.
+
+        Returns
+        -------
+        int
+            Samples, or offloads.
+
+        Raises
+        ------
+        DeadlineError
+            None keeps the deadline.
+        ValueError
+            An argument outside its range.
         """
         from hi_lib.response import largest_batch
 
@@ -314,6 +383,16 @@ class TimingModel:
 
         `parameter` is "offload_ratio", which nobody takes for more than 1, or a time, e.g. "tau_nw"; f is that of
         `model`: over real M for "paper", over integers for the exact models.
+
+        Returns
+        -------
+        float or NDArray
+            How much larger f is, relatively.
+
+        Raises
+        ------
+        ValueError
+            An argument outside its range.
         """
         names = ("offload_ratio", *(parameter.name for parameter in fields(self)))
         checks.choice("parameter", parameter, names)

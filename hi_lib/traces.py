@@ -97,13 +97,30 @@ class Trace:
         return np.diff(self.confidence[self.order], prepend=0.0, append=1.0)
 
     def shuffled(self, seed: int) -> Trace:
-        """The same samples in an order drawn uniformly with the given seed."""
+        """The same samples in an order drawn uniformly with the given seed.
+
+        Returns
+        -------
+        Trace
+            Of the same n samples.
+
+        Raises
+        ------
+        ValueError
+            A seed that is none.
+        """
         order = self.shuffle_order(seed)
         lml = None if self.lml_correct is None else self.lml_correct[order]
         return Trace(self.confidence[order], self.correct[order], lml, self.name)
 
     def shuffle_order(self, seed: int) -> NDArray[np.intp]:
-        """The order of `shuffled`, for what else is known of each sample, shape (n,)."""
+        """The order of `shuffled`, for what else is known of each sample, shape (n,).
+
+        Raises
+        ------
+        ValueError
+            A seed that is none.
+        """
         return np.random.default_rng(checks.seed("seed", seed)).permutation(len(self))
 
     @classmethod
@@ -111,6 +128,10 @@ class Trace:
         """Read a file with at least the columns `confidence` and `correct` (and `lml_correct`, if there, with blanks).
 
         Any format that `tables.load` knows; `hi evaluate` and its like also understand columns of other names.
+
+        Returns
+        -------
+        Trace
 
         Raises
         ------
@@ -182,6 +203,11 @@ def list_traces(own: bool = True) -> list[str]:
 
     Own traces lie in data/own, and in $HI_TRACES if that is set. The book's notebooks leave them out.
 
+    Returns
+    -------
+    list of str
+        In the order of the alphabet.
+
     Examples
     --------
     >>> "cifar10-resnet8" in list_traces()
@@ -225,6 +251,15 @@ def shipped() -> list[str]:
 
 def load_trace(name: str) -> Trace:
     """Load a trace by name (never a path), refusing a shipped file whose hash is not the registered one.
+
+    Returns
+    -------
+    Trace
+
+    Raises
+    ------
+    ValueError
+        An unknown name, or a shipped file that is damaged.
 
     Examples
     --------

@@ -27,7 +27,11 @@ from hi_live import wire
 from hi_live.memory import OF_A_LINK, keep_memory
 from hi_live.server import serve
 
-RUNS, FRAMEWORK, MACHINE = "live/runs.csv", "live/framework.csv", "live/machine.json"  # below data/
+RUNS, FRAMEWORK, MACHINE = (
+    "benchmarks/live/runs.csv",
+    "benchmarks/live/framework.csv",
+    "benchmarks/live/machine.json",
+)  # below data/
 TRACES = {"cifar10-alexnet": 1000, "imagenette-mobilenet_v1_0.5_160": 400}  # samples a run
 NETWORK_TIMES = (0, 5, 20, 50)
 # How the device sends.

@@ -22,7 +22,7 @@ from hi_book.commands.outputs import checked_output
 from hi_book.commands.own_models import network_options, refuse_without_onnx
 from hi_book.commands.reading import tell
 from hi_book.commands.session import Session, run
-from hi_book.makers.networks import Asked
+from hi_book.makers.networks import ModelOptions
 from hi_lib import checks
 from hi_lib.paper import setting_of
 from hi_lib.traces import load_trace
@@ -81,7 +81,7 @@ def server(
     keys: Keys = None,
     insecure: Insecure = False,
     *,
-    asked: Asked,
+    asked: ModelOptions,
 ) -> None:
     """Answer devices until stopped (Ctrl-C, or the end of its input where that is a pipe)."""
     _prepare()
@@ -159,7 +159,7 @@ def device(
     insecure: Insecure = False,
     as_json: AsJson = False,
     *,
-    asked: Asked,
+    asked: ModelOptions,
 ) -> None:
     """Run a device against a server, and report what was measured and predicted."""
     given = locals()
@@ -290,7 +290,7 @@ def _large(lml: str | None, trace: str, seed: int, busy: bool) -> Large:
     return ReplayedLarge(known, setting_of(trace).timing.tau_es, busy)
 
 
-def _own_large(onnx: Path, asked: Asked) -> Large:
+def _own_large(onnx: Path, asked: ModelOptions) -> Large:
     _needs_models(own=True)
     from hi_book.served import real
 

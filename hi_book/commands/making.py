@@ -13,7 +13,7 @@ from hi_book.commands.outputs import checked_output
 from hi_book.commands.own_models import network_options, refuse_without_onnx
 from hi_book.commands.reading import log_options, tell
 from hi_book.makers import registering
-from hi_book.makers.networks import Asked
+from hi_book.makers.networks import ModelOptions
 from hi_lib import checks, files, traces
 from hi_lib.logs import keeping
 from hi_lib.logs.columns import Columns
@@ -44,7 +44,7 @@ def make(
         bool, typer.Option("--bfloat16", help="For cifar10-alexnet: other weights; faster if the processor has it.")
     ] = False,
     *,
-    asked: Asked,
+    asked: ModelOptions,
 ) -> None:
     """Run models over images in $HI_DATA, write what they said to data/, and register it; or a model of your own."""
     if onnx:
@@ -66,7 +66,7 @@ def make(
     return None
 
 
-def _make_own(names: list[str], onnx: Path, images: Path | None, asked: Asked) -> None:
+def _make_own(names: list[str], onnx: Path, images: Path | None, asked: ModelOptions) -> None:
     """A trace of the user's own: what was guessed goes to standard error, so does a warning."""
     _needs_onnx()
     from hi_book.makers import own
@@ -142,7 +142,7 @@ def measure(
     ] = None,
     out: Annotated[Path | None, path_option("With --onnx: a CSV for all times, as hi evaluate reads them.")] = None,
     *,
-    asked: Asked,
+    asked: ModelOptions,
 ) -> None:
     """Time S-MLs and L-MLs here at batch 1 to 32, and write data/timings, which the book shows; or your own model."""
     if onnx:
@@ -155,7 +155,7 @@ def measure(
     return None
 
 
-def _measure_own(onnx: Path, images: Path | None, out: Path | None, asked: Asked, repeats: int) -> None:
+def _measure_own(onnx: Path, images: Path | None, out: Path | None, asked: ModelOptions, repeats: int) -> None:
     """Times of the user's own model: medians, the line through them, and all of them where the user wants them."""
     if out:
         checked_output("--out", out, inputs=filter(None, (onnx, images)))

@@ -10,21 +10,21 @@ from typing import Annotated, Any
 import typer
 
 from hi_book.commands.line import Command, some_path, together
-from hi_book.makers.networks import Asked
+from hi_book.makers.networks import ModelOptions
 from hi_lib import checks
 
 _PANEL = "A model of your own (--onnx), where its file does not say it"
 
 
 def network_options(without: Sequence[str] = ()) -> Callable[[Command], Command]:
-    """Give a command the options of `Asked`, but for some; it takes them together, as `asked`."""
+    """Give a command the options of `ModelOptions`, but for some; it takes them together, as `asked`."""
     options = [_parameter(name, option) for name, option in _OPTIONS.items() if name not in without]
     return together(
-        "asked", options, lambda **given: Asked(**{name: _read(name, value) for name, value in given.items()})
+        "asked", options, lambda **given: ModelOptions(**{name: _read(name, value) for name, value in given.items()})
     )
 
 
-def refuse_without_onnx(asked: Asked, **others: object) -> None:
+def refuse_without_onnx(asked: ModelOptions, **others: object) -> None:
     """Options that describe a model of the user's own are refused where there is none."""
     given = [name for name, value in (vars(asked) | others).items() if value not in (None, False)]
     if given:
@@ -51,7 +51,7 @@ def _number(where: str, text: str) -> float:
 
 
 def _read(name: str, value: Any) -> Any:
-    """What the command line gives as text, as `Asked` holds it."""
+    """What the command line gives as text, as `ModelOptions` holds it."""
     if name == "scale" and value is not None:
         return _number("--scale", value)
     if name in ("mean", "std") and value is not None:

@@ -14,7 +14,7 @@ import numpy as np
 from hi_book.commands.line import complain
 from hi_book.commands.outputs import checked_output
 from hi_book.commands.reading import tell
-from hi_book.makers.networks import Asked
+from hi_book.makers.networks import ModelOptions
 from hi_lib import checks
 from hi_lib.device.adaptive import AdaptiveBatchSize
 from hi_lib.device.states import on_grid
@@ -66,7 +66,7 @@ class Session:
     keys: Path | None = None
     onnx: Path | None = None
     images: Path | None = None
-    asked: Asked = field(default_factory=Asked)
+    asked: ModelOptions = field(default_factory=ModelOptions)
     lml_scaling: str = "unit"
     lml_side: int | None = None
     lml_first_class: int = 0

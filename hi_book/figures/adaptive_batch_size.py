@@ -51,7 +51,7 @@ POLICY_COLOURS = {
 
 
 @dataclass(frozen=True)
-class World:
+class Environment:
     """What the device meets: network times (ms) with these means, which vary by `variation` of their mean."""
 
     timing: TimingModel
@@ -231,18 +231,18 @@ def informed_sizes(timing: TimingModel, offload_ratio: float, alpha: float, mean
     return np.array(sizes)
 
 
-def compare(world: World, means: Floats, seed: int) -> dict[str, Account]:
+def compare(environment: Environment, means: Floats, seed: int) -> dict[str, Account]:
     """Ways to choose M, and one to count offloads instead, on one and the same random run, each with its account.
 
     `means` holds the mean network time of every sample, shape (n,), ms, around which transmissions scatter; samples are
     offloaded independently. Keys: "vanilla" (M = 1), "average network" (M* for the mean over the whole run), "best
     fixed" (in hindsight), "informed" (`informed_sizes`), those of CONTROLLERS, with options for `AdaptiveBatchSize`,
-    and OFFLOADS (m* for the mean over the whole run and the first guess for ρ). A controller starts from the world's
-    first guess for ρ and sees the scatter; the accounts take the means, which is the same on average, since no size
-    depends on its own transmission.
+    and OFFLOADS (m* for the mean over the whole run and the first guess for ρ). A controller starts from that guess,
+    too, and sees the scatter; the accounts take the means, which is the same on average, since no size depends on its
+    own transmission.
     """
-    timing, offload_ratio, alpha = world.timing, world.offload_ratio, world.alpha
-    n, (offloaded, network) = len(means), _drawn(offload_ratio, means, world.variation, [seed, 1])
+    timing, offload_ratio, alpha = environment.timing, environment.offload_ratio, environment.alpha
+    n, (offloaded, network) = len(means), _drawn(offload_ratio, means, environment.variation, [seed, 1])
     average_network = replace(timing, tau_nw=float(means.mean()))
     average = average_network.optimal_batch_size(offload_ratio, alpha, "average").integer
     chosen = {
@@ -250,10 +250,10 @@ def compare(world: World, means: Floats, seed: int) -> dict[str, Account]:
         "average network": fixed_sizes(n, average),
         "informed": informed_sizes(timing, offload_ratio, alpha, means),
     }
-    pending = average_network.optimal_batch_size(world.first_guess, alpha, unit="offloads").integer
+    pending = average_network.optimal_batch_size(environment.first_guess, alpha, unit="offloads").integer
     chosen[OFFLOADS] = cycles.lengths(offloaded, pending)
     for name, options in CONTROLLERS.items():
-        chosen[name] = follow(AdaptiveBatchSize(timing, world.first_guess, alpha, **options), offloaded, network)
+        chosen[name] = follow(AdaptiveBatchSize(timing, environment.first_guess, alpha, **options), offloaded, network)
     accounts = {name: account(timing, sizes, offloaded, means) for name, sizes in chosen.items()}
     # f is flat and convex: the best size in hindsight lies near that of the average network.
     candidates = range(max(1, average // 2), 2 * average + 1)
@@ -262,15 +262,15 @@ def compare(world: World, means: Floats, seed: int) -> dict[str, Account]:
 
 
 def compare_in_time(
-    world: World, means: Floats, seed: int, deadline: float, miss_probability: float
+    environment: Environment, means: Floats, seed: int, deadline: float, miss_probability: float
 ) -> dict[str, Account]:
     """The same for a deadline: ways to choose M on one random run, each charged the network times that it met.
 
     Keys: "vanilla", "average network" (the largest batch in time if the network always took its mean), "best fixed" (in
     hindsight), "adaptive" (with the network's first state as first guess) and RIVAL.
     """
-    timing, offload_ratio = world.timing, world.offload_ratio
-    n, (offloaded, network) = len(means), _drawn(offload_ratio, means, world.variation, [seed, 2])
+    timing, offload_ratio = environment.timing, environment.offload_ratio
+    n, (offloaded, network) = len(means), _drawn(offload_ratio, means, environment.variation, [seed, 2])
     constant = _largest_in_time(replace(timing, tau_nw=float(means.mean())), offload_ratio, deadline, miss_probability)
     first = replace(timing, tau_nw=float(means[0]))
     goal: dict[str, Any] = {"deadline": deadline, "miss_probability": miss_probability}
@@ -420,20 +420,20 @@ def bounds_table(bounds: pd.DataFrame, trace: Trace) -> Styler:
     return table("bounds", bounds).hide().format(formats).set_caption(caption)
 
 
-def objectives(world: World, means: Sequence[Floats]) -> dict[str, Floats]:
+def objectives(environment: Environment, means: Sequence[Floats]) -> dict[str, Floats]:
     """f of every sample (ms), shape (runs, samples), for each way to choose M, on runs with these network times."""
-    found = [compare(world, mean, seed) for seed, mean in enumerate(means)]
-    return {name: np.array([run[name].objective(world.alpha) for run in found]) for name in found[0]}
+    found = [compare(environment, mean, seed) for seed, mean in enumerate(means)]
+    return {name: np.array([run[name].objective(environment.alpha) for run in found]) for name in found[0]}
 
 
-def network_paths(world: World) -> dict[str, Paths]:
+def network_paths(environment: Environment) -> dict[str, Paths]:
     """Ways to choose M on three networks: steady, slow from half-way on, and with bursts."""
     networks = {
-        "steady": world.steady(),
-        "one change": [world.one_change(world.samples)] * world.runs,
-        "bursts": world.bursts(world.slow, world.burst),
+        "steady": environment.steady(),
+        "one change": [environment.one_change(environment.samples)] * environment.runs,
+        "bursts": environment.bursts(environment.slow, environment.burst),
     }
-    return {title: Paths(means[0], objectives(world, means)) for title, means in networks.items()}
+    return {title: Paths(means[0], objectives(environment, means)) for title, means in networks.items()}
 
 
 def gain(objective: Mapping[str, Floats], policy: str) -> tuple[float, float]:
@@ -458,29 +458,29 @@ def gains_table(gains: pd.DataFrame) -> Styler:
     return shown.format("{:.2f}", subset=[FIXED_COST]).set_caption("Gain over the best fixed M in hindsight (% of f)")
 
 
-def burst_gains(world: World, lengths: Sequence[float]) -> pd.DataFrame:
+def burst_gains(environment: Environment, lengths: Sequence[float]) -> pd.DataFrame:
     """Gain over the best fixed size (% of f) and its standard error, a row a mean length of bursts and a policy."""
     rows = []
     for length in ordered(lengths):
-        found = objectives(world, world.bursts(world.slow, length))
+        found = objectives(environment, environment.bursts(environment.slow, length))
         rows += [(name, length, *gain(found, name)) for name in (*CONTROLLERS, "informed")]
     return pd.DataFrame(rows, columns=["policy", "length", "gain", "error"])
 
 
-def deadlines(world: World, deadline: float, miss_probability: float) -> dict[str, InTime]:
+def deadlines(environment: Environment, deadline: float, miss_probability: float) -> dict[str, InTime]:
     """Ways to keep a deadline (ms) on three networks: steady, three times as slow for a quarter, and with bursts."""
-    place, quarter = np.arange(world.samples), world.samples // 4
-    troubled = np.where((place >= 2 * quarter) & (place < 3 * quarter), 3 * world.calm, world.calm)
+    place, quarter = np.arange(environment.samples), environment.samples // 4
+    troubled = np.where((place >= 2 * quarter) & (place < 3 * quarter), 3 * environment.calm, environment.calm)
     networks = {
-        "steady": world.steady(),
-        "one slow quarter": [troubled] * world.runs,
-        "bursts": world.bursts(3 * world.calm, world.burst),
+        "steady": environment.steady(),
+        "one slow quarter": [troubled] * environment.runs,
+        "bursts": environment.bursts(3 * environment.calm, environment.burst),
     }
-    return {title: _in_time(world, means, deadline, miss_probability) for title, means in networks.items()}
+    return {title: _in_time(environment, means, deadline, miss_probability) for title, means in networks.items()}
 
 
-def _in_time(world: World, means: Sequence[Floats], deadline: float, miss_probability: float) -> InTime:
-    found = [compare_in_time(world, mean, seed, deadline, miss_probability) for seed, mean in enumerate(means)]
+def _in_time(environment: Environment, means: Sequence[Floats], deadline: float, miss_probability: float) -> InTime:
+    found = [compare_in_time(environment, mean, seed, deadline, miss_probability) for seed, mean in enumerate(means)]
     late = {name: np.array([run[name].late(deadline) for run in found]) for name in found[0]}
     return InTime(means[0], late, {name: float(np.mean([run[name].system_time for run in found])) for name in late})
 
@@ -499,11 +499,18 @@ def deadlines_table(found: Mapping[str, InTime], deadline: float, miss_probabili
     return table("kept", kept).hide().format(precision=1).set_caption(caption)
 
 
-def numbers(world: World, bounds: pd.DataFrame, paths: Mapping[str, Paths], lengths: pd.DataFrame) -> dict[str, Any]:
+def numbers(
+    environment: Environment, bounds: pd.DataFrame, paths: Mapping[str, Paths], lengths: pd.DataFrame
+) -> dict[str, Any]:
     """What the claims and the text rest on, but for the deadlines."""
-    batches = _batches(world, paths["bursts"].means)
-    met = {"steady": world.middling, "calm": world.calm, "slow": world.slow, "variation": world.variation}
-    met |= {"burst": world.burst, "alpha": world.alpha}
+    batches = _batches(environment, paths["bursts"].means)
+    met = {
+        "steady": environment.middling,
+        "calm": environment.calm,
+        "slow": environment.slow,
+        "variation": environment.variation,
+    }
+    met |= {"burst": environment.burst, "alpha": environment.alpha}
     return {**_learning(bounds), **_networks(paths), **_bursts(lengths, batches["memory_samples"]), **batches, **met}
 
 
@@ -561,10 +568,10 @@ def _bursts(lengths: pd.DataFrame, memory: float) -> dict[str, float]:
     }
 
 
-def _batches(world: World, means: Floats) -> dict[str, float]:
+def _batches(environment: Environment, means: Floats) -> dict[str, float]:
     """Mean size of the controller's batches on a network, and how many samples its 20 transmissions reach back."""
-    flags = np.random.default_rng(0).random(world.samples) < world.offload_ratio
-    sizes = follow(AdaptiveBatchSize(world.timing, world.offload_ratio, world.alpha), flags, means)
+    flags = np.random.default_rng(0).random(environment.samples) < environment.offload_ratio
+    sizes = follow(AdaptiveBatchSize(environment.timing, environment.offload_ratio, environment.alpha), flags, means)
     return {"batch_typical": sizes.mean(), "memory_samples": TRANSMISSIONS * sizes.mean()}
 
 

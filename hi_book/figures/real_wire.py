@@ -41,7 +41,7 @@ PARTS = {
 
 
 def read(path: str) -> pd.DataFrame:
-    """The runs of data/live, each named by how the device works."""
+    """The runs of data/benchmarks/live, each named by how the device works."""
     runs = pd.read_csv(path, dtype={"batch_size": str, "window": str, "offloads": "Int64"})
     ways = zip(runs["batch_size"], runs["offloads"], runs["window"], strict=True)
     return runs.assign(how=[_how(*way) for way in ways])

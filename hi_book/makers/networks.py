@@ -28,7 +28,7 @@ Run = Callable[[NDArray[Any]], Any]
 
 
 @dataclass(frozen=True)
-class Asked:
+class ModelOptions:
     """What the user says of a network; what is None is read from the file or guessed.
 
     Attributes
@@ -95,7 +95,7 @@ class Network(NamedTuple):
     notes: list[str]
 
 
-def read(path: Path, asked: Asked) -> Network:
+def read(path: Path, asked: ModelOptions) -> Network:
     """Read an ONNX classifier, and try it on an empty picture.
 
     Raises
@@ -150,7 +150,7 @@ def tried(path: Path, form: Form, run: Run, notes: list[str]) -> Network:
     return Network(form, classes, outputs, notes)
 
 
-def form_of(path: Path, shape: Sequence[Any], kind: str, asked: Asked) -> tuple[Form, list[str]]:
+def form_of(path: Path, shape: Sequence[Any], kind: str, asked: ModelOptions) -> tuple[Form, list[str]]:
     """What a network wants of pictures, by the shape and type of its input and by what the user says; and notes.
 
     Raises
@@ -246,7 +246,7 @@ def _size(path: Path, shape: Sequence[Any], sizes: Sequence[int | None], asked: 
     return height, width
 
 
-def _scale(kind: str, asked: Asked) -> float:
+def _scale(kind: str, asked: ModelOptions) -> float:
     """The user's factor; else 1 where the network takes whole numbers or the mean is one of pixels, else 1/255."""
     if asked.scale is not None:
         return checks.positive("--scale", asked.scale)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from hi_book.makers import folders, images, models, networks, outputs
-from hi_book.makers.networks import Asked, Network
+from hi_book.makers.networks import ModelOptions, Network
 from hi_lib import files, traces
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Made(NamedTuple):
     warning: str | None
 
 
-def make(name: str, onnx: Path, place: Path, asked: Asked, progress: models.Progress | None = None) -> Made:
+def make(name: str, onnx: Path, place: Path, asked: ModelOptions, progress: models.Progress | None = None) -> Made:
     """Make a trace of the user's own from a classifier and the pictures in a folder or zip; with it, its record.
 
     Raises

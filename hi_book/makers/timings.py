@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from hi_book.makers.classifiers import Classifier
-    from hi_book.makers.networks import Asked, Form
+    from hi_book.makers.networks import Form, ModelOptions
 
 
 def run(repeats: int = 15, say: Callable[[str], None] = print) -> Path:
@@ -85,7 +85,9 @@ def time_pictures(
     return pd.DataFrame(rows, columns=["batch_size", "milliseconds"])
 
 
-def run_own(onnx: Path, images_path: Path | None, asked: Asked, repeats: int = 15) -> tuple[pd.DataFrame, list[str]]:
+def run_own(
+    onnx: Path, images_path: Path | None, asked: ModelOptions, repeats: int = 15
+) -> tuple[pd.DataFrame, list[str]]:
     """Time an ONNX classifier of the user's own; columns batch_size, milliseconds, and notes on what was guessed.
 
     Pictures are decoded before, since a device has pixels. Without a place of pictures random ones are taken.

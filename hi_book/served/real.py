@@ -17,7 +17,7 @@ from hi_book.makers import images, models, networks, outputs, own
 from hi_book.makers.classifiers import Classifier, Outputs
 from hi_book.makers.images import Shape
 from hi_book.makers.models import LMLS, MAKERS
-from hi_book.makers.networks import Asked, Network
+from hi_book.makers.networks import ModelOptions, Network
 from hi_lib import checks
 from hi_lib.typing import Bytes, Flags, Samples
 
@@ -78,7 +78,7 @@ class Own(NamedTuple):
     notes: list[str]
 
 
-def own_small(onnx: Path, asked: Asked, pictures: Path) -> tuple[Own, Pictures]:
+def own_small(onnx: Path, asked: ModelOptions, pictures: Path) -> tuple[Own, Pictures]:
     """An S-ML of one's own, as `makers.networks` reads it, and its pictures.
 
     Whether its outputs are probabilities or logits is decided by the first hundred of the pictures in their order
@@ -106,7 +106,7 @@ def own_small(onnx: Path, asked: Asked, pictures: Path) -> tuple[Own, Pictures]:
     return small, Pictures([file for *_, file in found], labels, [name for name, *_ in found])
 
 
-def own_large(onnx: Path, asked: Asked) -> Own:
+def own_large(onnx: Path, asked: ModelOptions) -> Own:
     """An L-ML of one's own: its answer is the largest of its outputs, whatever they are.
 
     One output alone stands for the second of two classes. Then it matters what it is: a logit, as soon as any picture

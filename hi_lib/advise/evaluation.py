@@ -251,6 +251,16 @@ def evaluate(
     conditions : Conditions, optional
         Network, deadline, window, arrivals as they were measured; its means replace those of `timing`.
 
+    Returns
+    -------
+    Evaluation
+        Times in ms, costs in wrong answers a sample.
+
+    Raises
+    ------
+    ValueError
+        An argument outside its range.
+
     Examples
     --------
     >>> from hi_lib import load_trace

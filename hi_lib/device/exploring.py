@@ -82,6 +82,11 @@ class HILN(HILF):
         """Which samples of the current batch to offload: bool array of shape (m,), θ > p or explored.
 
         A batch may come in several calls; each call decides further samples.
+
+        Raises
+        ------
+        ValueError
+            A confidence outside [0, 1].
         """
         values = self._seen(confidence)
         decided = self._decided(values, self._begin())

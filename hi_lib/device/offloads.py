@@ -112,6 +112,11 @@ class OffloadBatches:
         Returns
         -------
         Decision
+
+        Raises
+        ------
+        ValueError
+            A confidence outside [0, 1], or a time that is missing or useless.
         """
         if (time is None) != (self.max_wait is None):
             raise ValueError(f"time must be {'left out' if self.max_wait is None else 'given, for max_wait'}")
@@ -127,12 +132,22 @@ class OffloadBatches:
         return Decision(HOLD if offload else KEEP, offload)
 
     def due(self, time: float) -> Cycle | None:
-        """The cycle that has to end at this time (ms) since its first offload has waited for `max_wait`, if it has."""
+        """The cycle that has to end at this time (ms) since its first offload has waited for `max_wait`, if it has.
+
+        Returns
+        -------
+        Cycle or None
+        """
         waited = checks.real("time", time, -1e300, 1e300) - self._since
         return self._end() if self.max_wait is not None and self.pending and waited >= self.max_wait else None
 
     def flush(self) -> Cycle | None:
-        """End the cycle at hand, whatever it holds; None where it has no sample."""
+        """End the cycle at hand, whatever it holds; None where it has no sample.
+
+        Returns
+        -------
+        Cycle or None
+        """
         return self._end() if self._flags else None
 
     def hear(self, cycle: Cycle, correct: ArrayLike) -> None:
@@ -149,7 +164,13 @@ class OffloadBatches:
         self.learner.hear_together(cycle.tickets, correct)
 
     def forget(self, cycle: Cycle) -> None:
-        """Give up a cycle whose answers are lost; errors as for `hear`."""
+        """Give up a cycle whose answers are lost; errors as for `hear`.
+
+        Raises
+        ------
+        ValueError
+            As for `hear`.
+        """
         self._outstanding(cycle)
         for ticket in cycle.tickets:
             self.learner.forget(ticket)

@@ -184,7 +184,13 @@ class HILF:
         return self._begin().threshold
 
     def decide(self, confidence: ArrayLike) -> NDArray[np.bool_]:
-        """Which samples of the current batch to offload: bool array of shape (m,), θ > p; the first call draws θ."""
+        """Which samples of the current batch to offload: bool array of shape (m,), θ > p; the first call draws θ.
+
+        Raises
+        ------
+        ValueError
+            A confidence outside [0, 1].
+        """
         values = self._seen(confidence)
         return self._begin().threshold > values
 
@@ -210,6 +216,10 @@ class HILF:
         """End the batch before its feedback is there: a ticket for what was decided.
 
         `confidence` holds all its m samples; errors as for `update`.
+
+        Returns
+        -------
+        Ticket
         """
         values = self._seen(confidence)
         if self.learner.feedback == "all":
@@ -219,7 +229,18 @@ class HILF:
         return self._ticket(decided, begun)
 
     def decide_later(self, confidence: ArrayLike) -> Ticket:
-        """Decide m samples with a θ of their own, from what has been heard so far; their feedback comes later."""
+        """Decide m samples with a θ of their own, from what has been heard so far; their feedback comes later.
+
+        Returns
+        -------
+        Ticket
+            With the flags of its m samples.
+
+        Raises
+        ------
+        ValueError
+            A confidence outside [0, 1].
+        """
         values = self._seen(confidence)
         own = Begun(self._draw(), self._closed)
         return self._ticket(self._decided(values, own), own)
@@ -267,7 +288,12 @@ class HILF:
         self._close(*self._outstanding_ticket(ticket))
 
     def state(self) -> dict[str, Any]:
-        """All there is to the learner, outstanding tickets included, as plain values for `json.dump`."""
+        """All there is to the learner, outstanding tickets included, as plain values for `json.dump`.
+
+        Returns
+        -------
+        dict
+        """
         body = {
             "learner": type(self).__name__,
             "version": STATE_VERSION,

@@ -19,7 +19,7 @@ from hi_lib.studies.variants import varying_regret_bound
 TIMING, RATIO = hi.IMAGENETTE.timing, 0.421
 
 
-WORLD = page.World(TIMING, RATIO, 0.5, 0.9, 10_000, 1, 0.5, calm=20, slow=200, slow_share=0.3)
+WORLD = page.Environment(TIMING, RATIO, 0.5, 0.9, 10_000, 1, 0.5, calm=20, slow=200, slow_share=0.3)
 
 
 def random_run(n, seed, mean=20.0):

@@ -683,6 +683,27 @@ def test_the_demo_runs_two_processes_and_reports():
     assert found["measured"]["system_time"] > 0.39
 
 
+def test_the_demo_counts_offloads_and_says_what_was_expected(tmp_path):
+    command = ["live", "demo", "--samples", "60", "--network-time", "2", "--offloads", "3", "--log", str(tmp_path)]
+    done = CliRunner().invoke(app, [*command, "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert set(found["expected"]) == {"system_time", "response_time"}
+    sent = pd.read_csv(tmp_path / "transmissions.csv")["offloads"]
+    assert sent.max() == 3
+    assert (sent < 3).sum() <= 1  # what was pending at the end
+
+
+def test_a_learner_on_disk_goes_on_in_cycles(tmp_path):
+    with serving(ReplayedLarge(hi.load_trace("cifar10-alexnet").shuffled(0), 0.0)) as (address, _):
+        command = ["live", "device", "--server", address, "--offloads", "2", "--state", str(tmp_path / "kept.json")]
+        for done in (CliRunner().invoke(app, [*command, "--samples", "40"]) for _ in range(2)):
+            assert done.exit_code == 0, done.output
+        other = CliRunner().invoke(app, [*command, "--samples", "40", "--learning-rate", "anytime"])
+    assert json.loads((tmp_path / "kept.json").read_text())["next"] == 80
+    assert "keeps a learner with learning_rate 'adaptive'" in other.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -692,6 +713,12 @@ def test_the_demo_runs_two_processes_and_reports():
         (["--learner", "naive"], "--learner must be one of"),
         (["--trace", "none"], "trace must be one of"),
         (["--beta", "2"], "--beta must be in"),
+        (["--offloads", "3", "--batch-size", "4"], "--batch-size and --offloads are two ways to send"),
+        (["--offloads", "0"], "--offloads must be an integer >= 1"),
+        (["--max-samples", "3"], "--max-samples must be left out without --offloads"),
+        (["--offloads", "3", "--max-samples", "0"], "--max-samples must be an integer >= 1"),
+        (["--offloads", "3", "--learner", "apple"], "--offloads must go with --learner hil-f"),
+        (["--learner", "apple", "--learning-rate", "adaptive"], "--learning-rate must be one of tuned, vanilla"),
     ],
 )
 def test_bad_options_are_one_line(options, says):

@@ -16,7 +16,7 @@ from hi_book.commands import live as commands
 from hi_book.commands import session
 from hi_book.commands.main import app
 from hi_book.makers import networks
-from hi_book.makers.networks import Asked
+from hi_book.makers.networks import ModelOptions
 from hi_book.served import real
 
 FILE = Path("m.onnx")
@@ -44,8 +44,8 @@ def place(tmp_path, monkeypatch):
 def own(monkeypatch, says, asked=None, place=None):
     monkeypatch.setattr(networks, "read", functools.partial(network, says=says))
     if place is None:
-        return real.own_large(FILE, asked or Asked())
-    return real.own_small(FILE, asked or Asked(), place / "pictures")
+        return real.own_large(FILE, asked or ModelOptions())
+    return real.own_small(FILE, asked or ModelOptions(), place / "pictures")
 
 
 def test_real_pictures_decide_what_the_outputs_are_and_not_a_black_one(place, monkeypatch):
@@ -59,11 +59,13 @@ def test_real_pictures_decide_what_the_outputs_are_and_not_a_black_one(place, mo
 
 def test_what_the_user_says_of_the_outputs_is_held_to(place, monkeypatch):
     with pytest.raises(ValueError, match="--outputs probabilities: the network's outputs go from"):
-        own(monkeypatch, nearest, Asked(outputs="probabilities"), place)
+        own(monkeypatch, nearest, ModelOptions(outputs="probabilities"), place)
     for which in (place, None):
         with pytest.raises(ValueError, match="did you mean logits"):
-            own(monkeypatch, nearest, Asked(outputs="logit"), which)
-    model, pictures = own(monkeypatch, lambda given: np.abs(np.tanh(nearest(given))), Asked(outputs="logits"), place)
+            own(monkeypatch, nearest, ModelOptions(outputs="logit"), which)
+    model, pictures = own(
+        monkeypatch, lambda given: np.abs(np.tanh(nearest(given))), ModelOptions(outputs="logits"), place
+    )
     assert model.classes(pictures.files).confidence.max() < 0.5
 
 
@@ -78,7 +80,7 @@ def test_an_l_ml_with_one_output_is_known_by_all_that_it_has_said(monkeypatch):
                 outputs=lambda _given: np.array(next(says))[:, None]
             ),
         )
-        large = real.RealLarge(real.own_large(FILE, Asked(outputs=asked)).classes)
+        large = real.RealLarge(real.own_large(FILE, ModelOptions(outputs=asked)).classes)
         for classes in expected:
             assert large.answers(range(len(classes)), [picture(0)] * len(classes)) == classes
 
@@ -99,7 +101,7 @@ def test_pictures_may_be_of_any_shape_and_without_colours(place, monkeypatch):
         return networks.Network(form, CLASSES, nearest, notes)
 
     monkeypatch.setattr(networks, "read", oblong)
-    model, pictures = real.own_small(FILE, Asked(), place / "pictures")
+    model, pictures = real.own_small(FILE, ModelOptions(), place / "pictures")
     assert model.classes.shape == (6, 10, 1)
     assert (model.classes(pictures.files).classes == pictures.labels).all()
 

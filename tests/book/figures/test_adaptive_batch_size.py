@@ -11,7 +11,7 @@ import hi_lib as hi
 from hi_book.figures import adaptive_batch_size as page
 
 TIMING = hi.TimingModel(tau_ed=1, tau_es=2, tau_tx=3, tau_nw=10)
-WORLD = page.World(TIMING, 1.0, 1.0, 0.5, 200, 2, 0.5, calm=10.0, slow=100.0, slow_share=0.25)
+ENVIRONMENT = page.Environment(TIMING, 1.0, 1.0, 0.5, 200, 2, 0.5, calm=10.0, slow=100.0, slow_share=0.25)
 
 
 def test_a_change_comes_half_way():
@@ -28,11 +28,11 @@ def test_all_sizes_of_the_bounds_table_add_up():
 
 def test_vanilla_on_known_networks():
     """All offloaded, M = 1: busy time and response are both 1 + 2 + 3 + τ_nw, so that f is, too."""
-    paths = page.network_paths(WORLD)
+    paths = page.network_paths(ENVIRONMENT)
     assert paths["steady"].objective["vanilla"] == pytest.approx(np.full((2, 200), 6 + 20))
     assert paths["one change"].objective["vanilla"][:, [99, 100]] == pytest.approx(np.array([[16, 106]] * 2))
     assert set(paths["bursts"].means) <= {10, 100}
-    kept = page.deadlines(replace(WORLD, variation=0.0), deadline=26, miss_probability=0.05)
+    kept = page.deadlines(replace(ENVIRONMENT, variation=0.0), deadline=26, miss_probability=0.05)
     # At 20 ms all are just in time; at 30, in the third quarter, none is.
     assert kept["steady"].late["vanilla"].mean() == 0
     assert kept["one slow quarter"].late["vanilla"].mean(axis=0).tolist() == [0] * 100 + [1] * 50 + [0] * 50
@@ -61,7 +61,9 @@ def test_numbers_by_hand():
         [("M = 4", "tuned", 2.0, 4.0, 8.0), ("adaptive", "tuned", 2.5, 6.0, 8.0)],
         columns=["sizes", "learning rate", "average cost", "regret", "bound"],
     )
-    found = page.numbers(replace(WORLD, alpha=0.9), bounds, paths, lengths)  # batches of some three: a memory of 60
+    found = page.numbers(
+        replace(ENVIRONMENT, alpha=0.9), bounds, paths, lengths
+    )  # batches of some three: a memory of 60
     assert (found["varying_over_bound_max"], found["cost_within"]) == pytest.approx((0.75, 25))
     assert found["change_gain"] == pytest.approx(0)  # one run loses a fifth, the other gains it
     assert (found["short_length"], found["short_short_loss"], found["short_pays_from"]) == (30, 1, 300)
@@ -139,7 +141,7 @@ def test_a_quarter_shorter_than_settling_has_not_settled():
 
 def test_a_deadline_that_nothing_keeps_and_one_that_everything_does():
     def sizes(deadline):
-        found = page.compare_in_time(replace(WORLD, samples=600), np.full(600, 10.0), 0, deadline, 0.05)
+        found = page.compare_in_time(replace(ENVIRONMENT, samples=600), np.full(600, 10.0), 0, deadline, 0.05)
         return {name: found[name].sizes[0] for name in ("average network", "best fixed")}
 
     assert sizes(1.0) == {"average network": 1, "best fixed": 1}
@@ -148,4 +150,4 @@ def test_a_deadline_that_nothing_keeps_and_one_that_everything_does():
 
 def test_network_times_are_not_negative():
     with pytest.raises(ValueError, match="calm must be in"):
-        replace(WORLD, calm=-1.0)
+        replace(ENVIRONMENT, calm=-1.0)

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from hi_book.commands import main as cli
 from hi_book.commands import making
 from hi_book.makers import classifiers, images, models, own, registering
-from hi_book.makers.networks import Asked
+from hi_book.makers.networks import ModelOptions
 from hi_lib import files, traces
 
 SIDE = 8
@@ -256,7 +256,7 @@ def test_preprocessings_are_compared_on_all_images():
 def test_a_name_of_the_project_is_not_taken_for_an_own_trace(tmp_path):
     for name, problem in {"tiny": "comes with the project", "../up": "must be letters", "": "must be letters"}.items():
         with pytest.raises(ValueError, match=problem):
-            own.make(name, tmp_path / "m.onnx", tmp_path, Asked())
+            own.make(name, tmp_path / "m.onnx", tmp_path, ModelOptions())
 
 
 def test_a_shipped_trace_is_not_made_from_other_images(tmp_path, monkeypatch):

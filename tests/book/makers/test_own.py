@@ -14,14 +14,14 @@ import hi_lib as hi
 from hi_book.commands import main as cli
 from hi_book.commands import making
 from hi_book.makers import folders, networks, outputs, timings
-from hi_book.makers.networks import Asked
+from hi_book.makers.networks import ModelOptions
 from hi_lib import traces
 
 FLOAT = "tensor(float)"
 
 
 def form(shape, path, kind=FLOAT, **asked):
-    return networks.form_of(path / "m.onnx", shape, kind, Asked(**asked))
+    return networks.form_of(path / "m.onnx", shape, kind, ModelOptions(**asked))
 
 
 @pytest.fixture
@@ -285,7 +285,7 @@ def test_what_has_no_end_is_not_read(tmp_path, kind):
     with pytest.raises(ValueError, match="endless cannot be read: it is no file"):
         folders.mapped(["cat"], path, 2)
     with pytest.raises(ValueError, match="endless is not a readable ONNX model: it is no file"):
-        networks.read(path, Asked())
+        networks.read(path, ModelOptions())
 
 
 # --- the whole way ---

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import hi_lib as hi
 from hi_book.commands import main as cli
-from hi_book.makers.networks import Asked
+from hi_book.makers.networks import ModelOptions
 from hi_lib import traces
 
 CLASSES = [f"{number}" for number in range(1, 11)]
@@ -260,9 +260,9 @@ def test_models_of_ones_own_meet_on_a_wire(place):
     """The same model on both sides: each answer of the L-ML is the local one."""
     real = pytest.importorskip("hi_book.served.real")
     model, folder = shades(place / "m.onnx"), place / "pictures"
-    own, pictures = real.own_small(model, Asked(), folder)
+    own, pictures = real.own_small(model, ModelOptions(), folder)
     small = real.RealSmall(own.classes, pictures, 9, 0)
-    large = real.RealLarge(real.own_large(model, Asked()).classes)
+    large = real.RealLarge(real.own_large(model, ModelOptions()).classes)
     samples = np.arange(9)
     assert all(0.1 <= small.classify(sample) <= 1 for sample in samples)
     answers = np.array(large.answers(samples, [small.image(sample) for sample in samples]))
