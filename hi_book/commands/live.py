@@ -7,13 +7,11 @@ import json
 import os
 import signal
 import stat
-import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,13 +19,14 @@ from hi_book.commands.line import complain, needs, one_line_errors, path_option,
 from hi_book.commands.outputs import checked_output
 from hi_book.commands.own_models import network_options, refuse_without_onnx
 from hi_book.commands.reading import tell
-from hi_book.commands.session import Session, run
+from hi_book.commands.session import Session, run, served
 from hi_book.makers.networks import ModelOptions
 from hi_lib import checks
 from hi_lib.paper import setting_of
 from hi_lib.traces import load_trace
 
 if TYPE_CHECKING:
+    from hi_live.hosts import Network
     from hi_live.runs import Ran
     from hi_live.server import Large
 
@@ -54,11 +53,15 @@ LearningRate = Annotated[
 ]
 Feedback = Annotated[str, typer.Option(help="What offloads teach: labels, or lml, the L-ML's answer.")]
 Rate = Annotated[float | None, typer.Option(help="Emulated uplink, bit/s; by default none.")]
-NetworkTime = Annotated[
-    str, typer.Option(help="Emulated network time, ms: a number, exponential:MEAN, or FILE[:COLUMN].")
-]
+NETWORK_TIME = typer.Option(help="Emulated network time, ms: a number, exponential:MEAN, or FILE[:COLUMN].")
+NetworkTime = Annotated[str, NETWORK_TIME]
 Timeout = Annotated[float, typer.Option(help="After how many ms an answer counts as lost.")]
 Seed = Annotated[int, typer.Option(help="Decides the order of the samples and the learner's draws.")]
+OnHosts = Annotated[bool, typer.Option("--hosts", help="Hosts of their own, and the kernel's TCP (Linux, root).")]
+Rtt = Annotated[float | None, typer.Option(help="With --hosts: round trip of an empty packet, ms; 20.")]
+Loss = Annotated[float | None, typer.Option(help="With --hosts: share of packets that are lost; 0.")]
+Congestion = Annotated[str | None, typer.Option(help="With --hosts: cubic, bbr or reno; by default the machine's.")]
+KeepWindow = Annotated[bool, typer.Option("--keep-window", help="With --hosts: no slow start after an idle time.")]
 LogFolder = Annotated[Path | None, typer.Option("--log", help="Folder for samples.csv and transmissions.csv.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Busy = Annotated[bool, typer.Option("--busy", help="Replayed models compute for their time, rather than sleep.")]
@@ -194,7 +197,12 @@ def demo(
     learning_rate: LearningRate = None,
     feedback: Feedback = "labels",
     rate: Rate = 50e6,
-    network_time: NetworkTime = "20",
+    network_time: Annotated[str | None, NETWORK_TIME] = None,
+    hosts: OnHosts = False,
+    rtt: Rtt = None,
+    loss: Loss = None,
+    congestion: Congestion = None,
+    keep_window: KeepWindow = False,
     timeout: Timeout = 2000.0,
     busy: Busy = False,
     seed: Seed = 0,
@@ -208,8 +216,18 @@ def demo(
         raise ValueError("--sml and --lml must be given together: what one of them sees, the other must know")
     if sml:
         _needs_models(own=False)
-    with _server_process(trace, lml, seed, busy) as address:
-        _show(run(address, Session.of(given)), address, as_json)
+    command = ["--trace", trace, "--seed", str(seed), *(("--lml", lml) if lml else ()), *(["--busy"] if busy else [])]
+    if not hosts:
+        own = {"rtt": rtt, "loss": loss, "congestion": congestion, "keep-window": keep_window or None}
+        if useless := [name for name, value in own.items() if value is not None]:
+            raise ValueError(f"--{useless[0]} must be left out without --hosts")
+        session = Session.of(given | {"network_time": "20" if network_time is None else network_time})
+        with served("tcp://127.0.0.1:0", command) as address:
+            _show(run(address, session), address, as_json)
+        return
+    if network_time is not None:
+        raise ValueError("--network-time must be left out with --hosts: give --rtt")
+    _on_hosts(command, Session.of(given | {"network_time": "0", "rate": None}), _network(given), as_json)
 
 
 @app.command()
@@ -222,9 +240,6 @@ def keys(folder: Annotated[Path, typer.Argument(help="A folder for the keys.")])
     checked_output("FOLDER", folder)
     for file in keys.make(folder):
         say(f"written: {file}")
-
-
-_PATIENCE = 60  # seconds for the server to end, and for real models to load
 
 
 def _needs_its_extra(*more: str) -> None:
@@ -260,22 +275,30 @@ def _server_address(server: str, insecure: bool, session: Session) -> str:
     return infer.checked_address(server, insecure).address
 
 
-@contextlib.contextmanager
-def _server_process(trace: str, lml: str | None, seed: int, busy: bool) -> Iterator[str]:
-    command = [sys.executable, "-m", "hi_book.commands.main", "live", "server", "--bind", "tcp://127.0.0.1:0"]
-    command += ["--trace", trace, "--seed", str(seed), *(("--lml", lml) if lml else ()), *(["--busy"] if busy else [])]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        _, found, address = (process.stdout.readline() if process.stdout else "").partition("listening on ")
-        try:
-            if not found:
-                raise ValueError("the server did not start")
-            yield address.strip()
-        finally:
-            if process.stdin:
-                process.stdin.close()  # which ends it
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_PATIENCE)
-            process.kill()
+def _network(given: dict[str, Any]) -> Network:
+    """What lies between the hosts, as the options say."""
+    from hi_live.hosts import Network
+
+    named = {"rtt": given["rtt"], "rate": given["rate"], "loss": given["loss"], "congestion": given["congestion"]}
+    chosen = {name: value for name, value in named.items() if value is not None}
+    return Network(**chosen, keep_window=given["keep_window"])
+
+
+def _on_hosts(command: list[str], session: Session, network: Network, as_json: bool) -> None:
+    """Let a server and a device run on hosts of their own."""
+    from hi_live.hosts import SERVER, Hosts
+
+    with Hosts(network) as hosts, contextlib.ExitStack() as stack:
+        with hosts.inside(SERVER):
+            address = stack.enter_context(served(hosts.address(0), [*command, "--insecure"]))
+        with hosts.inside("device0"):
+            ran = run(address, session)
+        late = hosts.punctuality()
+        complain(
+            f"the link between the hosts was late with a packet by {late.p50:.2f} ms (median), {late.p95:.2f} (95 %), "
+            f"and took {late.core:.0%} of a core"
+        )
+        _show(ran, address, as_json)
 
 
 def _large(lml: str | None, trace: str, seed: int, busy: bool) -> Large:

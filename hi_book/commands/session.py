@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from hi_live.runs import Parts, Ran
 
 LEVELS = 256  # of the learner's confidences: it needs no horizon of memory, and lambda_min is known
+_PATIENCE = 60  # seconds for a server to end, and for real models to load
 _LARGEST = 64  # batch of an adaptive device
 _BATCH_SIZE, _MAX_SAMPLES = "4", 200
 _DRAWS = 20  # of a learner that draws a θ a sample: so many runs are expected from
@@ -101,6 +105,24 @@ def run(address: str, session: Session) -> Ran:
         if path:
             checked_output(option, path)
     return runs.run(address, _parts(address, session), complain)
+
+
+@contextlib.contextmanager
+def served(bind: str, options: list[str]) -> Iterator[str]:
+    """A server in a process of its own, which ends with this; its address."""
+    command = [sys.executable, "-m", "hi_book.commands.main", "live", "server", "--bind", bind, *options]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        _, found, address = (process.stdout.readline() if process.stdout else "").partition("listening on ")
+        try:
+            if not found:
+                raise ValueError("the server did not start")
+            yield address.strip()
+        finally:
+            if process.stdin:
+                process.stdin.close()  # which ends it
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_PATIENCE)
+            process.kill()
 
 
 def _parts(address: str, session: Session) -> Parts:

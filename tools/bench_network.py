@@ -1,0 +1,116 @@
+"""How long a transmission takes through the kernel's TCP between hosts of their own; run by `make bench-network`.
+
+A request of so many pictures goes out, 172 bytes come back, over one connection, after it has been idle for a while.
+Linux and root only. The results are committed, with the machine's name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hi_book.makers.registering import write_data
+from hi_book.makers.timings import machine
+from hi_lib.paper import CIFAR10, IMAGENETTE
+from hi_live.hosts import SERVER, Hosts, Network
+
+TIMES, MACHINE = "benchmarks/network/times.csv", "benchmarks/network/machine.json"  # below data/
+PICTURES = {IMAGENETTE.name: (1, 2, 4, 8, 16, 32, 64), CIFAR10.name: (1, 16, 64)}
+IDLE = (5, 100, 300, 500, 2000)  # ms before the transmission
+ROUND_TRIPS = (5.0, 20.0, 50.0)
+# Congestion control, and whether the window is kept through an idle time.
+WAYS = (("cubic", False), ("cubic", True), ("bbr", False))
+LOSSES = (0.001, 0.01)
+REPETITIONS, LOSSY_REPETITIONS = 9, 60
+ANSWER, PORT = 172, 5000  # bytes; as the paper's packets
+AT_ONCE = 4  # networks, each of which is idle most of its time
+
+
+def measure(network: Network, idle: tuple[int, ...], repetitions: int) -> list[dict[str, Any]]:
+    """Times of transmissions through one network, a row for each payload and idle time, ms."""
+    rows = []
+    with Hosts(network) as hosts, _connected(hosts) as (client, server):
+        threading.Thread(target=_answer, args=(server,), daemon=True).start()
+        for (data, counts), pause in itertools.product(PICTURES.items(), idle):
+            size = {IMAGENETTE.name: IMAGENETTE, CIFAR10.name: CIFAR10}[data].image_bytes
+            for count in counts:
+                _exchange(client, round(count * size))  # the window is what a stream of these has made it
+                taken = [_exchange(client, round(count * size), pause / 1000) for _ in range(repetitions)]
+                found = {f"p{100 * level:.0f}": float(np.quantile(taken, level)) for level in (0.5, 0.95)}
+                error = float(np.std(taken, ddof=1) / np.sqrt(repetitions))
+                rows.append({"data": data, "pictures": count, "bytes": round(count * size), "idle": pause} | found)
+                rows[-1] |= {"mean": float(np.mean(taken)), "error": error, "repetitions": repetitions}
+        late = hosts.punctuality()
+    own = {"rtt": network.rtt, "rate": network.rate, "loss": network.loss, "congestion": network.congestion}
+    own |= {"keep_window": network.keep_window, "late_p50": late.p50, "late_p95": late.p95, "core": late.core}
+    return [own | row for row in rows]
+
+
+@contextlib.contextmanager
+def _connected(hosts: Hosts) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """The two ends of a connection between the hosts."""
+    name = hosts.address(PORT).removeprefix("tcp://").partition(":")[0]
+    with hosts.inside(SERVER):
+        listening = socket.create_server((name, PORT))
+    with hosts.inside("device0"):
+        client = socket.create_connection((name, PORT))
+    server, _ = listening.accept()
+    with listening, client, server:
+        for end in (client, server):
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        yield client, server
+
+
+def _exchange(client: socket.socket, size: int, pause: float = 0.0) -> float:
+    """Send so many bytes after a pause, s; ms until the answer is there."""
+    time.sleep(pause)
+    begun = time.perf_counter()
+    client.sendall(struct.pack(">Q", size) + bytes(size))
+    _receive(client, ANSWER)
+    return 1000 * (time.perf_counter() - begun)
+
+
+def _answer(server: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while head := _receive(server, 8):
+            _receive(server, struct.unpack(">Q", head)[0])
+            server.sendall(bytes(ANSWER))
+
+
+def _receive(end: socket.socket, size: int) -> bytes:
+    """So many bytes; fewer where the other end has gone."""
+    found = bytearray()
+    while len(found) < size and (part := end.recv(min(size - len(found), 2**20))):
+        found += part
+    return bytes(found)
+
+
+def main() -> None:
+    """Measure every network, and write what came out."""
+    ways = [Network(rtt=rtt, congestion=how, keep_window=kept) for rtt in ROUND_TRIPS for how, kept in WAYS]
+    jobs = [(network, IDLE, REPETITIONS) for network in ways]
+    jobs += [(Network(loss=loss, congestion="cubic"), IDLE[:1], LOSSY_REPETITIONS) for loss in LOSSES]
+    rows: dict[int, list[dict[str, Any]]] = {}
+    with ProcessPoolExecutor(AT_ONCE) as pool:
+        waiting = {pool.submit(measure, *job): number for number, job in enumerate(jobs)}
+        for done in as_completed(waiting):
+            rows[waiting[done]] = done.result()
+            print(f"[{len(rows)}/{len(jobs)}] {jobs[waiting[done]][0]}", flush=True)
+    table = pd.DataFrame([row for number in sorted(rows) for row in rows[number]])
+    write_data(MACHINE, json.dumps(machine("numpy"), indent=2) + "\n", "make bench-network")
+    write_data(TIMES, table.to_csv(index=False, float_format="%.5g"), "make bench-network")
+
+
+if __name__ == "__main__":
+    main()
