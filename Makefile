@@ -82,6 +82,9 @@ bench: for-book ##: measure speed and memory here; writes data/benchmarks, which
 bench-live: for-live for-models ##: measure Batch HI over a real wire here; writes data/benchmarks/live, which the book shows; HI_DATA holds the images
 	@$(BIN)/python tools/bench_live.py
 
+bench-network: for-live ##: measure transmissions through the kernel's TCP here (Linux, root); writes data/benchmarks/network
+	@$(BIN)/python tools/bench_network.py
+
 experiments: book ##: measure what each experiment of the appendix takes; writes data/benchmarks/experiments.csv
 	@$(BIN)/python tools/experiments.py
 
@@ -113,5 +116,5 @@ EXTRAS := book pdf test lab cluster live onnx models test-models badges
 $(EXTRAS:%=for-%): for-%:
 	@$(INSTALL) $*
 
-.PHONY: help book pdf archive check test test-random test-slow test-models test-badges serve lab bench bench-live \
+.PHONY: help book pdf archive check test test-random test-slow test-models test-badges serve lab bench bench-live bench-network \
 	experiments versions note-doi lock facts models onnx cluster live clean $(EXTRAS:%=for-%)

@@ -55,9 +55,9 @@ def transmission_time(sent_bytes: ArrayLike, rtt: float, rate: float, idle: floa
     Examples
     --------
     >>> transmission_time([30_803, 492_842], rtt=20, rate=50e6).round(1)
-    array([ 25.1, 102.1])
+    array([ 25.1, 101.7])
     >>> transmission_time([30_803, 492_842], rtt=20, rate=50e6, idle=500).round(1)
-    array([ 43. , 102.1])
+    array([ 43. , 101.7])
     """
     sizes = checks.reals("sent_bytes", sent_bytes, 0, 1e12)
     round_trip = checks.nonnegative("rtt", rtt)

@@ -1,0 +1,96 @@
+"""A network that is not ours: times of transmissions through the kernel's TCP, beside what its rounds explain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from hi_book.figures.style import logarithmic, plain_ticks, shared_legend
+from hi_book.figures.values import least, most
+from hi_lib.tcp import transmission_time
+from hi_lib.typing import Floats
+
+WARM, COLD, KEPT = "5 ms idle before", "500 ms idle before", "500 ms idle, window kept"
+COLOURS = {WARM: "#0072B2", COLD: "#D55E00", KEPT: "#009E73"}
+_ASSUMED = "#777777"
+_CASES = {WARM: (5, False), COLD: (500, False), KEPT: (500, True)}
+DATA = "Imagenette"
+
+
+def law(table: pd.DataFrame) -> Floats:
+    """What `hi_lib.tcp` says of each row, ms; a window that is kept, or BBR's, is one that was never idle."""
+    return np.array(
+        [
+            float(transmission_time(row.bytes, row.rtt, row.rate, 0 if _never_idle(row) else row.idle))
+            for row in table.itertuples()
+        ]
+    )
+
+
+def _never_idle(row: Any) -> bool:
+    return bool(row.keep_window) or row.congestion != "cubic"
+
+
+def chosen(table: pd.DataFrame, case: str) -> pd.DataFrame:
+    """Rows of Imagenette's pictures through cubic without loss, in one of the cases drawn."""
+    idle, kept = _CASES[case]
+    rows = table[(table["data"] == DATA) & (table["congestion"] == "cubic") & (table["loss"] == 0)]
+    return rows[(rows["idle"] == idle) & (rows["keep_window"] == kept)]
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """Time of a transmission against the pictures in it, a panel a round trip; lines: the law; grey: the assumption."""
+    trips = sorted(table["rtt"].unique())
+    figure, axes = plt.subplots(1, len(trips), figsize=(7.6, 3.4), squeeze=False)
+    for axis, trip in zip(axes[0], trips, strict=True):
+        for case, colour in COLOURS.items():
+            rows = chosen(table, case)
+            rows = rows[rows["rtt"] == trip].sort_values("pictures")
+            axis.plot(rows["pictures"], law(rows), color=colour, lw=1.2)
+            axis.plot(rows["pictures"], rows["p50"], "o", ms=4, color=colour, label=case)
+        assumed = rows["rtt"] + 8000 * rows["bytes"] / rows["rate"]
+        axis.plot(rows["pictures"], assumed, "--", lw=1, color=_ASSUMED, label="network time constant, as assumed")
+        logarithmic(axis, [1, 2, 4, 8, 16, 32, 64])
+        axis.set(title=f"round trip {trip:g} ms", xlabel="pictures in a transmission", yscale="log")
+        plain_ticks(axis.yaxis, [10, 20, 50, 100, 200, 500])
+    axes[0, 0].set_ylabel("time until the answer (ms)")
+    shared_legend(figure, 2)
+    return figure
+
+
+def shown(table: pd.DataFrame) -> pd.DataFrame:
+    """The page's table: medians by round trip and idle time, cubic, a column a number of pictures."""
+    rows = table[(table["data"] == DATA) & (table["loss"] == 0)]
+    ways = [row.congestion + (", window kept" if row.keep_window else "") for row in rows.itertuples()]
+    wide = rows.assign(way=ways).pivot(index=["rtt", "way", "idle"], columns="pictures", values="p50")
+    wide.columns = pd.Index([f"{count:g}" for count in wide.columns])
+    names = {"rtt": "round trip (ms)", "way": "congestion control", "idle": "idle before (ms)"}
+    return wide.reset_index().rename(columns=names)
+
+
+def numbers(table: pd.DataFrame) -> dict[str, float]:
+    """What the text and the claims say of the payload."""
+    whole = table[table["loss"] == 0]
+    warm = whole[(whole["idle"] <= 100) & (whole["rtt"] > 5)]
+    assumed = warm["rtt"] + 8000 * warm["bytes"] / warm["rate"]
+    cold = chosen(table, COLD)
+    warmed = chosen(table, WARM).set_index(["rtt", "pictures"])["p50"]
+    growth = cold.set_index(["rtt", "pictures"])["p50"] / warmed
+    residual = np.abs(whole["p50"] / law(whole) - 1)
+    lossy = table[table["loss"] > 0]
+    return {
+        "warm_off_most": most((warm["p50"] / assumed - 1).abs()),
+        "cold_most": most(growth),
+        "cold_least": least(growth),
+        "law_half": float(np.median(residual)),
+        "law_most": float(np.quantile(residual, 0.9)),
+        "law_worst": float(residual.max()),
+        "cells": len(whole),
+        "late_p95": float(table["late_p95"].median()),
+        "core": most(table["core"]),
+        "loss_tail": most(lossy["p95"] / lossy["p50"]) if len(lossy) else float("nan"),
+    }
