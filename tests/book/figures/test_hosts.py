@@ -1,0 +1,52 @@
+"""What the page over a wire counts of transmissions through TCP, by hand."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+
+from hi_book.figures import hosts as page
+from hi_lib.tcp import transmission_time
+
+COLUMNS = ["data", "rtt", "rate", "congestion", "keep_window", "loss", "idle", "pictures", "bytes", "p50", "p95"]
+# One picture of 1448 bytes at 12 Mbit/s: a packet of 1500 bytes takes a millisecond.
+ROWS = [
+    ("Imagenette", 20.0, 12e6, "cubic", False, 0.0, 5, 1, 1448, 21.0, 22.0),
+    ("Imagenette", 20.0, 12e6, "cubic", False, 0.0, 500, 1, 1448, 42.0, 43.0),
+    ("Imagenette", 20.0, 12e6, "cubic", True, 0.0, 500, 1, 1448, 21.0, 22.0),
+    ("Imagenette", 20.0, 12e6, "bbr", False, 0.0, 500, 1, 1448, 21.0, 22.0),
+    ("Imagenette", 20.0, 12e6, "cubic", False, 0.01, 5, 1, 1448, 21.0, 210.0),
+]
+TABLE = pd.DataFrame(ROWS, columns=COLUMNS).assign(late_p95=0.5, core=0.1)
+
+
+def test_numbers_by_hand():
+    found = page.numbers(TABLE)
+    # Without headers a picture takes 1448/1500 ms: 20.965 in all.
+    assert found["warm_off_most"] == pytest.approx(21 / (20 + 1448 / 1500) - 1)
+    assert found["cold_most"] == found["cold_least"] == 2
+    # The law knows no reason why a single packet should take twice as long; the others are as it says.
+    assert found["law_half"] == pytest.approx(0)
+    assert found["law_worst"] == pytest.approx(1)
+    assert (found["cells"], found["loss_tail"]) == (4, 10)
+
+
+def test_a_window_that_is_kept_was_never_idle():
+    cold = transmission_time(200 * 1448, 20, 12e6, idle=500)
+    warm = transmission_time(200 * 1448, 20, 12e6)
+    table = TABLE[TABLE["idle"] == 500].assign(bytes=200 * 1448)
+    assert page.law(table).tolist() == [cold, warm, warm]
+    assert warm == pytest.approx(20 + 200)
+
+
+def test_the_figure_has_a_panel_a_round_trip():
+    figure = page.draw(pd.concat([TABLE, TABLE.assign(rtt=5.0)]))
+    assert [axis.get_title() for axis in figure.axes[:2]] == ["round trip 5 ms", "round trip 20 ms"]
+    dots = [line for line in figure.axes[1].lines if line.get_label() == page.COLD]
+    assert dots[0].get_ydata().tolist() == [42]
+    plt.close(figure)
+
+
+def test_the_table_has_a_column_a_number_of_pictures():
+    table = page.shown(TABLE)
+    assert table.columns.tolist() == ["round trip (ms)", "congestion control", "idle before (ms)", "1"]
+    assert table["congestion control"].tolist() == ["bbr", "cubic", "cubic", "cubic, window kept"]
