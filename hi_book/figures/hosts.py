@@ -15,6 +15,8 @@ from hi_lib.tcp import transmission_time
 from hi_lib.typing import Floats
 
 WARM, COLD, KEPT = "5 ms idle before", "500 ms idle before", "500 ms idle, window kept"
+_IN_USE = 100  # ms: a connection that was idle for no longer
+_MANY, _LOSS = 16, 0.01  # pictures, and share of packets lost, of which the text speaks
 COLOURS = {WARM: "#0072B2", COLD: "#D55E00", KEPT: "#009E73"}
 _ASSUMED = "#777777"
 _CASES = {WARM: (5, False), COLD: (500, False), KEPT: (500, True)}
@@ -75,13 +77,14 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
 def numbers(table: pd.DataFrame) -> dict[str, float]:
     """What the text and the claims say of the payload."""
     whole = table[table["loss"] == 0]
-    warm = whole[(whole["idle"] <= 100) & (whole["rtt"] > 5)]
+    cubic = whole[whole["congestion"] == "cubic"]
+    warm = cubic[cubic["idle"] <= _IN_USE]
     assumed = warm["rtt"] + 8000 * warm["bytes"] / warm["rate"]
     cold = chosen(table, COLD)
     warmed = chosen(table, WARM).set_index(["rtt", "pictures"])["p50"]
     growth = cold.set_index(["rtt", "pictures"])["p50"] / warmed
     residual = np.abs(whole["p50"] / law(whole) - 1)
-    lossy = table[table["loss"] > 0]
+    bbr = whole[whole["congestion"] == "bbr"]
     return {
         "warm_off_most": most((warm["p50"] / assumed - 1).abs()),
         "cold_most": most(growth),
@@ -92,5 +95,16 @@ def numbers(table: pd.DataFrame) -> dict[str, float]:
         "cells": len(whole),
         "late_p95": float(table["late_p95"].median()),
         "core": most(table["core"]),
-        "loss_tail": most(lossy["p95"] / lossy["p50"]) if len(lossy) else float("nan"),
+        "bbr_most": most(bbr["p50"] / law(bbr)),
+        **_lossy(table),
     }
+
+
+def _lossy(table: pd.DataFrame) -> dict[str, float]:
+    """Medians of many pictures in a transmission, without loss and with it, ms, where the latter was measured."""
+    rows = table[(table["data"] == DATA) & (table["pictures"] == _MANY) & (table["congestion"] == "cubic")]
+    lost = rows[rows["loss"] == _LOSS]
+    same = rows[
+        (rows["loss"] == 0) & ~rows["keep_window"] & rows["rtt"].isin(lost["rtt"]) & rows["idle"].isin(lost["idle"])
+    ]
+    return {"many": _MANY, "many_whole": most(same["p50"]), "many_lost": most(lost["p50"])}

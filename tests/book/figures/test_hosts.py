@@ -14,20 +14,22 @@ ROWS = [
     ("Imagenette", 20.0, 12e6, "cubic", False, 0.0, 500, 1, 1448, 42.0, 43.0),
     ("Imagenette", 20.0, 12e6, "cubic", True, 0.0, 500, 1, 1448, 21.0, 22.0),
     ("Imagenette", 20.0, 12e6, "bbr", False, 0.0, 500, 1, 1448, 21.0, 22.0),
-    ("Imagenette", 20.0, 12e6, "cubic", False, 0.01, 5, 1, 1448, 21.0, 210.0),
+    ("Imagenette", 20.0, 12e6, "cubic", False, 0.0, 5, 16, 16 * 1448, 36.0, 37.0),
+    ("Imagenette", 20.0, 12e6, "cubic", False, 0.01, 5, 16, 16 * 1448, 90.0, 210.0),
 ]
 TABLE = pd.DataFrame(ROWS, columns=COLUMNS).assign(late_p95=0.5, core=0.1)
 
 
 def test_numbers_by_hand():
     found = page.numbers(TABLE)
-    # Without headers a picture takes 1448/1500 ms: 20.965 in all.
-    assert found["warm_off_most"] == pytest.approx(21 / (20 + 1448 / 1500) - 1)
+    # Without headers a picture takes 1448/1500 ms.
+    assert found["warm_off_most"] == pytest.approx(36 / (20 + 16 * 1448 / 1500) - 1)
     assert found["cold_most"] == found["cold_least"] == 2
     # The law knows no reason why a single packet should take twice as long; the others are as it says.
     assert found["law_half"] == pytest.approx(0)
     assert found["law_worst"] == pytest.approx(1)
-    assert (found["cells"], found["loss_tail"]) == (4, 10)
+    assert (found["cells"], found["bbr_most"]) == (5, 1)
+    assert (found["many_whole"], found["many_lost"]) == (36, 90)
 
 
 def test_a_window_that_is_kept_was_never_idle():
@@ -48,5 +50,5 @@ def test_the_figure_has_a_panel_a_round_trip():
 
 def test_the_table_has_a_column_a_number_of_pictures():
     table = page.shown(TABLE)
-    assert table.columns.tolist() == ["round trip (ms)", "congestion control", "idle before (ms)", "1"]
+    assert table.columns.tolist() == ["round trip (ms)", "congestion control", "idle before (ms)", "1", "16"]
     assert table["congestion control"].tolist() == ["bbr", "cubic", "cubic", "cubic, window kept"]
