@@ -82,7 +82,7 @@ def numbers(table: pd.DataFrame) -> dict[str, float]:
     assumed = warm["rtt"] + 8000 * warm["bytes"] / warm["rate"]
     cold = chosen(table, COLD)
     warmed = chosen(table, WARM).set_index(["rtt", "pictures"])["p50"]
-    growth = cold.set_index(["rtt", "pictures"])["p50"] / warmed
+    growth = (cold.set_index(["rtt", "pictures"])["p50"] / warmed).dropna()
     residual = np.abs(whole["p50"] / law(whole) - 1)
     bbr = whole[whole["congestion"] == "bbr"]
     return {
