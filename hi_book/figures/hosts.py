@@ -53,7 +53,9 @@ def draw(table: pd.DataFrame) -> Figure:
             rows = chosen(table, case)
             rows = rows[rows["rtt"] == trip].sort_values("pictures")
             axis.plot(rows["pictures"], law(rows), color=colour, lw=1.2)
-            axis.plot(rows["pictures"], rows["p50"], "o", ms=4, color=colour, label=case)
+            # Around the others' dots, where they lie on one another.
+            ring = {"ms": 7, "mfc": "none"} if case == WARM else {"ms": 4}
+            axis.plot(rows["pictures"], rows["p50"], "o", color=colour, label=case, **ring)
         assumed = rows["rtt"] + 8000 * rows["bytes"] / rows["rate"]
         axis.plot(rows["pictures"], assumed, "--", lw=1, color=_ASSUMED, label="network time constant, as assumed")
         logarithmic(axis, [1, 2, 4, 8, 16, 32, 64])
