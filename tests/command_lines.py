@@ -122,7 +122,8 @@ def understood_or_refused_in_one_line(line, folder):
         patch.setattr(sweeps, "_PATIENCE", 0.1)
         patch.setattr(device.Device, "run", Mock(side_effect=ValueError("nothing is measured here")))
         patch.setattr(server, "serve", Mock(return_value=server.Served(0, 0, 0)))
-        patch.setattr(live, "_server_process", lambda *_: contextlib.nullcontext("tcp://127.0.0.1:1"))
+        patch.setattr(live, "served", lambda *_: contextlib.nullcontext("tcp://127.0.0.1:1"))
+        patch.setattr(live, "_on_hosts", Mock())
         result = CliRunner().invoke(cli.app, line)
         left = [each for each in Path().iterdir() if each.suffix == ".part"]
         # What was given is only replaced where it was named as an output.

@@ -61,6 +61,7 @@ def test_packets_take_the_round_trip_and_the_rate_that_were_asked_for():
     assert late.p50 < 1
 
 
+@pytest.mark.slow
 @needs_hosts
 def test_what_is_lost_comes_again_and_takes_its_time():
     with Hosts(Network(rtt=5, loss=0.05, congestion="cubic")) as found, connected(found) as client:
@@ -103,6 +104,7 @@ def test_a_thread_is_on_a_host_only_inside():
         assert names() == before
 
 
+@pytest.mark.slow
 @needs_hosts
 def test_the_demo_runs_on_hosts_of_their_own():
     command = ["live", "demo", "--hosts", "--samples", "60", "--rtt", "5", "--offloads", "2", "--json"]

@@ -270,6 +270,7 @@ def test_a_device_that_counts_offloads_decides_as_the_learner_driven_by_hand():
     assert wired.state() == by_hand.state()
 
 
+@pytest.mark.slow
 def test_what_is_expected_of_a_device_that_counts_offloads_is_a_mean_over_draws():
     """Of 40 runs over the wire without delays, offload ratios lie around the replays' mean as their spread allows."""
     ratios, expected = [], []

@@ -327,6 +327,7 @@ def test_nothing_passes_from_one_notebook_to_the_next(project):
     assert values == {"total": 0, "warm": sys.platform == "linux"}
 
 
+@pytest.mark.slow
 def test_a_script_without_a_main_guard_may_run_a_notebook(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(f"""
