@@ -42,7 +42,7 @@ class Stream(streams.Stream):
 
     def floor(self, size: int, unit: str, price: float) -> float:
         """Mean cost a sample of the best fixed threshold at this price of a transmission, over the orders."""
-        if unit == OFFLOADS:
+        if unit == OFFLOADS or not price:
             found = [best_threshold(order, min(1.0, self.beta + price / size)) for order in self.orders]
         else:
             found = [best_threshold(order, self.beta, batch_size=size, price=price) for order in self.orders]
