@@ -260,11 +260,9 @@ def energy_shown(table: pd.DataFrame) -> pd.DataFrame:
     """The page's table: who sends how, and what comes of it."""
     letters = {SAMPLES: "M", OFFLOADS: "m"}
     sent = [f"{letters[unit]} = {size}" for unit, size in zip(table["unit"], table["size"], strict=True)]
-    return (
-        table.drop(columns=["unit", "size"])
-        .assign(wait=sent)
-        .rename(columns={"wait": "sent"})[["sent", "radio (J)", "wrong answers", "total (J)", "t_r (ms)"]]
-    )
+    shown = table.drop(columns=["unit", "size"]).rename(columns={"wrong answers": "share of wrong answers"})
+    shown.insert(0, "sent", sent)
+    return shown
 
 
 def price_bounds(beta: float, prices: Sequence[float], sequences: int) -> dict[str, float]:

@@ -91,6 +91,7 @@ def numbers(table: pd.DataFrame) -> dict[str, float]:
         "warm_off_most": most((warm["p50"] / assumed - 1).abs()),
         "cold_most": most(growth),
         "cold_least": least(growth),
+        "cold_single": most(growth[growth.index.get_level_values("pictures") == 1]),
         "law_half": float(np.median(residual)),
         "law_most": float(np.quantile(residual, 0.9)),
         "law_worst": float(residual.max()),

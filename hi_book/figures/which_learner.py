@@ -34,7 +34,7 @@ from hi_lib.traces import Trace, load_trace, trace_files
 from hi_lib.typing import Floats
 
 RULES = ("always", "never")  # beside those that learn
-RULE, ADAPTIVE = "θ = 1 − β", "hil-f, adaptive"
+RULE, ADAPTIVE, HINDSIGHT = "θ = 1 − β", "hil-f, adaptive", "best fixed θ in hindsight"
 # Who may be the best on the map: rules, and HIL-F with each of its rates.
 WAYS = {"never": "#BBBBBB", "always": "#555555", RULE: "#E69F00"}
 RATES = {
@@ -126,6 +126,7 @@ def map_numbers(table: pd.DataFrame) -> dict[str, Any]:
         "rule_clearly": int((rule & clear).sum()),
         "learner_best": int(learner.sum()),
         "learner_clearly": int((learner & clear).sum()),
+        "never_best": int((table["first"] == "never").sum()),
         "adaptive_best": int((table["first"] == RATES["adaptive"][0]).sum()),
         "rule_worst_loss": most(table[RULE] - learned),
         "adaptive_worst_loss": most(table[RATES["adaptive"][0]] - table[RULE]),
@@ -206,7 +207,7 @@ def fixed_thresholds(traces: Mapping[str, Trace], beta: float) -> pd.DataFrame:
     """The same of two rules that do not learn, for each trace by its title: θ = 1 − β, and the best θ in hindsight."""
     rows = []
     for title, trace in traces.items():
-        for label, threshold in ((CALIBRATED, 1 - beta), ("oracle", best_threshold(trace, beta).threshold)):
+        for label, threshold in ((CALIBRATED, 1 - beta), (HINDSIGHT, best_threshold(trace, beta).threshold)):
             run = replay(trace, beta, learner="fixed", threshold=threshold)
             rows.append((title, label, run.average_cost, run.offload_ratio, run.regret))
     return pd.DataFrame(rows, columns=["title", "learner", *QUANTITIES])
@@ -255,7 +256,8 @@ def numbers(
         "clean_images": most(clean["clean"]),
         "clean_least": least(clean["clean images"]),
         "clean_most": most(clean["clean images"]),
-        "clean_error": most(clean["standard error"]),
+        "clean_error_least": least(clean["standard error"]),
+        "clean_error_most": most(clean["standard error"]),
     }
 
 
