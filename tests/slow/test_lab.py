@@ -4,6 +4,7 @@ import re
 import shutil
 import socket
 import subprocess
+import time
 
 import pytest
 
@@ -19,7 +20,7 @@ RUN_AFTER = """last => {
 
 
 @pytest.fixture
-def address():
+def address(tmp_path):
     """JupyterLab on copies of the notebooks that nothing else uses."""
     assert places.HTML.is_dir(), "run make book first"
     folder = lab.prepare(places.BUILD / "lab-tested", progress=lambda _: None)
@@ -27,16 +28,17 @@ def address():
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     options = ["--no-browser", f"--port={port}", "--ServerApp.port_retries=0", "--IdentityProvider.token="]
-    process = subprocess.Popen(
-        [*lab.command(folder), *options], env=lab.environment(folder), stderr=subprocess.PIPE, text=True
-    )
+    said = tmp_path / "lab.log"  # a pipe that nobody empties would stop it
+    with said.open("w") as file:
+        process = subprocess.Popen([*lab.command(folder), *options], env=lab.environment(folder), stderr=file)
     try:
-        while f"127.0.0.1:{port}" not in (line := process.stderr.readline()):
-            assert line, "JupyterLab ended"
+        while f"127.0.0.1:{port}" not in said.read_text():
+            assert process.poll() is None, f"JupyterLab ended: {said.read_text()}"
+            time.sleep(0.1)
         yield f"http://127.0.0.1:{port}/lab/tree/{folder.name}/{NAME}.ipynb?reset"
     finally:
         process.terminate()
-        process.communicate()
+        process.wait()
         shutil.rmtree(folder)
 
 
