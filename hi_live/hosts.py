@@ -157,11 +157,18 @@ class Hosts:
                 _set_network(home.fileno())
 
     def punctuality(self) -> Punctuality:
-        """How late the link has been with its packets so far."""
-        if self._link.stdin:
-            self._link.stdin.write("how late?\n")
-            self._link.stdin.flush()
-        return Punctuality(**json.loads(self._answer()))
+        """How late the link has been with its packets so far.
+
+        Raises:
+            ValueError: where the link has ended.
+        """
+        with contextlib.suppress(BrokenPipeError):  # no answer comes, which is told below
+            if self._link.stdin:
+                self._link.stdin.write("how late?\n")
+                self._link.stdin.flush()
+        if not (answer := self._answer()):
+            raise ValueError("the link between the hosts has ended: nothing more goes from one to another")
+        return Punctuality(**json.loads(answer))
 
     def _answer(self) -> str:
         if self._link.stdout and select.select([self._link.stdout], [], [], _PATIENCE)[0]:
@@ -171,7 +178,8 @@ class Hosts:
     def _end(self) -> None:
         for pipe in (self._link.stdin, self._link.stdout):
             if pipe:
-                pipe.close()
+                with contextlib.suppress(BrokenPipeError):  # a question that nobody is there to hear
+                    pipe.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._link.wait(_PATIENCE)
         self._link.kill()

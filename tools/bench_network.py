@@ -26,7 +26,7 @@ from hi_lib.paper import CIFAR10, IMAGENETTE
 from hi_live.hosts import SERVER, Hosts, Network
 
 TIMES, MACHINE = "benchmarks/network/times.csv", "benchmarks/network/machine.json"  # below data/
-PICTURES = {IMAGENETTE.name: (1, 2, 4, 8, 16, 32, 64), CIFAR10.name: (1, 16, 64)}
+PICTURES = ((IMAGENETTE, (1, 2, 4, 8, 16, 32, 64)), (CIFAR10, (1, 16, 64)))
 IDLE = (5, 100, 300, 500, 2000)  # ms before the transmission
 ROUND_TRIPS = (5.0, 20.0, 50.0)
 # Congestion control, and whether the window is kept through an idle time.
@@ -42,14 +42,14 @@ def measure(network: Network, idle: tuple[int, ...], repetitions: int) -> list[d
     rows = []
     with Hosts(network) as hosts, _connected(hosts) as (client, server):
         threading.Thread(target=_answer, args=(server,), daemon=True).start()
-        for (data, counts), pause in itertools.product(PICTURES.items(), idle):
-            size = {IMAGENETTE.name: IMAGENETTE, CIFAR10.name: CIFAR10}[data].image_bytes
+        for (data, counts), pause in itertools.product(PICTURES, idle):
+            size = data.image_bytes
             for count in counts:
                 _exchange(client, round(count * size))  # the window is what a stream of these has made it
                 taken = [_exchange(client, round(count * size), pause / 1000) for _ in range(repetitions)]
                 found = {f"p{100 * level:.0f}": float(np.quantile(taken, level)) for level in (0.5, 0.95)}
                 error = float(np.std(taken, ddof=1) / np.sqrt(repetitions))
-                rows.append({"data": data, "pictures": count, "bytes": round(count * size), "idle": pause} | found)
+                rows.append({"data": data.name, "pictures": count, "bytes": round(count * size), "idle": pause} | found)
                 rows[-1] |= {"mean": float(np.mean(taken)), "error": error, "repetitions": repetitions}
         late = hosts.punctuality()
     own = {"rtt": network.rtt, "rate": network.rate, "loss": network.loss, "congestion": network.congestion}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -184,8 +184,12 @@ def priced(
 def _paid(run: Run, beta: float, price: float) -> float:
     """Average cost with the price of every transmission that is sent, also of those that a trace's end cuts short."""
     offloads = run.offload_probability
-    errors = ((1 - offloads) * ~run.correct).sum()
-    return float((beta * offloads.sum() + errors + price * run.transmissions) / offloads.size)
+    return float((beta * offloads.sum() + price * run.transmissions) / offloads.size + _wrong(run))
+
+
+def _wrong(run: Run) -> float:
+    """Expected share of wrong answers."""
+    return float(((1 - run.offload_probability) * ~run.correct).mean())
 
 
 def draw_prices(table: pd.DataFrame) -> Figure:
@@ -233,10 +237,9 @@ def energy(case: Stream, joules: Joules, sizes: Mapping[str, Sequence[int]], rat
             found = []
             for number in range(len(stream.orders)):
                 run = stream.run(number, size, unit, rate, joules.transmission / joules.answer)
-                n, q = run.cost.size, run.offload_probability
-                radio = (joules.image * q.sum() + joules.transmission * run.transmissions) / n
-                wrong = float(((1 - q) * ~run.correct).mean())
-                found.append((radio, wrong, radio + joules.answer * wrong, stream.timing.of_run(run).response_time))
+                total = joules.answer * _paid(run, stream.beta, joules.transmission / joules.answer)
+                wrong = _wrong(run)
+                found.append((total - joules.answer * wrong, wrong, total, stream.timing.of_run(run).response_time))
             rows.append((unit, size, *np.mean(found, axis=0)))
     return pd.DataFrame(rows, columns=["unit", "size", "radio (J)", "wrong answers", "total (J)", "t_r (ms)"])
 
@@ -265,16 +268,20 @@ def energy_shown(table: pd.DataFrame) -> pd.DataFrame:
     return shown
 
 
+def _drawn(beta: float, sequences: int) -> Iterator[tuple[int, Trace, str | float]]:
+    """What bounds are tried on, by seed: coins in blocks and made-up samples, each with every kind of rate."""
+    for seed in range(sequences):
+        traces = halving_coins(4, 25, 4, beta, seed), synthetic_trace(400, seed=seed)
+        yield from itertools.product((seed,), traces, (0.1, "tuned", "adaptive"))
+
+
 def price_bounds(beta: float, prices: Sequence[float], sequences: int) -> dict[str, float]:
     """T23: the largest regret over its bound where a transmission has a price, on coins and made-up samples."""
     ratios = []
-    for seed in range(sequences):
-        for trace in (halving_coins(4, 25, 4, beta, seed), synthetic_trace(400, seed=seed)):
-            for size in (1, 4, 32):
-                for rate in (0.1, "tuned", "adaptive"):
-                    for price in ordered(prices):
-                        run = replay(trace, beta, size, learning_rate=rate, price=price)
-                        ratios.append(run.regret / (run.regret_bound or math.nan))
+    for _, trace, rate in _drawn(beta, sequences):
+        for size, price in itertools.product((1, 4, 32), ordered(prices)):
+            run = replay(trace, beta, size, learning_rate=rate, price=price)
+            ratios.append(run.regret / (run.regret_bound or math.nan))
     return {"t23_ratio_max": most(ratios)}
 
 
@@ -367,12 +374,10 @@ def _rules(flags: Any) -> dict[str, Sequence[int]]:
 def bounds(beta: float, sequences: int) -> dict[str, float]:
     """T21: the largest regret over its bound, on coins in blocks and on made-up samples; and what no cap costs."""
     ratios = []
-    for seed in range(sequences):
-        for trace in (halving_coins(4, 25, 4, beta, seed), synthetic_trace(400, seed=seed)):
-            for offloads, cap in ((1, 10), (3, 20), (3, 100)):
-                for rate in (0.1, "tuned", "adaptive"):
-                    run = replay(trace, beta, offloads, learning_rate=rate, seed=seed, unit=OFFLOADS, max_samples=cap)
-                    ratios.append(run.regret / (run.regret_bound or math.nan))
+    for seed, trace, rate in _drawn(beta, sequences):
+        for offloads, cap in ((1, 10), (3, 20), (3, 100)):
+            run = replay(trace, beta, offloads, learning_rate=rate, seed=seed, unit=OFFLOADS, max_samples=cap)
+            ratios.append(run.regret / (run.regret_bound or math.nan))
     adversary = Trace(np.full(1000, np.nextafter(1.0, 0.0)), np.zeros(1000))
     free, capped = (
         replay(adversary, beta, 1, learning_rate=1.0, seed=0, unit=OFFLOADS, max_samples=cap) for cap in (None, 10)

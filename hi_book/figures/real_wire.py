@@ -284,8 +284,7 @@ def numbers(runs: pd.DataFrame, framework: pd.DataFrame, network_time: float, cl
     slow = slow[slow["network_time"] > 0]
     residual, still = slow["residual"].abs(), waiting(slow)
     windows, counted = slow[slow["window"] != WAITS], slow[slow["offloads"].notna()]
-    ahead = counted["expected_system_time"] / counted["measured_system_time"] - 1
-    expected = still["expected_system_time"] / still["measured_system_time"] - 1
+    ahead, expected = (rows["expected_system_time"] / rows["measured_system_time"] - 1 for rows in (counted, still))
     response = slow["measured_response_time"] / slow["predicted_response_time"] - 1
     paper, independent = (formula_errors(slow, model) for model in ("paper", "independent"))
     names = {"imagenette": "imagenette", "cifar": "cifar10"}

@@ -110,14 +110,15 @@ def draw_map(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _clear(lead: float, error: float) -> bool:
+def _clear(lead: Any, error: Any) -> Any:
+    """Whether chance does not explain a lead, or each of them."""
     return lead > _CLEAR * error
 
 
 def map_numbers(table: pd.DataFrame) -> dict[str, Any]:
     """How often the rule, or a learner, is the best, and how often that is more than chance."""
     rule, learner = table["first"] == RULE, table["first"].isin([way for way, _ in RATES.values()])
-    clear = table["lead"] > _CLEAR * table["error"]
+    clear = _clear(table["lead"], table["error"])
     learned = table[[way for way, _ in RATES.values()]].min(axis=1)
     half = table[table["beta"] == 0.5]
     return {
@@ -300,13 +301,11 @@ def rates_shown(table: pd.DataFrame) -> pd.DataFrame:
 def rate_numbers(table: pd.DataFrame) -> dict[str, Any]:
     """What the text and the claims say of the three rates."""
     wide = table.pivot(index=["title", "batch_size"], columns="rate", values=["regret", "bound"])
-    (_, tuned), (_, adaptive) = ((rate, RATES[rate][0]) for rate in ("tuned", "adaptive"))
+    tuned, adaptive = (RATES[rate][0] for rate in ("tuned", "adaptive"))
     sizes = ordered(table["batch_size"])
-    growth = {
-        way: wide["regret", way].unstack()[sizes[-1]] - wide["regret", way].unstack()[sizes[0]]
-        for way in (tuned, adaptive)
-    }
-    smallest = wide.xs(sizes[0], level="batch_size")["bound"]
+    smallest, largest = (wide.xs(size, level="batch_size") for size in (sizes[0], sizes[-1]))
+    growth = largest["regret"] - smallest["regret"]
+    smallest = smallest["bound"]
     return {
         "adaptive_ratio_most": most(wide["regret", adaptive] / wide["bound", adaptive]),
         "adaptive_bound_least": least(smallest[adaptive]),

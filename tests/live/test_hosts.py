@@ -16,7 +16,8 @@ from hi_book.commands.main import app
 from hi_live import hosts
 from hi_live.hosts import SERVER, Hosts, Network
 
-needs_hosts = pytest.mark.skipif(bool(hosts.why_not()), reason=f"hosts of their own {hosts.why_not()}")
+hindered = hosts.why_not()
+needs_hosts = pytest.mark.skipif(bool(hindered), reason=f"hosts of their own {hindered}")
 
 
 def exchange(client, size):
@@ -80,6 +81,8 @@ def test_nothing_stays_when_the_link_is_killed():
     while any(alive(holder) for holder in holders):
         assert time.perf_counter() < until
         time.sleep(0.02)
+    with pytest.raises(ValueError, match="the link between the hosts has ended"):
+        found.punctuality()
     found._end()
 
 
