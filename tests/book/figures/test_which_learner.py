@@ -88,7 +88,7 @@ def test_a_duel_is_decided_by_the_mean_cost():
 def test_what_a_map_counts():
     rows = [
         {"beta": 0.5, "first": page.RULE, "lead": 0.1, "error": 0.01},
-        {"beta": 0.5, "first": page.RULE, "lead": 0.01, "error": 0.01},
+        {"beta": 0.5, "first": page.RULE, "lead": 0.019, "error": 0.01},
         {"beta": 0.1, "first": "adaptive rate", "lead": 0.1, "error": 0.01},
     ]
     costs = [{page.RULE: 0.2, "one rate": 0.3, "tuned rate": 0.4, "adaptive rate": rate} for rate in (0.3, 0.21, 0.1)]
