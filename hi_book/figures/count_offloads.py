@@ -99,6 +99,7 @@ def draw_fronts(found: Sequence[Life]) -> Figure:
         axis.set(title=title, xlabel="system time $t_s$ (ms a sample)", yscale="log")
         low, high = table["t_s (ms)"].min(), table["t_s (ms)"].max()
         axis.set_xlim(low - 0.25 * (high - low), high + 0.18 * (high - low))
+        axis.margins(y=0.1)  # the names of the first and the last point stay inside
         plain_ticks(
             axis.yaxis, [tick for tick in (1, 2, 5, 10, 20, 50, 100, 200) if tick < 2 * table["t_r (ms)"].max()]
         )
