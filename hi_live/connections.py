@@ -76,7 +76,8 @@ class Connections(threading.Thread):
         super().__init__(daemon=True)
         self.cut, self.greeted, self.failure = 0, False, ""
         self._socket, self._added = socket, _ENCRYPTION if encrypted else 0
-        self._monitor = socket.get_monitor_socket(_CONNECTED | _FAILED | zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        heard = _CONNECTED | _FAILED | zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+        self._monitor = socket.get_monitor_socket(heard)
         self._routed = socket.type == zmq.ROUTER
         self._lock, self._closing = threading.Lock(), threading.Event()
         self._peers: dict[int, Peer] = {}  # by their file descriptor within libzmq
@@ -128,11 +129,13 @@ class Connections(threading.Thread):
             return self._peers.get(place)
 
     def _hear(self) -> None:
-        """Of connections that have come, and whether they were understood."""
+        """Of connections that have come or gone, and whether they were understood."""
         while self._monitor.poll(0):
             event = parse_monitor_message(self._monitor.recv_multipart())
             if event["event"] & _CONNECTED:
                 self._add(event["value"])
+            elif event["event"] == zmq.EVENT_DISCONNECTED:
+                self._end(event["value"])
             elif event["event"] & _FAILED:
                 self.failure = self.failure or self._why(event["event"], event["value"])
             else:
@@ -147,19 +150,23 @@ class Connections(threading.Thread):
         return "the other end has other keys, or none" if self._added else ""
 
     def _add(self, place: int) -> None:
-        if old := self._peers.pop(place, None):
-            old.end()
+        self._end(place)
         if not _counting():
             return
         with contextlib.suppress(OSError):  # it is gone already
             self._peers[place] = Peer(sockets.socket(fileno=os.dup(place)), self._handed_over.get(place, 0))
+
+    def _end(self, place: int) -> None:
+        """Let go of a connection that libzmq has closed: while we hold it, the other end is not told."""
+        if peer := self._peers.pop(place, None):
+            peer.end()
 
     def _look(self) -> None:
         """Cut off those who are ahead of us by too much, alone or all together, and who is one too many."""
         held = {place: self._held(place, peer) for place, peer in self._peers.items()}
         gone = [place for place, size in held.items() if size is None]
         for place in gone:
-            self._peers.pop(place).end()
+            self._end(place)
         waits = {place: size for place, size in held.items() if size is not None}
         largest = sorted(waits, key=waits.__getitem__, reverse=True)
         over = [place for place in largest if waits[place] > MOST_HELD]

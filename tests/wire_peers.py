@@ -73,9 +73,19 @@ def answer(one, seconds=20):
     return wire.read_reply(one.recv())
 
 
+def raw(address):
+    """A connection of bytes to a server."""
+    return socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=5)
+
+
+def greeting():
+    """What comes first in ZMTP 3.0, of a peer without keys."""
+    return b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
+
+
 def by_hand(connection, kind):
     """Greet as ZMTP 3.0 does, without libzmq, which would never send half a message."""
-    connection.sendall(b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32))
+    connection.sendall(greeting())
     there = b""
     while len(there) < 64:
         there += connection.recv(64 - len(there))

@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
-from wire_peers import HI, LOOPBACK, answer, ask, asking, serving
+from wire_peers import HI, LOOPBACK, answer, ask, asking, greeting, raw, serving
 
 import hi_lib as hi
 from hi_book.commands.main import app
 from hi_book.served import infer
 from hi_live import keys, server
+from hi_live.connections import PATIENCE
 from hi_live.keeping import Growing, Kept
 from hi_live.log import Log, Transmission
 from hi_live.replayed import ReplayedLarge
@@ -181,6 +182,16 @@ def test_keys_that_do_not_fit_are_said_before_the_run(made, server_has, device_h
         begun = time.monotonic()
         refused(device("--server", address, "--timeout", 20_000, *options), says)
         assert time.monotonic() - begun < 10
+
+
+def test_whom_a_server_does_not_understand_is_told_at_once(made):
+    access = server.Access(keys_folder=made / "ours")
+    with serving(ReplayedLarge(TRACE, 0.0), access=access) as (address, _), raw(address) as peer:
+        time.sleep(10 * PATIENCE)  # so that the server has looked at this connection, and holds it
+        peer.sendall(greeting())  # without keys
+        with contextlib.suppress(ConnectionResetError):
+            while peer.recv(64):
+                pass
 
 
 def test_keys_that_fit_are_enough(made):
