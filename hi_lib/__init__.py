@@ -30,6 +30,7 @@ from hi_lib.regret import (
     tuned_learning_rate,
     tuned_partial_feedback_rate,
 )
+from hi_lib.slow_start import TCP as tcp  # noqa: N811 (it reads as a function does: network_time=hi.tcp(…))
 from hi_lib.studies.best_batch import BestBatch, best_batch_size
 from hi_lib.studies.made_up import coin_regret, halving_coins, synthetic_trace
 from hi_lib.timing import TimingModel
@@ -70,6 +71,7 @@ __all__ = [
     "regret_bound",
     "replay",
     "synthetic_trace",
+    "tcp",
     "tuned_apple_rate",
     "tuned_exploration",
     "tuned_learning_rate",

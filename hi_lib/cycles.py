@@ -23,8 +23,8 @@ from hi_lib.optima import OptimalBatch
 from hi_lib.response import ROUNDING, ModelLaw
 from hi_lib.typing import Flags, Floats
 
-Times = tuple[float, float, float]
-"""τ_ed, s = τ_es + τ_tx, and τ_nw, ms."""
+Times = tuple[float, float, float | Floats]
+"""τ_ed, s = τ_es + τ_tx, and τ_nw, ms; that may be another for each number of offloads."""
 
 
 def system_time(times: Times, offloads: Floats, ratio: Floats) -> Floats:

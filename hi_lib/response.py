@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import functools
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Self
@@ -142,36 +143,44 @@ class ResponseLaw(ModelLaw):
 
 
 def response_law(
-    times: tuple[float, float], batch_size: int, offload_ratio: float, network: Floats, first: bool
+    times: tuple[float, float],
+    batch_size: int,
+    offload_ratio: float,
+    network: Floats,
+    first: bool,
 ) -> ResponseLaw:
     """Law of a sample's response time; arguments are taken as checked.
 
-    `times` are τ_ed and τ_tx + τ_es; `network` holds equally likely network times, shape (k,); `first` puts the
-    offloads first in their batch.
+    `times` are τ_ed and τ_tx + τ_es; `network` holds equally likely network times, shape (k, 1), or, by the number of
+    images sent, shape (k, M + 1); `first` puts the offloads first in their batch.
     """
     tau_ed, service = times
     others, mean = batch_size - 1, (batch_size - 1) * offload_ratio
     # Nine standard deviations, and some room where the law is nearly Poisson: what is beyond has no weight in a double.
     reach = 9 * np.sqrt(mean * (1 - offload_ratio)) + 30
     count = 1 + np.arange(max(0, np.floor(mean - reach)), min(others, np.ceil(mean + reach)) + 1)
-    chance = _binomial(count - 1, others, offload_ratio)
+    chance = binomial(count - 1, others, offload_ratio)
     least = batch_size - count if first else np.zeros_like(count)
+    after = (network if network.shape[1] == 1 else network[:, count]) + count * service
     return ResponseLaw(
         tau_ed=tau_ed,
         accepted=1 - offload_ratio,
-        after=np.add.outer(network, count * service).ravel(),
-        chance=np.tile(chance / network.size, network.size),
-        least=np.tile(least, network.size),
+        after=after.ravel(),
+        chance=np.tile(chance / len(after), len(after)),
+        least=np.tile(least, len(after)),
         most=batch_size,
         service=service,
     )
 
 
-def largest_batch(law: Callable[[int], ModelLaw], deadline: float, miss_probability: float, start: int = 1) -> float:
-    """Largest M whose responses exceed the deadline with at most that probability; 0 if none, inf if all do.
+def largest_batch(
+    law: Callable[[int], ModelLaw], deadline: float, miss_probability: float, start: int = 1, *, growing: bool = True
+) -> float:
+    """Largest M so that it and all smaller ones exceed the deadline with at most that probability; 0, or inf for all.
 
     With every sample that is added to a batch the response time grows in law (T9 of the book), so that the batch sizes
-    which keep the deadline are 1, …, M: the search doubles, then halves. `start` says where it looks first.
+    which keep the deadline are 1, …, M: the search doubles, then halves. `start` says where it looks first. Where that
+    need not be so, `growing` is false, and all are tried.
     """
 
     def kept(size: int) -> bool:
@@ -183,6 +192,8 @@ def largest_batch(law: Callable[[int], ModelLaw], deadline: float, miss_probabil
     never_late = 1 - one.accepted <= miss_probability + ROUNDING
     if never_late or one.never_later:
         return np.inf
+    if not growing:
+        return next(size for size in itertools.count(1) if not kept(size + 1))
     low, step = start if start > 1 and kept(start) else 1, 1
     if low < start:  # too large a start: it bounds from above
         high = start
@@ -196,7 +207,7 @@ def largest_batch(law: Callable[[int], ModelLaw], deadline: float, miss_probabil
     return low
 
 
-def _binomial(k: Floats, n: int, p: float) -> Floats:
+def binomial(k: Floats, n: int, p: float) -> Floats:
     """P(Bin(n, p) = k), for all k that matter; scipy.stats has it, five times slower and not for the smallest p."""
     from scipy import special  # which only this needs
 

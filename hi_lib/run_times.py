@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hi_lib import payload
+from hi_lib.payload import NetworkTime
 from hi_lib.regret import sizes_of
 from hi_lib.response import ROUNDING, Law
 from hi_lib.typing import Flags, Floats
@@ -174,6 +176,28 @@ class _RunLaw(Law):
 
 
 @dataclass(frozen=True, eq=False)
+class _PayloadLaw(_RunLaw):
+    """The same where `network` holds the network time by the number of images, from 0 on, shape (M + 1,)."""
+
+    @property
+    def taken(self) -> Floats:
+        """From the end of a batch to the answers to its offloads, by their number, shape (M + 1,)."""
+        return self.network + np.arange(self.network.size) * self.service
+
+    def _latest(self) -> float:
+        return float(self.waited.max() + self.taken.max())
+
+    def _answered(self, time: float) -> float:
+        exactly = np.diff(self.few_enough, axis=1)  # offloaded with c − 1 others, by the time waited and c from 1 on
+        there = np.add.outer(self.waits, self.taken[1:]) <= time
+        return float(exactly[there].sum() / (self.q.sum() or 1))
+
+    def _next(self, time: float) -> float:
+        found = np.add.outer(np.unique(self.waited[self.q > 0]), self.taken[1:])
+        return float(found[found >= time * (1 - ROUNDING)].min(initial=np.inf))
+
+
+@dataclass(frozen=True, eq=False)
 class _DrawnLaw(Law):
     """The response times of a draw."""
 
@@ -193,17 +217,23 @@ class _DrawnLaw(Law):
         return float((self.waited[place[there]] + self.network[there]).min(initial=np.inf))
 
 
-def drawn_times(tau_ed: float, service: float, network: Floats, run: Replayed, offloaded: Flags) -> RunTimes:
+def drawn_times(
+    tau_ed: float, service: float, network: Floats, run: Replayed, offloaded: Flags, network_time: NetworkTime | None
+) -> RunTimes:
     """Times of a draw; arguments as for `run_times`."""
     n, sizes = offloaded.size, sizes_of(run.batch_size, offloaded.size)
     ends = np.cumsum(sizes)
     sent = np.add.reduceat(offloaded, ends - sizes, dtype=np.int64)
     until = np.repeat(ends, sizes) - np.arange(n)
-    waited = (until * tau_ed + np.repeat(sent, sizes) * service)[offloaded]
+    taken = sent * service
+    if network_time is not None:
+        taken, network = taken + payload.table(network_time, int(sent.max()))[sent], np.zeros(1)
+    waited = (until * tau_ed + np.repeat(taken, sizes))[offloaded]
     offloads, mean_network, transmissions = int(sent.sum()), float(network.mean()), int((sent > 0).sum())
     answered = float(waited.sum() + offloads * mean_network)
+    busy = offloads * service if network_time is None else float(taken.sum())
     return RunTimes(
-        system_time=tau_ed + (offloads * service + transmissions * mean_network) / n,
+        system_time=tau_ed + (busy + transmissions * mean_network) / n,
         response_time=((n - offloads) * tau_ed + answered) / n,
         offloaded_response_time=answered / offloads if offloads else np.nan,
         offloads=float(offloads),
@@ -213,10 +243,22 @@ def drawn_times(tau_ed: float, service: float, network: Floats, run: Replayed, o
     )
 
 
-def run_times(tau_ed: float, service: float, network: Floats, run: Replayed) -> RunTimes:
-    """Times of a run, ms: `service` is τ_tx + τ_es, and `network` holds equally likely network times, shape (k,)."""
+def run_times(
+    tau_ed: float, service: float, network: Floats, run: Replayed, network_time: NetworkTime | None = None
+) -> RunTimes:
+    """Times of a run, ms: `service` is τ_tx + τ_es, and `network` holds equally likely network times, shape (k,).
+
+    Where there is a `network_time` of a transmission by its images, it counts in place of `network`.
+
+    Raises
+    ------
+    ValueError
+        A run that explores, and a network time that depends on what is sent: the law of that is not known here.
+    """
     if run.offloaded is not None:
-        return drawn_times(tau_ed, service, network, run, run.offloaded)
+        return drawn_times(tau_ed, service, network, run, run.offloaded, network_time)
+    if run.exploration and network_time is not None:
+        raise ValueError("network_time must be left out for a learner that explores: what it sends is not nested")
     exploration, probability, n = run.exploration or 0.0, run.offload_probability, run.offload_probability.size
     sizes = sizes_of(run.batch_size, n)
     largest = int(sizes.max())
@@ -231,17 +273,24 @@ def run_times(tau_ed: float, service: float, network: Floats, run: Replayed) -> 
     neither = others * (1 - q) - (sum_q - q) + (_sums_of_minima(q) - q)
     served = p + others * (p - 1) + (sum_p - p) + left_alone**2 * neither
     waited = np.where(inside, sizes[:, None] - np.arange(largest), 0) * tau_ed
-    offloads, mean_network = float(p.sum()), float(network.mean())
-    services = float(served[inside].sum())
-    answered = float((p * waited)[inside].sum() + offloads * mean_network + service * services)
+    offloads, services = float(p.sum()), float(served[inside].sum())
+    on_network, awaited = float(sent) * float(network.mean()), offloads * float(network.mean())
+    law = None if exploration else _RunLaw(tau_ed, 1 - offloads / n, q, waited, service, network)
+    if network_time is not None:
+        by_images = payload.table(network_time, largest)
+        law = _PayloadLaw(tau_ed, 1 - offloads / n, q, waited, service, by_images)
+        chance = -np.diff(law.largest, axis=1).sum(axis=0)  # of so many offloads in a batch, summed over the batches
+        on_network = float(chance @ by_images[1:])
+        awaited = float(chance @ (np.arange(1, largest + 1) * by_images[1:]))
+    answered = float((p * waited)[inside].sum() + awaited + service * services)
     return RunTimes(
-        system_time=tau_ed + (offloads * service + float(sent) * mean_network) / n,
+        system_time=tau_ed + (offloads * service + on_network) / n,
         response_time=((n - offloads) * tau_ed + answered) / n,
         offloaded_response_time=answered / offloads if offloads else np.nan,
         offloads=offloads,
         transmissions=float(sent),
         served=services,
-        _law=None if exploration else _RunLaw(tau_ed, 1 - offloads / n, q, waited, service, network),
+        _law=law,
     )
 
 

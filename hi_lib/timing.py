@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hi_lib import checks, cycles, optima
+from hi_lib import checks, cycles, optima, payload
 from hi_lib.optima import DeadlineError, OptimalBatch
+from hi_lib.payload import NetworkTime
 from hi_lib.typing import Floats
 from hi_lib.units import UNITS
 
@@ -25,6 +27,7 @@ MODEL_NAMES = {
     "average": "independent, offloads anywhere",
 }
 RESPONSE_MODELS, EXACT_MODELS = tuple(MODEL_NAMES), ("worst", "average")
+TAUS = ("tau_ed", "tau_es", "tau_tx", "tau_nw")
 
 
 @dataclass(frozen=True)
@@ -57,11 +60,15 @@ class TimingModel:
         Transmission time a sample, image size / rate, ms.
     tau_nw : float
         Network time a transmission, ms.
+    network_time : callable, optional
+        Network time of a transmission by its number of images, ms, beside τ_tx for each: what TCP does on a link is
+        `hi.tcp`. Then all but the paper's formulas, which know one τ_nw, count with it (`payload`), and `tau_nw` does
+        not count.
 
     Raises
     ------
     ValueError
-        A time that is negative or not finite.
+        A time that is negative or not finite; a formula of the paper where there is a `network_time`.
 
     Examples
     --------
@@ -71,17 +78,34 @@ class TimingModel:
     >>> best = timing.optimal_batch_size(offload_ratio=0.421, alpha=0.5)
     >>> round(best.relaxed, 3), best.integer
     (3.052, 3)
+    >>> import hi_lib as hi
+    >>> cold = hi.tcp(rtt=20, rate=50e6, image_bytes=30_803, idle=2000)
+    >>> rare = TimingModel(tau_ed=1.48, tau_es=4.41, tau_tx=4.93, tau_nw=20.0, network_time=cold)
+    >>> [one.optimal_batch_size(0.421, alpha=0.9, unit="offloads").integer for one in (timing, rare)]
+    [4, 6]
     """
 
     tau_ed: float
     tau_es: float
     tau_tx: float
     tau_nw: float
+    network_time: NetworkTime | None = None
 
     def __post_init__(self) -> None:
-        for parameter in fields(self):
-            value = checks.nonnegative(parameter.name, getattr(self, parameter.name))
-            object.__setattr__(self, parameter.name, value)
+        for name in TAUS:
+            object.__setattr__(self, name, checks.nonnegative(name, getattr(self, name)))
+        if self.network_time is not None and not callable(self.network_time):
+            raise ValueError(f"network_time must be a function of a number of images, got {self.network_time!r}")
+
+    @property
+    def taus(self) -> dict[str, float]:
+        """The four times by their names, ms."""
+        return {name: getattr(self, name) for name in TAUS}
+
+    def with_taus(self, taus: Mapping[str, float]) -> TimingModel:
+        """The same with some of the four times, by their names, replaced; errors as for the model itself."""
+        tau_ed, tau_es, tau_tx, tau_nw = (self.taus | dict(taus)).values()
+        return TimingModel(tau_ed, tau_es, tau_tx, tau_nw, self.network_time)
 
     def system_time(
         self, batch_size: ArrayLike, offload_ratio: ArrayLike, model: str = "paper", unit: str = "samples"
@@ -109,8 +133,9 @@ class TimingModel:
         8.22
         """
         if checks.choice("unit", unit, UNITS) == "offloads":
-            return cycles.system_time(self._times, *self._in_offloads(batch_size, offload_ratio, model))
-        checks.choice("model", model, SYSTEM_MODELS)
+            size, ratio = self._in_offloads(batch_size, offload_ratio, model)
+            return cycles.system_time(self._times_of(size), size, ratio)
+        self._check_model(model, SYSTEM_MODELS)
         size, ratio = optima.batch_sizes(batch_size, model), checks.reals("offload_ratio", offload_ratio, 0, 1)
         return self._system_time(size, ratio, model)
 
@@ -130,8 +155,9 @@ class TimingModel:
             An argument outside its range.
         """
         if checks.choice("unit", unit, UNITS) == "offloads":
-            return cycles.response_time(self._times, *self._in_offloads(batch_size, offload_ratio, model))
-        checks.choice("model", model, RESPONSE_MODELS)
+            size, ratio = self._in_offloads(batch_size, offload_ratio, model)
+            return cycles.response_time(self._times_of(size), size, ratio)
+        self._check_model(model, RESPONSE_MODELS)
         size, ratio = optima.batch_sizes(batch_size, model), checks.reals("offload_ratio", offload_ratio, 0, 1)
         return self._response_time(size, ratio, model)
 
@@ -157,8 +183,8 @@ class TimingModel:
         """
         if checks.choice("unit", unit, UNITS) == "offloads":
             size, ratio = self._in_offloads(batch_size, offload_ratio, model)
-            return cycles.objective(self._times, size, ratio, optima.alphas(alpha))
-        checks.choice("model", model, RESPONSE_MODELS)
+            return cycles.objective(self._times_of(size), size, ratio, optima.alphas(alpha))
+        self._check_model(model, RESPONSE_MODELS)
         size, ratio = optima.batch_sizes(batch_size, model), checks.reals("offload_ratio", offload_ratio, 0, 1)
         return self._objective(size, ratio, optima.alphas(alpha), model)
 
@@ -192,7 +218,8 @@ class TimingModel:
         """
         from hi_lib.run_times import run_times
 
-        return run_times(self.tau_ed, self.tau_tx + self.tau_es, self._network(network_times), run)
+        service, network = self.tau_tx + self.tau_es, self._network(network_times)
+        return run_times(self.tau_ed, service, network, run, self.network_time)
 
     def response_law(
         self,
@@ -244,13 +271,17 @@ class TimingModel:
         if offloaded_only and ratio == 0:
             raise ValueError("offload_ratio must be in (0, 1] for the offloaded samples, got 0: there are none")
         times, network = (self.tau_ed, self.tau_es + self.tau_tx), self._network(network_times)
+        by_images = network[:, None]
+        if self.network_time is not None:
+            by_images = payload.table(self.network_time, size)[None]
+            network = by_images[:, -1]
         if checks.choice("unit", unit, UNITS) == "offloads":
             if model != "average":
                 raise ValueError(f"model must be left out for the unit offloads, got {checks.shown(model)}")
             likely = ratio or 1.0  # of none it does not matter
             in_offloads = cycles.OffloadLaw(self.tau_ed, 1 - ratio, size, likely, times[1], network)
             return in_offloads.of_offloaded if offloaded_only else in_offloads
-        law: ModelLaw = response.response_law(times, size, ratio, network, first=model == "worst")
+        law: ModelLaw = response.response_law(times, size, ratio, by_images, first=model == "worst")
         return law.of_offloaded if offloaded_only else law
 
     def optimal_batch_size(
@@ -303,33 +334,42 @@ class TimingModel:
                 raise ValueError("network_times and offloaded_only must be left out where there is no deadline")
             if in_offloads:
                 _, ratio = self._in_offloads(1, offload_ratio, model or "paper")
-                return cycles.optimal(self._times, ratio, optima.alphas(alpha))
-            return self._optimal(offload_ratio, alpha, model or "paper")
+                return self._optimal_offloads(ratio, optima.alphas(alpha))
+            return self._optimal(offload_ratio, alpha, model or ("average" if self.network_time else "paper"))
         model = checks.choice("model", model or "average", EXACT_MODELS)
         ratio = np.asarray(checks.real("offload_ratio", offload_ratio, 0, 1))
         most = self.largest_batch_size(
             float(ratio), deadline, miss_probability, model, offloaded_only, network_times, unit=unit
         )
+        weight = None if alpha is None else optima.alphas(alpha)
         mean = replace(self, tau_nw=float(self._network(network_times).mean()))
+        return mean._optimal_up_to(most, ratio, weight, model, in_offloads)
+
+    def _optimal_up_to(
+        self, most: float, ratio: Floats, alpha: Floats | None, model: str, in_offloads: bool
+    ) -> OptimalBatch:
+        """The size up to `most` with the least f, or the least t_s where no α is given."""
+
+        def criterion(size: ArrayLike) -> Floats:
+            found = np.asarray(size, dtype=float)
+            if alpha is None and in_offloads:
+                return cycles.system_time(self._times_of(found), found, ratio)
+            if alpha is None:
+                return self._system_time(found, ratio, "independent")
+            if in_offloads:
+                return cycles.objective(self._times_of(found), found, ratio, alpha)
+            return self._objective(found, ratio, alpha, model)
+
+        if self.network_time is not None and np.isfinite(most):  # f and t_s may fall and rise
+            tried = criterion(np.arange(1, most + 1))
+            best = tried.size - int(tried[::-1].argmin())
+            return optima.optimum(best, best, float(tried[best - 1]))
+        relaxed = size = most if ratio * self.tau_nw > 0 or self.network_time else 1  # else t_s does not depend on M
         if alpha is not None:
-            weight = optima.alphas(alpha)
-            free = cycles.optimal(mean._times, ratio, weight) if in_offloads else mean._optimal(ratio, alpha, model)
+            free = self._optimal_offloads(ratio, alpha) if in_offloads else self._optimal(ratio, alpha, model)
             relaxed, size = min(free.relaxed, most), min(free.integer, most)
-            finite = optima.finite_size(size)
-            least = (
-                cycles.objective(mean._times, finite, ratio, weight)
-                if in_offloads
-                else mean._objective(finite, ratio, weight, model)
-            )
-            return optima.optimum(relaxed, size, float(least))
-        size = most if ratio * mean.tau_nw > 0 else 1  # else t_s does not depend on M
-        finite = optima.finite_size(size)
-        least = (
-            cycles.system_time(mean._times, finite, ratio)
-            if in_offloads
-            else mean._system_time(finite, ratio, "independent")
-        )
-        return optima.optimum(size, size, float(least))
+        finite = optima.finite_size(size) if self.network_time is None else min(size, payload.MANY)
+        return optima.optimum(relaxed, size, float(criterion(finite)))
 
     def largest_batch_size(
         self,
@@ -366,7 +406,8 @@ class TimingModel:
         def law(size: int) -> ModelLaw:
             return self.response_law(size, offload_ratio, model, offloaded_only, network_times, unit)
 
-        most = largest_batch(law, deadline, miss, checks.whole("start", start))
+        guess, growing = checks.whole("start", start), self.network_time is None
+        most = largest_batch(law, deadline, miss, guess, growing=growing)
         if most == 0:
             nearest = law(1).quantile(1 - miss)
             raise DeadlineError(
@@ -394,8 +435,7 @@ class TimingModel:
         ValueError
             An argument outside its range.
         """
-        names = ("offload_ratio", *(parameter.name for parameter in fields(self)))
-        checks.choice("parameter", parameter, names)
+        checks.choice("parameter", parameter, ("offload_ratio", *TAUS))
         factor = checks.positive("factor", factor)
         offload_ratio = checks.share("offload_ratio", offload_ratio)
         if parameter == "offload_ratio":
@@ -407,9 +447,20 @@ class TimingModel:
         sizes = [chosen.relaxed, best.relaxed] if model == "paper" else [chosen.integer, best.integer]
         return float(np.subtract(*self.objective(sizes, offload_ratio, alpha, model)))
 
-    @property
-    def _times(self) -> cycles.Times:
-        return self.tau_ed, self.tau_es + self.tau_tx, self.tau_nw
+    def _times_of(self, offloads: Floats) -> cycles.Times:
+        """τ_ed, s, and the network time of transmissions of so many offloads."""
+        network: Floats | float = self.tau_nw
+        if self.network_time is not None:
+            if (offloads != np.floor(offloads)).any():
+                raise ValueError("batch_size must be whole where the network time depends on what is sent")
+            network = payload.table(self.network_time, int(offloads.max(initial=0)))[offloads.astype(int)]
+        return self.tau_ed, self.tau_es + self.tau_tx, network
+
+    def _check_model(self, model: str, allowed: tuple[str, ...]) -> None:
+        checks.choice("model", model, allowed)
+        if model == "paper" and self.network_time is not None:
+            rest = ", ".join(name for name in allowed if name not in ("paper", "exact"))
+            raise ValueError(f"model must be one of {rest} with a network_time: the paper's formulas know one τ_nw")
 
     def _in_offloads(self, batch_size: ArrayLike, offload_ratio: ArrayLike, model: str) -> tuple[Floats, Floats]:
         """m >= 1 and ρ, where m offloads are sent together; there is one model of that."""
@@ -423,14 +474,19 @@ class TimingModel:
     def _network(self, network_times: ArrayLike | None) -> Floats:
         if network_times is None:
             return np.array([self.tau_nw])
+        if self.network_time is not None:
+            raise ValueError("network_times must be left out where there is a network_time")
         times = checks.reals("network_times", network_times, 0, np.finfo(float).max)
         if times.ndim != 1 or times.size == 0:
             raise ValueError(f"network_times must be one-dimensional and not empty, got shape {times.shape}")
         return times
 
     def _system_time(self, size: Floats, ratio: Floats, model: str) -> Floats:
-        sent = 1.0 if model == "paper" else _sent(size, ratio)
-        return self.tau_ed + ratio * (self.tau_es + self.tau_tx) + sent * self.tau_nw / size
+        if self.network_time is None:
+            network = (1.0 if model == "paper" else _sent(size, ratio)) * self.tau_nw / size
+        else:
+            network, _ = payload.expected(self.network_time, size, ratio)
+        return self.tau_ed + ratio * (self.tau_es + self.tau_tx) + network
 
     def _response_time(self, size: Floats, ratio: Floats, model: str) -> Floats:
         if model == "paper":
@@ -439,8 +495,10 @@ class TimingModel:
         second_moment = ratio * (1 - ratio) + ratio**2 * size
         position = ratio * (size + 1)
         position = position - (second_moment + ratio) / 2 if model == "worst" else position / 2
-        served = second_moment * (self.tau_es + self.tau_tx)
-        return self.tau_ed * (position + 1 - ratio) + ratio * self.tau_nw + served
+        served, network = second_moment * (self.tau_es + self.tau_tx), ratio * self.tau_nw
+        if self.network_time is not None:
+            _, network = payload.expected(self.network_time, size, ratio)
+        return self.tau_ed * (position + 1 - ratio) + network + served
 
     def _response_slope(self, ratio: Floats, model: str) -> Floats:
         """dt_r/dM, the same in the paper's and the exact worst case."""
@@ -458,7 +516,7 @@ class TimingModel:
         return np.sqrt(np.divide(gain, price, out=never_worse, where=price > 0))
 
     def _optimal(self, offload_ratio: ArrayLike, alpha: ArrayLike, model: str) -> OptimalBatch:
-        checks.choice("model", model, RESPONSE_MODELS)
+        self._check_model(model, RESPONSE_MODELS)
         ratio, weight = checks.reals("offload_ratio", offload_ratio, 0, 1), optima.alphas(alpha)
         if model == "paper":
             return self._optimal_on_paper(ratio, weight)
@@ -474,7 +532,26 @@ class TimingModel:
             return OptimalBatch(relaxed, integer, objective)
         return optima.optimum(float(relaxed), float(integer), float(objective))
 
+    def _optimal_offloads(self, ratio: Floats, alpha: Floats) -> OptimalBatch:
+        if self.network_time is None:
+            return cycles.optimal(self._times_of(np.array(1.0)), ratio, alpha)
+        if ratio.ndim or alpha.ndim:
+            raise ValueError("offload_ratio and alpha must be single numbers with a network_time")
+        if ratio == 0:
+            return optima.optimum(1, 1, self.tau_ed)
+        still = self.tau_ed, self.tau_es + self.tau_tx, 0.0
+        return payload.optimal(
+            lambda size: cycles.objective(self._times_of(size), size, ratio, alpha),
+            lambda size: cycles.objective(still, size, ratio, alpha),
+        )
+
     def _optimal_exactly(self, ratio: Floats, alpha: Floats, model: str) -> OptimalBatch:
+        if self.network_time is not None and ratio > 0:
+            still = replace(self, tau_nw=0.0, network_time=None)
+            return payload.optimal(
+                lambda size: self._objective(size, ratio, alpha, model),
+                lambda size: still._objective(size, ratio, alpha, model),
+            )
         price = (1 - alpha) * self._response_slope(ratio, model)
 
         def varying(size: float) -> float:

@@ -98,7 +98,7 @@ def test_public_names_are_the_designed_ones():
         hi.HILF.threshold: ["self"],
         hi.HILF.decide: ["self", "confidence"],
         hi.HILF.update: ["self", "confidence", "correct"],
-        hi.TimingModel: ["tau_ed", "tau_es", "tau_tx", "tau_nw"],
+        hi.TimingModel: ["tau_ed", "tau_es", "tau_tx", "tau_nw", "network_time"],
         hi.TimingModel.system_time: ["self", "batch_size", "offload_ratio", "model", "unit"],
         hi.TimingModel.response_time: ["self", "batch_size", "offload_ratio", "model", "unit"],
         hi.TimingModel.objective: ["self", "batch_size", "offload_ratio", "alpha", "model", "unit"],

@@ -88,7 +88,7 @@ def evaluate(
     kept = None if log.exists() else traces.trace_files().get(str(log))  # a trace may be called by its name, too
     setting = setting_of(traces.name_of_file(kept or log))
     taus = {"tau_ed": tau_ed, "tau_es": tau_es, "tau_tx": tau_tx, "tau_nw": tau_nw}
-    given = replace(setting.timing, **{name: tau for name, tau in taus.items() if tau is not None})
+    given = setting.timing.with_taus({name: tau for name, tau in taus.items() if tau is not None})
     timing = evaluation.device_timing(given, device_times, server_times)
     own = reading.read(kept or log, replace(columns, by=by))
     trips = None if network_times is None else network.network_times(network_times, network_unit)

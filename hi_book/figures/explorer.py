@@ -10,7 +10,6 @@ import html
 import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import joblib
@@ -96,7 +95,7 @@ def _shares(orders: Iterable[tuple[int, Trace]], beta: float, size: int) -> dict
 def command(name: str, beta: float, alpha: float) -> str:
     """The command that evaluates a trace as the page does, in the order of its first shuffle."""
     times, file = setting_of(name).timing, f"data/traces/{name}.csv" if name in shipped() else f"{name}.csv"
-    taus = " ".join(f"--{tau.replace('_', '-')} {value:g}" for tau, value in asdict(times).items())
+    taus = " ".join(f"--{tau.replace('_', '-')} {value:g}" for tau, value in times.taus.items())
     return f".venv/bin/hi evaluate {shlex.quote(file)} --beta {beta:g} --alpha {alpha:g} {taus} --shuffle 0"
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from hi_book.figures.style import logarithmic, plain_ticks, shared_legend
 from hi_book.figures.values import least, most
-from hi_lib.tcp import transmission_time
+from hi_lib.slow_start import transmission_time
 from hi_lib.typing import Floats
 
 WARM, COLD, KEPT = "5 ms idle before", "500 ms idle before", "500 ms idle, window kept"
@@ -24,7 +24,7 @@ DATA = "Imagenette"
 
 
 def law(table: pd.DataFrame) -> Floats:
-    """What `hi_lib.tcp` says of each row, ms; a window that is kept, or BBR's, is one that was never idle."""
+    """What `hi_lib.slow_start` says of each row, ms; a window that is kept, or BBR's, is one that was never idle."""
     return np.array(
         [
             float(transmission_time(row.bytes, row.rtt, row.rate, 0 if _never_idle(row) else row.idle))

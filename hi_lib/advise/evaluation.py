@@ -129,7 +129,7 @@ class Evaluation:
             "accuracy": self.accuracy,
             "beta": self.beta,
             "alpha": self.alpha,
-            "timing": asdict(self.timing),
+            "timing": self.timing.taus,
             "best_threshold": self.best._asdict(),
             "learned_threshold": dict(zip(("median", "low", "high"), self.learned_threshold, strict=True)),
             "runs": self.runs.to_dict("records"),
@@ -279,9 +279,9 @@ def evaluate(
     trace, conditions, paper_times = log.trace, conditions or Conditions(), None
     if timing is None:
         setting = setting_of(trace.name)
-        timing, paper_times = setting.timing, PaperTimes(setting.name, tuple(asdict(setting.timing)))
+        timing, paper_times = setting.timing, PaperTimes(setting.name, tuple(setting.timing.taus))
     timing = with_means(timing, conditions)
-    for tau, value in asdict(timing).items():
+    for tau, value in timing.taus.items():
         checks.real(tau, value, 0, 1e9)  # milliseconds; beyond it the products overflow
     first = replay(trace, beta)
     rho = first.offload_ratio
@@ -332,7 +332,7 @@ def device_timing(
     The device computes one picture after the other: its τ_ed is the fitted time of one. The server computes batches:
     its fixed time is paid once a transmission, as the network is, and what a further picture takes is τ_es.
     """
-    times = asdict(timing)
+    times = timing.taus
     if device is not None:
         line = _fitted(device)
         times["tau_ed"] = _positive(device, line.fixed + line.per_sample)
@@ -340,7 +340,7 @@ def device_timing(
         line = _fitted(server)
         times["tau_es"] = _positive(server, line.per_sample)
         times["tau_nw"] += max(line.fixed, 0.0)
-    return TimingModel(**times)
+    return timing.with_taus(times)
 
 
 def _fitted(path: str | Path) -> Line:

@@ -276,4 +276,4 @@ def with_means(timing: TimingModel, conditions: Conditions) -> TimingModel:
         means["tau_nw"] = float(conditions.network_times.mean())
     if conditions.sending_times is not None:
         means["tau_tx"] = float(conditions.sending_times.mean())
-    return replace(timing, **means)
+    return timing.with_taus(means)

@@ -113,7 +113,7 @@ class AdaptiveBatchSize:
         times = self._met or [self.timing.tau_nw]
         if self.alpha is None:
             return self._largest_in_time(np.array(times))
-        now = replace(self.timing, tau_nw=sum(times) / len(times))
+        now = replace(self.timing, tau_nw=sum(times) / len(times), network_time=None)
         sizes = np.arange(1.0, self.largest + 1)
         return 1 + int(now.objective(sizes, self.offload_ratio, self.alpha, "average").argmin())
 

@@ -9,7 +9,7 @@ import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hi_lib import checks
+from hi_lib import checks, payload
 from hi_lib.regret import sizes_of
 from hi_lib.timing import TimingModel
 
@@ -60,9 +60,13 @@ def pipeline(
     ends = np.cumsum(sizes)
     there = np.zeros(flags.size) if arrivals is None else in_order(arrivals, flags.size)
     there = there - there[0] if flags.size else there
-    times = timing.tau_ed, timing.tau_tx, timing.tau_nw, timing.tau_es, *extra
+    times = timing.tau_ed, timing.tau_tx, timing.tau_es, *extra
+    sent = np.add.reduceat(flags, ends - sizes, dtype=np.int64)
+    network = np.full(sent.size, timing.tau_nw)
+    if timing.network_time is not None:
+        network = payload.table(timing.network_time, int(sent.max()))[sent]
     slots = 0 if window is None else int(min(window, flags.size + 1))
-    started, answered, heard = _count(flags, there, ends, times, slots)
+    started, answered, heard = _count(flags, there, ends, times, network, slots)
     # Batches whose first sample is decided before the feedback is there are all decided without it.
     batches = (started[ends - sizes] + timing.tau_ed).searchsorted(heard, side="left")
     delay = np.append(0, ends)[batches] - np.repeat(ends, sizes)
@@ -116,18 +120,19 @@ def mean_error(values: ArrayLike, block: int) -> float:
 
 
 @numba.njit(cache=True, nogil=True)
-def _count(offloaded, arrivals, ends, times, slots):  # type: ignore[no-untyped-def]
+def _count(offloaded, arrivals, ends, times, network, slots):  # type: ignore[no-untyped-def]
     """When each sample is begun and answered, and when the feedback on its batch is in; first come, first served.
 
-    So many transmissions may be out as there are slots; with none, the device waits for every answer.
+    `network` holds the network time of each batch. So many transmissions may be out as there are slots; with none, the
+    device waits for every answer.
     """
-    tau_ed, tau_tx, tau_nw, tau_es, overhead, setup = times
+    tau_ed, tau_tx, tau_es, overhead, setup = times
     n = arrivals.size
     started, answered, heard, done = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
     now = link = server = 0.0
     transmissions, last = 0, 0
-    for end in ends:
-        first, last, sent = last, end, 0
+    for number, end in enumerate(ends):
+        first, last, sent, tau_nw = last, end, 0, network[number]
         for sample in range(first, last):
             started[sample] = max(now, arrivals[sample])
             now = started[sample] + tau_ed
@@ -140,7 +145,8 @@ def _count(offloaded, arrivals, ends, times, slots):  # type: ignore[no-untyped-
                 now = max(now, done[transmissions - slots])
             link = max(now, link) + sent * tau_tx
             server = max(link + tau_nw / 2, server) + setup + sent * tau_es
-            back = done[transmissions] = server + tau_nw / 2
+            # What was sent later does not come back sooner, as on a connection.
+            back = done[transmissions] = max(server + tau_nw / 2, done[transmissions - 1] if transmissions else 0.0)
             transmissions += 1
             for sample in range(first, last):
                 if offloaded[sample]:

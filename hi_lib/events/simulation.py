@@ -214,7 +214,8 @@ def simulate(
         When each sample is there, ms, in order; all times count from the first. By default the next one is there
         whenever the device is free.
     network_times : array-like of shape (n,), optional
-        Network time of a transmission, ms, if it carries the batch that ends with this sample; by default τ_nw.
+        Network time of a transmission, ms, if it carries the batch that ends with this sample; by default the timing
+        model's.
     sending_times : array-like of shape (n,), optional
         Time to send each sample, ms, where their sizes differ; by default τ_tx.
     window : int or inf, optional
@@ -279,8 +280,8 @@ def simulate(
         timing,
         counts_offloads=counts_offloads,
         max_samples=n if max_samples is None else checks.whole("max_samples", max_samples),
-        network=_given_or_usual("network_times", network_times, timing.tau_nw, n),
-        sending=_given_or_usual("sending_times", sending_times, timing.tau_tx, n),
+        network=None if network_times is None else n_times("network_times", network_times, n).tolist(),
+        sending=[timing.tau_tx] * n if sending_times is None else n_times("sending_times", sending_times, n).tolist(),
         window=window,
         max_wait=math.inf if max_wait == math.inf else checks.nonnegative("max_wait", max_wait),
         overhead=checks.nonnegative("overhead", overhead),
@@ -298,7 +299,7 @@ class _Cell:
     timing: TimingModel
     counts_offloads: bool
     max_samples: int
-    network: list[float]
+    network: list[float] | None
     sending: list[float]
     window: float | None
     max_wait: float
@@ -312,6 +313,7 @@ class _Cell:
         self.env = simpy.Environment()
         self.link, self.server = simpy.Resource(self.env), simpy.Resource(self.env)
         self.out, self.back = 0, self.env.event()
+        self.latest = {"there": 0.0, "back": 0.0}  # when the last transmission has come through
 
     def run(self, policy: Policy, sizes: BatchSizes, n: int, arrivals: list[float] | None) -> Log:
         self.policy, self.sizes = policy, sizes
@@ -381,15 +383,16 @@ class _Cell:
     def carry(self, number: int, batch: slice, sent: list[int]) -> Process:
         """Take a batch's offloads to the server and their answers back."""
         env, tau_es = self.env, self.timing.tau_es
-        half, both_ways, setup = self.network[batch.stop - 1] / 2, self.half_duplex, self.server_setup
+        half, both_ways, setup = self.network_time(batch, len(sent)) / 2, self.half_duplex, self.server_setup
         turn = yield from self.turn(self.link)
         for sample in sent:
             yield env.timeout(self.sending[sample])
             self.note("uplink", self.sending[sample], sample)
         if not both_ways:
             self.leave(self.link, turn)
-        yield env.timeout(half)
-        self.note("network", half)
+        there = self.in_order("there", half)
+        yield env.timeout(there)
+        self.note("network", there)
         if both_ways:
             self.leave(self.link, turn)
         turn = yield from self.turn(self.server)
@@ -401,8 +404,9 @@ class _Cell:
             self.note("server", tau_es, sample)
         self.leave(self.server, turn)
         turn = (yield from self.turn(self.link)) if both_ways else None
-        yield env.timeout(half)
-        self.note("network", half)
+        back = self.in_order("back", half)
+        yield env.timeout(back)
+        self.note("network", back)
         self.leave(self.link, turn)
         for sample in sent:
             self.answered[sample] = env.now
@@ -411,6 +415,19 @@ class _Cell:
             self.out -= 1
             self.back.succeed()
             self.back = env.event()
+
+    def network_time(self, batch: slice, images: int) -> float:
+        """Of the transmission of a batch, ms."""
+        if self.network is not None:
+            return self.network[batch.stop - 1]
+        return self.timing.network_time(images) if self.timing.network_time else self.timing.tau_nw
+
+    def in_order(self, way: str, time: float) -> float:
+        """How long half a network time takes; where it depends on what is sent, nothing overtakes what went before."""
+        if self.timing.network_time is None:
+            return time
+        self.latest[way] = max(self.env.now + time, self.latest[way])
+        return self.latest[way] - self.env.now
 
     def turn(self, resource: simpy.Resource) -> Generator[simpy.Event, Any, simpy.resources.resource.Request | None]:
         """Wait for one's turn, where others may be on the way."""
@@ -433,7 +450,3 @@ class _Cell:
     def note(self, lane: str, duration: float, sample: int | None = None) -> None:
         if self.intervals is not None:
             self.intervals.append(Interval(lane, float(self.env.now - duration), float(self.env.now), sample))
-
-
-def _given_or_usual(where: str, times: ArrayLike | None, usual: float, n: int) -> list[float]:
-    return [usual] * n if times is None else n_times(where, times, n).tolist()

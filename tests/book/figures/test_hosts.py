@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from hi_book.figures import hosts as page
-from hi_lib.tcp import transmission_time
+from hi_lib.slow_start import transmission_time
 
 COLUMNS = ["data", "rtt", "rate", "congestion", "keep_window", "loss", "idle", "pictures", "bytes", "p50", "p95"]
 # One picture of 1448 bytes at 12 Mbit/s: a packet of 1500 bytes takes a millisecond.

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hi_lib import tcp
+from hi_lib import slow_start
 
 
 def followed(segments, window, each, rtt):
@@ -21,11 +21,11 @@ def followed(segments, window, each, rtt):
 
 @given(st.integers(1, 400), st.sampled_from([5.0, 20.0, 50.0]), st.sampled_from([1e6, 10e6, 50e6]), st.integers(1, 4))
 def test_a_cold_window_takes_the_rounds_that_it_takes(segments, rtt, rate, halvings):
-    each = 8000 * (tcp.SEGMENT + tcp.HEADERS) / rate
-    window = max(float(tcp.FIRST_WINDOW), segments / (2.0**halvings - 1))
-    found = tcp._time(segments * tcp.SEGMENT, rtt, rate / 8000, halvings)
+    each = 8000 * (slow_start.SEGMENT + slow_start.HEADERS) / rate
+    window = max(float(slow_start.FIRST_WINDOW), segments / (2.0**halvings - 1))
+    found = slow_start._time(segments * slow_start.SEGMENT, rtt, rate / 8000, halvings)
     assert found == pytest.approx(followed(segments, window, each, rtt))
-    assert found >= tcp._time(segments * tcp.SEGMENT, rtt, rate / 8000, 0) - 1e-9
+    assert found >= slow_start._time(segments * slow_start.SEGMENT, rtt, rate / 8000, 0) - 1e-9
 
 
 def test_what_is_no_transmission_is_refused():
@@ -36,8 +36,8 @@ def test_what_is_no_transmission_is_refused():
         ((1, 20, 50e6, -1), "idle must be"),
     ):
         with pytest.raises(ValueError, match=says):
-            tcp.transmission_time(*arguments)
+            slow_start.transmission_time(*arguments)
 
 
 def test_windows_are_halved_once_for_each_timeout():
-    assert [tcp.idle_halvings(idle, 20) for idle in (0, 199, 201, 430, 2000)] == [0, 0, 1, 2, 9]
+    assert [slow_start.idle_halvings(idle, 20) for idle in (0, 199, 201, 430, 2000)] == [0, 0, 1, 2, 9]

@@ -17,6 +17,7 @@ any, or where the window is kept, T is r + Nσ.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -74,6 +75,52 @@ def idle_halvings(idle: float, rtt: float) -> int:
     (0, 1, 2)
     """
     return max(0, math.ceil((idle + rtt) / (LEAST_TIMEOUT + rtt)) - 1)
+
+
+@dataclass(frozen=True)
+class TCP:
+    """Network time of a transmission through TCP by its number of images, ms: `TimingModel`'s `network_time`.
+
+    It is what `transmission_time` has beside the images themselves at the link's rate, which are τ_tx for each.
+
+    Parameters
+    ----------
+    rtt : float
+        Round trip of an empty packet, ms.
+    rate : float
+        Of the link, bit/s.
+    image_bytes : float
+        Of an image: τ_tx is `8 * image_bytes / rate` s.
+    idle : float
+        For how long the connection has been idle before each transmission, ms; 0 where it keeps its window, too.
+
+    Raises
+    ------
+    ValueError
+        An argument outside its range.
+
+    Examples
+    --------
+    >>> warm, cold = (TCP(rtt=20, rate=50e6, image_bytes=30_803, idle=idle) for idle in (0, 2000))
+    >>> round(warm(1), 2), round(cold(1), 2), round(cold(4), 2)
+    (20.18, 38.02, 65.6)
+    """
+
+    rtt: float
+    rate: float
+    image_bytes: float
+    idle: float = 0.0
+
+    def __post_init__(self) -> None:
+        checks.nonnegative("rtt", self.rtt)
+        checks.positive("rate", self.rate)
+        checks.positive("image_bytes", self.image_bytes)
+        checks.nonnegative("idle", self.idle)
+
+    def __call__(self, images: int) -> float:
+        """ms, for so many images."""
+        size = images * self.image_bytes
+        return float(transmission_time(size, self.rtt, self.rate, self.idle)) - 8000 * size / self.rate
 
 
 def _time(size: float, rtt: float, speed: float, halvings: int) -> float:
