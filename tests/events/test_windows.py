@@ -19,6 +19,8 @@ RATIO = 0.421
 
 cases = st.fixed_dictionaries(
     {
+        "unit": st.sampled_from(["samples", "offloads"]),
+        "max_wait": st.sampled_from([0.0, 2.0, 7.3, 40.1, math.inf]),
         "window": st.sampled_from([None, 1, 2, 3, 7, math.inf]),
         "overhead": st.sampled_from([0.0, 1.5]),
         "server_setup": st.sampled_from([0.0, 3.0]),
@@ -36,11 +38,16 @@ cases = st.fixed_dictionaries(
     st.integers(0, 9),
 )
 def test_the_simulation_agrees_with_direct_counting(flags, batch_size, how, gap, seed):
-    arrivals = None if gap is None else poisson_arrivals(len(flags), 1 / gap, seed)
-    counted = pipeline(TIMING, flags, batch_size, arrivals=arrivals, **how)
-    log = simulate(TIMING, flags, batch_size, arrivals=arrivals, **how)
+    n, rng = len(flags), np.random.default_rng(seed)
+    arrivals = None if gap is None else poisson_arrivals(n, 1 / gap, seed)
+    measured = {"sending_times": rng.uniform(1, 9, n)} if seed % 2 else {}
+    if how["window"] is None and seed % 3:
+        measured["network_times"] = rng.uniform(1, 60, n)
+    counted = pipeline(TIMING, flags, batch_size, arrivals=arrivals, **how, **measured)
+    log = simulate(TIMING, flags, batch_size, arrivals=arrivals, **how, **measured)
     assert counted.response_time == pytest.approx(log.response_time, rel=1e-12, abs=1e-9)
     assert counted.system_time == pytest.approx(log.system_time, rel=1e-12)
+    assert counted.sizes.tolist() == log.sizes.tolist()
 
 
 def lanes(log):
@@ -232,3 +239,17 @@ def test_batches_of_one_size_may_be_listed(window):
     assert (one.delay == listed.delay).all()
     with pytest.raises(ValueError, match="add up to 103"):
         pipeline(timing, flags, (4, 4))
+
+
+def test_how_long_the_first_offload_of_a_transmission_waits_by_hand():
+    found = pipeline(SIMPLE, [0, 1, 0, 1, 1], 2, unit="offloads")
+    assert found.waited.tolist() == [2, 0]  # from its own end to that of the second offload, and the last one alone
+    assert found.sizes.tolist() == [4, 1]
+    assert pipeline(SIMPLE, [0, 1, 0, 1, 1], 2, unit="offloads", max_wait=1.5).sizes.tolist() == [4, 1]
+    assert pipeline(SIMPLE, [0, 1, 0, 0, 1], 2, unit="offloads", max_wait=1.5).sizes.tolist() == [4, 1]
+    assert pipeline(SIMPLE, [0, 1, 0, 0, 1], 2, unit="offloads", max_wait=1).sizes.tolist() == [3, 2]
+
+
+def test_random_network_times_are_not_for_a_window():
+    with pytest.raises(ValueError, match="network_times must be left out where there is a window"):
+        pipeline(SIMPLE, [0, 1], 1, window=2, network_times=[1, 2])
