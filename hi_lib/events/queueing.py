@@ -85,7 +85,7 @@ def pipeline(
     there = there - there[0]
     waits = math.inf if max_wait == math.inf else checks.nonnegative("max_wait", max_wait)
     network: Floats = np.full(n, timing.tau_nw) if network_times is None else n_times("network_times", network_times, n)
-    by_images = np.empty(0)
+    by_images: Floats = np.empty(0)
     if timing.network_time is not None and network_times is None:
         by_images = payload.table(timing.network_time, int(min(flags.sum(), most)))
     sending = np.empty(0) if sending_times is None else n_times("sending_times", sending_times, n)
