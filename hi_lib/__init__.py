@@ -8,6 +8,8 @@ True
 """
 
 from hi_lib.advise.evaluation import Evaluation, evaluate
+from hi_lib.advise.recommending import recommend
+from hi_lib.advise.ways import Conditions
 from hi_lib.device.exploring import HILN, Apple
 from hi_lib.device.offloads import OffloadBatches
 from hi_lib.device.streaming import HILF, Ticket
@@ -46,6 +48,7 @@ __all__ = [
     "Apple",
     "BestBatch",
     "BestThreshold",
+    "Conditions",
     "Evaluation",
     "OffloadBatches",
     "OptimalBatch",
@@ -68,6 +71,7 @@ __all__ = [
     "list_traces",
     "load_trace",
     "partial_feedback_bound",
+    "recommend",
     "regret_bound",
     "replay",
     "synthetic_trace",

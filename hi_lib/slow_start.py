@@ -28,6 +28,7 @@ from hi_lib.typing import Floats
 SEGMENT, HEADERS = 1448, 52  # bytes: of a picture in a packet, and beside it
 FIRST_WINDOW = 10  # segments, of a connection that is new, or has been idle for long (RFC 6928)
 LEAST_TIMEOUT = 200.0  # ms beside the round trip, after which a segment is sent again
+_MOST_HALVINGS = 64  # after which no window is left of any that a machine could have
 
 
 def transmission_time(sent_bytes: ArrayLike, rtt: float, rate: float, idle: float = 0.0) -> Floats:
@@ -74,7 +75,7 @@ def idle_halvings(idle: float, rtt: float) -> int:
     >>> idle_halvings(100, rtt=20), idle_halvings(300, rtt=20), idle_halvings(500, rtt=20)
     (0, 1, 2)
     """
-    return max(0, math.ceil((idle + rtt) / (LEAST_TIMEOUT + rtt)) - 1)
+    return min(max(0, math.ceil((idle + rtt) / (LEAST_TIMEOUT + rtt)) - 1), _MOST_HALVINGS)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Your own log on your own device and network: whether HI pays, and the batch size."""
+"""Your own log on your own device and network: one recommendation, and the tables that it comes from."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NETWORK = "The network, and when an answer is late"
 @log_options
 def evaluate(
     log: Annotated[Path, path_argument("Your log: CSV, JSON, Parquet, .npz; - is standard input. Or a trace's name.")],
-    beta: Annotated[float, typer.Option(help="Cost of an offload; a wrong answer costs 1.")] = 0.5,
+    beta: Annotated[float | None, typer.Option(help="Cost of an offload; a wrong answer costs 1: 0.5.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Weight of the system time; by default 0.5.")] = None,
     tau_ed: Annotated[float | None, typer.Option(help="S-ML time a sample, ms; by default the paper's.")] = None,
     tau_es: Annotated[float | None, typer.Option(help="L-ML time a sample, ms; by default the paper's.")] = None,
@@ -60,27 +60,39 @@ def evaluate(
         float | None, typer.Option(help="Share of answers that may be late: 0.05.", rich_help_panel=_NETWORK)
     ] = None,
     window: Annotated[
-        float | None, typer.Option(help="Transmissions that may be out, or inf.", rich_help_panel=_NETWORK)
+        float | None, typer.Option(help="Transmissions that the link lets be out, or inf.", rich_help_panel=_NETWORK)
     ] = None,
     max_wait: Annotated[
-        float | None, typer.Option(help="A batch closes so many ms after it began.", rich_help_panel=_NETWORK)
+        float | None, typer.Option(help="Nothing waits longer than so many ms to be sent.", rich_help_panel=_NETWORK)
     ] = None,
+    connection: Annotated[
+        str, typer.Option(help="Keeps its window (warm), or loses it (cold): auto.", rich_help_panel=_NETWORK)
+    ] = "auto",
+    unit: Annotated[
+        str, typer.Option(help="Send after so many offloads, or samples: the paper's.", rich_help_panel=_NETWORK)
+    ] = "offloads",
+    price: Annotated[float, typer.Option(help="Cost of a transmission, in wrong answers.")] = 0.0,
+    offload_cost: Annotated[float | None, typer.Option(help="An offload in money; with --error-cost it is β.")] = None,
+    error_cost: Annotated[float | None, typer.Option(help="A wrong answer in money.")] = None,
     by: Annotated[
         str | None, typer.Option(help="A column that parts the log: a row for each device, hour or class.")
     ] = None,
+    paper: Annotated[bool, typer.Option("--paper", help="The paper's learner, M† and M*, too.")] = False,
     shuffle: Annotated[int | None, typer.Option(help="Shuffle the trace with this seed first.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
     as_html: Annotated[Path | None, path_option("Write a page with figures to this file, too.", "--html")] = None,
     *,
     columns: Columns,
 ) -> None:
-    """Your log on your device: does HI pay, the learned threshold, cost, regret, and the best batch size."""
-    from hi_lib.advise import evaluation, planning
+    """Your log on your device: one recommendation, and the tables that it comes from."""
+    from hi_lib.advise import evaluation, ways
     from hi_lib.logs import network
+
+    beta = _beta(beta, offload_cost, error_cost)
 
     _refuse_both({"tau-ed": (tau_ed, device_times), "tau-es": (tau_es, server_times)})
     _refuse_both({"tau-nw": (tau_nw, network_times), "tau-tx": (tau_tx, image_bytes)})
-    _refuse_alone({"rate": (rate, "image-bytes", image_bytes), "miss": (miss, "deadline", deadline)})
+    _refuse_alone({"miss": (miss, "deadline", deadline)})
     _refuse_alone({"network-unit": (network_unit, "network-times", network_times)})
     others = [Path(network.file_of(place)) for place in (network_times, image_bytes) if place]
     if as_html:
@@ -94,10 +106,10 @@ def evaluate(
     trips = None if network_times is None else network.network_times(network_times, network_unit)
     sizes = None if image_bytes is None else network.image_bytes(image_bytes)
     uplink = setting.rate if rate is None else rate
-    sending = None if sizes is None else planning.sending_times(sizes.values, uplink, len(own.trace))
+    sending = None if sizes is None else ways.sending_times(sizes.values, uplink, len(own.trace))
     if shuffle is not None:
         own = own.shuffled(checks.whole("--shuffle", shuffle, low=0))
-    conditions = planning.Conditions(
+    conditions = ways.Conditions(
         # A server's fixed time is paid with every transmission, as the network's is.
         network_times=None if trips is None else trips.values + (timing.tau_nw - given.tau_nw),
         sending_times=sending if sending is None or own.rows is None else sending[own.rows],
@@ -106,12 +118,16 @@ def evaluate(
         miss=0.05 if miss is None else miss,
         window=window,
         max_wait=math.inf if max_wait is None else max_wait,
+        price=price,
+        unit=unit,
+        rate=uplink,
+        connection=connection,
     )
-    found = evaluation.evaluate(own, beta, alpha, timing, conditions)
     known = taus | ({"rate": rate} if sizes else {})
     measured = {"tau_ed": device_times, "tau_es": server_times, "tau_tx": sizes, "tau_nw": trips}
-    if assumed := tuple(name for name, value in known.items() if value is None and not measured.get(name)):
-        found = replace(found, paper_times=evaluation.PaperTimes(setting.name, assumed))
+    assumed = tuple(name for name, value in known.items() if value is None and not measured.get(name))
+    borrowed = evaluation.PaperTimes(setting.name, assumed) if assumed else None
+    found = evaluation.evaluate(own, beta, alpha, timing, conditions, borrowed=borrowed, paper=paper)
     tell([*own.notes, *(note for each in (trips, sizes) if each for note in each.notes)])
     if as_html:
         from hi_book.press import own_page  # brings matplotlib
@@ -119,6 +135,18 @@ def evaluate(
         files.write_atomically(as_html, own_page.as_html(found))
         complain(f"written: {as_html}")
     print(json.dumps(found.as_dict(), indent=2) if as_json else checks.printable(found.as_text()))
+
+
+def _beta(beta: float | None, offload_cost: float | None, error_cost: float | None) -> float:
+    """β as it is, or what an offload costs in money as a share of what a wrong answer does."""
+    if offload_cost is None and error_cost is None:
+        return 0.5 if beta is None else beta
+    if beta is not None or offload_cost is None or error_cost is None:
+        raise ValueError("--offload-cost and --error-cost must be given together, and --beta left out then")
+    found = checks.nonnegative("--offload-cost", offload_cost) / checks.positive("--error-cost", error_cost)
+    if found > 1:
+        raise ValueError(f"--offload-cost must be at most --error-cost, got {offload_cost:g} and {error_cost:g}")
+    return found
 
 
 def _refuse_both(pairs: dict[str, tuple[float | None, object]]) -> None:

@@ -28,6 +28,7 @@ _SAYS = {
     "time_unit": "Unit of times that are numbers: ns, us, ms or s.",
     "time_format": "How times that are text are written: '%d.%m.%Y %H:%M:%S'.",
     "score": "What to take of the probabilities: max, margin or entropy.",
+    "correct_above": "Answers that are graded are right above this grade.",
     "rescale": "Map any score to 0 … 0.999, turned round if accuracy falls as it rises.",
 }
 _PANEL = "Columns of a log, where their names do not say it"
@@ -35,7 +36,7 @@ _PANEL = "Columns of a log, where their names do not say it"
 
 def _option(name: str, says: str) -> inspect.Parameter:
     flag = f"--{name.replace('_', '-')}"
-    kind: Any = bool if name == "rescale" else str | None
+    kind: Any = {"rescale": bool, "correct_above": float | None}.get(name, str | None)
     annotation = Annotated[kind, typer.Option(flag, help=says, rich_help_panel=_PANEL)]
     default = False if name == "rescale" else None
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

@@ -1,4 +1,4 @@
-"""Your trace on your device: what the learner reaches on it, and which batch size suits your times."""
+"""Your log on your device: one recommendation, and the tables that it comes from."""
 
 from __future__ import annotations
 
@@ -10,27 +10,22 @@ import numpy as np
 
 from hi_lib import checks, regret
 from hi_lib.advise.aligned import aligned
-from hi_lib.learners import Run, replay
 from hi_lib.logs.reading import Log
 from hi_lib.logs.scores import Scale
-from hi_lib.optima import OptimalBatch
 from hi_lib.paper import setting_of
 from hi_lib.regret import BestThreshold
-from hi_lib.studies.best_batch import BestBatch, best_batch_size
-from hi_lib.studies.density import weight_density
-from hi_lib.timing import MODEL_NAMES, TimingModel
+from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace, checked
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from hi_lib.advise.groups import Groups
-    from hi_lib.advise.paying import Comparison
-    from hi_lib.advise.planning import Conditions, Plan
+    from hi_lib.advise.on_paper import OnPaper
+    from hi_lib.advise.policies import Comparison
+    from hi_lib.advise.recommendation import Recommendation
+    from hi_lib.advise.ways import Conditions, Sent
     from hi_lib.studies.measured import Line
 
-BATCH_SIZES = (1, 4, 16, 64)
-DRAWS = 5  # of a learner that draws a θ for each sample
+_SHOWN = (1, 2, 3, 4, 6, 8, 16, 64)  # sizes in the table for reading, beside the recommended one
 _STAGES = {
     "tau_ed": "device",
     "tau_es": "server",
@@ -40,22 +35,15 @@ _STAGES = {
 }
 
 
-class InOffloads(NamedTuple):
-    """The same question in offloads: send once m are pending, each sample with a θ of its own."""
-
-    model: OptimalBatch
-    """m† and m* for independent offloads, with the offload ratio at M = 1."""
-    objective: float
-    """f of the learner on this trace at m*, ms, the mean of some draws."""
-    average_cost: float
-    """Its cost a sample, likewise."""
-
-
 class PaperTimes(NamedTuple):
     """Which times nobody gave, so that the paper's stand for them: the setting's name, and theirs."""
 
     setting: str
     names: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Which stages they are."""
+        return f"the times of the paper's {self.setting} are yours: {', '.join(_STAGES[name] for name in self.names)}"
 
 
 @dataclass(frozen=True)
@@ -68,164 +56,142 @@ class Evaluation:
     samples : int
     accuracy : float
         Of the S-ML alone.
-    beta, alpha : float
+    beta : float
+    alpha : float or None
+        None where a deadline alone counts.
     timing : TimingModel
+    recommendation : Recommendation
+    compared : Comparison
+        Every policy, by cost.
     best : BestThreshold
         In hindsight.
-    learned_threshold : tuple of three floats
-        Median of θ after the last sample at M = 1, and the middle 90 % of its weight.
-    runs : DataFrame
-        HIL-F with the tuned rate: batch_size, average_cost, offload_ratio, regret, regret_bound.
-    optima : dict of str to OptimalBatch
-        M† and M* for the offload ratio at M = 1, by "paper", "worst" and "average".
-    learner_best : BestBatch
-        The best M of the learner on this very trace, by the exact times of its runs.
-    offloads : InOffloads
-        The best m, beside the best M.
-    times : DataFrame
-        batch_size, system_time, response_time and objective: by the paper, for independent offloads (`_exact`,
-        `_average`), and of the runs (`_run`), ms.
-    paying : Comparison
-        Whether HI pays: the learner at M = 1 and at the recommended M beside rules that learn nothing.
-    plan : Plan or None
-        The batch size for the network, deadline, window or arrivals that were given.
     paper_times : PaperTimes or None
         The times that are the paper's, where any are.
     scale : Scale or None
         Of confidences that are no probabilities: thresholds are told on it.
     groups : Groups or None
         The same for every part of the log, if it is parted.
+    on_paper : OnPaper or None
+        What the paper's learner and formulas say, if it was asked for.
     """
 
     trace: str
     samples: int
     accuracy: float
     beta: float
-    alpha: float
+    alpha: float | None
     timing: TimingModel
+    recommendation: Recommendation
+    compared: Comparison
     best: BestThreshold
-    learned_threshold: tuple[float, float, float]
-    runs: pd.DataFrame
-    optima: dict[str, OptimalBatch]
-    learner_best: BestBatch
-    offloads: InOffloads
-    times: pd.DataFrame
-    paying: Comparison
-    plan: Plan | None = None
     paper_times: PaperTimes | None = None
     scale: Scale | None = None
     groups: Groups | None = None
-
-    @property
-    def offload_ratio(self) -> float:
-        """ρ at M = 1."""
-        return float(self.runs["offload_ratio"].iloc[0])
+    on_paper: OnPaper | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything as plain values; an infinite batch size is None."""
+        """Everything as plain values; what is not known, or not finite, is None."""
+        from hi_lib.advise.recommendation import ways_table
+
+        policies, ways = self.compared.table(), ways_table(self.recommendation.ways)
         return {
+            "recommendation": self.recommendation.as_dict(),
             "trace": self.trace,
             "samples": self.samples,
             "accuracy": self.accuracy,
             "beta": self.beta,
             "alpha": self.alpha,
             "timing": self.timing.taus,
+            "policies": _records(policies),
+            "ways": _records(ways),
             "best_threshold": self.best._asdict(),
-            "learned_threshold": dict(zip(("median", "low", "high"), self.learned_threshold, strict=True)),
-            "runs": self.runs.to_dict("records"),
-            "optimal_batch_size": {model: _finite(best) for model, best in self.optima.items()},
-            "learner_best": self.learner_best._asdict(),
-            "optimal_offloads": {**self.offloads._asdict(), "model": _finite(self.offloads.model)},
-            "times": self.times.to_dict("records"),
-            "verdict": self.paying.verdict,
-            "costs": self.paying.table().to_dict("records"),
-            "best_thresholds": self.paying.thresholds,
-            "plan": self.plan.as_dict() if self.plan else None,
             "paper_times": self.paper_times._asdict() if self.paper_times else None,
             "own_units": self._own_units(),
             "groups": self.groups.as_dict() if self.groups else None,
+            "paper": self.on_paper.as_dict() if self.on_paper else None,
         }
 
     def _own_units(self) -> dict[str, Any] | None:
         """Thresholds as scores of the log."""
         if self.scale is None:
             return None
-        return {
-            **asdict(self.scale),
-            "best_threshold": self.scale.own(self.best.threshold),
-            "learned_threshold": self.scale.own(self.learned_threshold[0]),
-            "best_thresholds": {name: self.scale.own(theta) for name, theta in self.paying.thresholds.items()},
-        }
+        return {**asdict(self.scale), "best_threshold": self.scale.own(self.best.threshold)}
 
     def as_text(self) -> str:
-        """A page of text."""
-        middle = map(self._threshold, sorted(self.learned_threshold[1:], reverse=self._falls))
-        runs = [["M", "average cost", "offload ratio", "regret", "bound"]]
-        for row in self.runs.itertuples():
-            costs = (
-                f"{row.average_cost:.4f}",
-                f"{row.offload_ratio:.4f}",
-                f"{row.regret:.1f}",
-                f"{row.regret_bound:.0f}",
-            )
-            runs.append([f"{row.batch_size}", *costs])
+        """The recommendation, then the tables that it comes from."""
         lines = [
+            *self.recommendation.as_lines(),
+            "",
             f"{self.trace}: {self.samples} samples, the S-ML alone is right on {self.accuracy:.1%}; β = {self.beta:g}",
-            f"best threshold in hindsight   {self._rule(self.best.threshold)}: average cost "
-            f"{self.best.average_cost:.4f}, offloads {self.best.offload_ratio:.1%}",
-            f"learned threshold             {self._rule(self.learned_threshold[0])} (90 % of its weight in "
-            f"{' … '.join(middle)})",
+            *self._policies(),
             "",
-            *self.paying.as_lines(),
+            *self._ways(),
             *(["", *self.groups.as_lines()] if self.groups else []),
-            "",
-            *aligned(runs, [4, 14, 15, 9, 9]),
-            "",
-            *self._times(),
-            *(["", *self.plan.as_lines()] if self.plan else []),
+            *(["", *self.on_paper.as_lines()] if self.on_paper else []),
         ]
         return "\n".join(lines)
 
-    def _rule(self, threshold: float) -> str:
-        """What a threshold offloads: on the scale of the log, if it has one of its own."""
+    def _threshold(self, threshold: float) -> str:
+        if not np.isfinite(threshold):
+            return ""
         return self.scale.shown(threshold) if self.scale else f"{threshold:.4f}"
 
-    @property
-    def _falls(self) -> bool:
-        """Whether scores of the log are the lower the higher the confidence."""
-        return self.scale is not None and self.scale.at_one < self.scale.at_zero
+    def _policies(self) -> list[str]:
+        """What each policy costs, by each way to count the L-ML's answers, on the second half of the log."""
+        from hi_lib.advise.policies import NEVER, difference
 
-    def _threshold(self, threshold: float) -> str:
-        return f"{self.scale.own(threshold):.5g}" if self.scale else f"{threshold:.4f}"
+        counts = list(self.compared.policies)
+        shown = self.compared.policies[self.compared.counted]
+        rows = [
+            ["policy", "offload below", "offloads", *(f"cost, L-ML {each}" for each in counts), "± of that to never"]
+        ]
+        for name, policy in shown.items():
+            costs = [f"{self.compared.policies[each][name].average_cost:.4f}" for each in counts]
+            error = "" if name == NEVER else f"{difference(policy, shown[NEVER]).error:.4f}"
+            below = self._threshold(policy.threshold)
+            rows.append([name, below, f"{policy.offload_ratio:.1%}", *costs, error])
+        label = max(len(row[0]) for row in rows)
+        lines = aligned([[row[0].ljust(label), *row[1:]] for row in rows], [0] * len(rows[0]))
+        found = self.best
+        best = (
+            f"best fixed threshold in hindsight, all samples, every offload right: {self._threshold(found.threshold)}"
+        )
+        lines.append(f"{best}, cost {found.average_cost:.4f}, offloads {found.offload_ratio:.1%}")
+        if self.scale:
+            lines.append(f"(θ = 1 − β is left out: {self.scale.name} need be no probability of being right)")
+        return lines
 
-    def _times(self) -> list[str]:
-        """The times, whose they are, and the best batch sizes unless the device cannot keep up with any."""
-        tau, best = self.timing, self.learner_best
+    def _ways(self) -> list[str]:
+        """The times of the ways to send."""
+        found, tau = self.recommendation, self.timing
+        aim = "least t_s in time" if self.alpha is None else f"least f at α = {self.alpha:g}"
         lines = [
             f"times (ms): device {tau.tau_ed:g}, server {tau.tau_es:g}, sending {tau.tau_tx:g}, network {tau.tau_nw:g}"
-            f"; α = {self.alpha:g}, ρ = {self.offload_ratio:.4f}"
+            f"; {found.offload_ratio:.1%} offloaded; * {aim}"
         ]
         if self.paper_times:
-            stages = ", ".join(_STAGES[name] for name in self.paper_times.names)
-            lines.append(f"note: of these, the paper's for {self.paper_times.setting}: {stages}")
-        if self.plan and not self.plan.keeps_up:
-            return lines
-        lines += [
-            f"best batch size, {MODEL_NAMES[model]:30s} M* = {best.integer:g} (M† = {best.relaxed:.2f}), "
-            f"f = {best.objective:.2f} ms"
-            for model, best in self.optima.items()
-        ]
-        lines.append(
-            f"best batch size, {'the learner on this trace':30s} M* = {best.batch_size}, f = {best.objective:.2f} ms"
-        )
-        model, found = self.offloads.model, self.offloads
-        return [
-            *lines,
-            f"in offloads,     {'independent':30s} m* = {model.integer:g} (m† = {model.relaxed:.2f}), "
-            f"f = {model.objective:.2f} ms",
-            f"in offloads,     {'the learner on this trace':30s} m  = {model.integer:g}, f = {found.objective:.2f} ms, "
-            f"average cost {found.average_cost:.4f}",
-        ]
+            lines.append(f"note: {self.paper_times}")
+        late = ["late"] if found.conditions.deadline is not None else []
+        rows = [["send", "longest wait", "t_s", "t_r", "p50", "p95", "p99", "f" if self.alpha else "t_s", *late]]
+        for row in found.ways:
+            if row is found.sent or row.way.size in _SHOWN:
+                rows.append(_row(row, row is found.sent, bool(late)))
+        label = max(len(row[0]) for row in rows)
+        return [*lines, *aligned([[row[0].ljust(label), *row[1:]] for row in rows], [0] * len(rows[0]))]
+
+
+def _row(row: Sent, chosen: bool, late: bool) -> list[str]:
+    waits = "" if row.way.longest_wait == np.inf else f"{row.way.longest_wait:.4g}"
+    times = (row.system_time, row.response_time, row.p50, row.p95, row.p99, row.objective)
+    cold = " (cold)" if row.cold else ""
+    shares = [f"{row.late:.2%}"] if late else []
+    return [f"{'*' if chosen else ' '} {row.way.short}{cold}", waits, *(f"{each:.4g}" for each in times), *shares]
+
+
+def _records(table: Any) -> list[dict[str, Any]]:
+    """Rows of a table as plain values."""
+    known = table.astype(object).where(table.notna() & ~table.isin([np.inf]), None)
+    return known.to_dict("records")
 
 
 def evaluate(
@@ -234,8 +200,11 @@ def evaluate(
     alpha: float | None = None,
     timing: TimingModel | None = None,
     conditions: Conditions | None = None,
+    *,
+    borrowed: PaperTimes | None = None,
+    paper: bool = False,
 ) -> Evaluation:
-    """Learn on a trace, in the order in which it comes, and find the batch size for these times.
+    """Find what to set for a log: whether and what to offload, and how to send it.
 
     Parameters
     ----------
@@ -249,7 +218,11 @@ def evaluate(
     timing : TimingModel, optional
         ms; by default the paper's, of the setting that the trace's record names, or for Imagenette.
     conditions : Conditions, optional
-        Network, deadline, window, arrivals as they were measured; its means replace those of `timing`.
+        Network, deadline, window, arrivals, price; the means of what was measured replace those of `timing`.
+    borrowed : PaperTimes, optional
+        Which times of `timing` are the paper's.
+    paper : bool
+        Whether to find what the paper's learner and formulas say, too.
 
     Returns
     -------
@@ -263,64 +236,42 @@ def evaluate(
 
     Examples
     --------
-    >>> from hi_lib import load_trace
-    >>> found = evaluate(load_trace("cifar10-resnet8").shuffled(0), beta=0.5)
-    >>> found.optima["paper"].integer, found.optima["average"].integer, found.paper_times.setting
-    (23, 7, 'CIFAR-10')
+    >>> import hi_lib as hi
+    >>> trace = hi.load_trace("imagenette-mobilenet_v1_0.5_160").shuffled(0)
+    >>> found = evaluate(trace, beta=0.1, alpha=0.9, timing=hi.IMAGENETTE.timing).recommendation
+    >>> found.policy, found.sent.way.short
+    ('fitted θ', 'after 4 offloads')
     """
-    import pandas as pd
-
     from hi_lib.advise.groups import Groups, by_group  # bring numba
-    from hi_lib.advise.paying import compare
-    from hi_lib.advise.planning import Conditions, plan, with_means
+    from hi_lib.advise.on_paper import on_paper
+    from hi_lib.advise.recommending import from_log, weight_of
+    from hi_lib.advise.ways import Conditions, with_means
 
-    planned_alpha, alpha = alpha, checks.real("alpha", 0.5 if alpha is None else alpha, 0, 1, open_ends="()")
     log = log if isinstance(log, Log) else Log(checked(log))
-    trace, conditions, paper_times = log.trace, conditions or Conditions(), None
+    trace, conditions = log.trace, conditions or Conditions()
+    weight = weight_of(alpha, conditions)
     if timing is None:
         setting = setting_of(trace.name)
-        timing, paper_times = setting.timing, PaperTimes(setting.name, tuple(setting.timing.taus))
+        timing, borrowed = setting.timing, PaperTimes(setting.name, tuple(setting.timing.taus))
     timing = with_means(timing, conditions)
     for tau, value in timing.taus.items():
         checks.real(tau, value, 0, 1e9)  # milliseconds; beyond it the products overflow
-    first = replay(trace, beta)
-    rho = first.offload_ratio
-    optima = {model: timing.optimal_batch_size(rho, alpha, model) for model in MODEL_NAMES}
-    learner_best = best_batch_size(trace, timing, beta, alpha)
-    offloads = _in_offloads(trace, beta, timing, rho, alpha)
-    planned = plan(trace, beta, timing, planned_alpha, conditions) if conditions.given else None
-    recommended = (planned.batch_size or 1) if planned else learner_best.batch_size
-    paying = compare(log, beta, recommended)
-    groups = by_group(log, beta, timing, planned_alpha, conditions)
-    chosen = {int(best.integer) for best in optima.values() if best.integer <= len(trace)} | {
-        learner_best.batch_size,
-        recommended,
-    }
-    sizes = sorted(size for size in {*BATCH_SIZES, *chosen} if size <= len(trace))
-    runs = [(size, first if size == 1 else replay(trace, beta, size)) for size in sizes]
-    measured = ["average_cost", "offload_ratio", "regret", "regret_bound"]
-    table = pd.DataFrame(
-        [(size, *(getattr(run, name) for name in measured)) for size, run in runs], columns=["batch_size", *measured]
-    )
+    found, compared = from_log(log, beta, timing, conditions, weight, str(borrowed) if borrowed else "")
+    groups = by_group(log, beta, timing, weight, conditions)
     return Evaluation(
         trace=trace.name or "trace",
         samples=len(trace),
         accuracy=trace.accuracy,
         beta=float(beta),
-        alpha=alpha,
+        alpha=weight,
         timing=timing,
+        recommendation=found,
+        compared=compared,
         best=regret.best_threshold(trace, beta),
-        learned_threshold=_learned(trace, beta, first.learning_rate or 1.0),
-        runs=table,
-        optima=optima,
-        learner_best=learner_best,
-        offloads=offloads,
-        times=_times(timing, first, alpha, runs),
-        paying=paying,
-        plan=planned,
-        paper_times=paper_times,
+        paper_times=borrowed,
         scale=log.scale,
-        groups=Groups(log.groups.column, groups, paying.answer) if log.groups else None,
+        groups=Groups(log.groups.column, groups, compared.answer) if log.groups else None,
+        on_paper=on_paper(trace, beta, timing, weight or 0.5) if paper else None,
     )
 
 
@@ -359,47 +310,3 @@ def _positive(where: str | Path, value: float) -> float:
             f"{where}: the fitted time of a picture must be positive, got {value:.4g} ms: time larger batches"
         )
     return value
-
-
-def _finite(best: OptimalBatch) -> dict[str, float | None]:
-    return {key: value if np.isfinite(value) else None for key, value in best._asdict().items()}
-
-
-def _in_offloads(trace: Trace, beta: float, timing: TimingModel, offload_ratio: float, alpha: float) -> InOffloads:
-    """The best m for independent offloads, and what the learner makes of it on this trace, in its order."""
-    best = timing.optimal_batch_size(offload_ratio, alpha, unit="offloads")
-    pending = int(min(best.integer, len(trace)))
-    found = []
-    for seed in range(DRAWS):
-        run = replay(trace, beta, pending, unit="offloads", seed=seed)
-        times = timing.of_run(run)
-        found.append((alpha * times.system_time + (1 - alpha) * times.response_time, run.average_cost))
-    return InOffloads(best, *np.mean(found, axis=0).tolist())
-
-
-def _learned(trace: Trace, beta: float, learning_rate: float) -> tuple[float, float, float]:
-    """Median and middle 90 % of θ's weight after the last sample."""
-    edges, density = weight_density(trace, beta, len(trace), learning_rate, after=[1])
-    below = np.concatenate([[0.0], np.cumsum(density[0] * np.diff(edges))])
-    median, low, high = np.interp([0.5, 0.05, 0.95], below / below[-1], edges)
-    return float(median), float(low), float(high)
-
-
-def _times(timing: TimingModel, first: Run, alpha: float, runs: list[tuple[int, Run]]) -> pd.DataFrame:
-    import pandas as pd
-
-    rho, sizes, taken = first.offload_ratio, [size for size, _ in runs], [timing.of_run(run) for _, run in runs]
-    table = pd.DataFrame(
-        {
-            "batch_size": sizes,
-            "system_time": timing.system_time(sizes, rho),
-            "system_time_exact": timing.system_time(sizes, rho, "independent"),
-            "system_time_run": [times.system_time for times in taken],
-            "response_time": timing.response_time(sizes, rho),
-            "response_time_average": timing.response_time(sizes, rho, "average"),
-            "response_time_run": [times.response_time for times in taken],
-            "objective": timing.objective(sizes, rho, alpha),
-            "objective_average": timing.objective(sizes, rho, alpha, "average"),
-        }
-    )
-    return table.assign(objective_run=alpha * table["system_time_run"] + (1 - alpha) * table["response_time_run"])

@@ -1,4 +1,4 @@
-"""Does HI pay in each part of a log: on every device, in every hour? What is true of all may be true of none."""
+"""The recommendation for each part of a log: every device, every hour. What is true of all may be true of none."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import numpy as np
 
 from hi_lib import checks
 from hi_lib.advise.aligned import aligned
-from hi_lib.advise.paying import ALWAYS, ASSUMED, FITTED, NEVER, Comparison, compare
-from hi_lib.advise.planning import Conditions, plan
+from hi_lib.advise.policies import Comparison
+from hi_lib.advise.recommendation import Recommendation
+from hi_lib.advise.recommending import from_log
+from hi_lib.advise.ways import Conditions
 from hi_lib.logs.reading import Log
-from hi_lib.studies.best_batch import best_batch_size
 from hi_lib.timing import TimingModel
 
 MOST = 1000  # every class of ImageNet
@@ -20,13 +21,13 @@ _SAYS = {"yes": "HI pays for", "no": "not for", "it depends": "it depends for"}
 
 
 class Group(NamedTuple):
-    """A part of a log: the recommended batch size, if there is one, and what each way to decide costs."""
+    """A part of a log: what is recommended for it, and what each policy costs."""
 
     name: str
     samples: int
     accuracy: float
-    batch_size: int | None
-    paying: Comparison
+    recommendation: Recommendation
+    compared: Comparison
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,7 @@ class Groups:
         """Which groups say what, unless each says what all together do."""
         answers: dict[str, list[str]] = {}
         for group in self.groups:
-            answers.setdefault(group.paying.answer, []).append(group.name)
+            answers.setdefault(group.compared.answer, []).append(group.name)
         if set(answers) == {self.pooled}:
             return None
         said = "; ".join(
@@ -67,9 +68,8 @@ class Groups:
                 "group": group.name,
                 "samples": group.samples,
                 "accuracy": group.accuracy,
-                "batch_size": group.batch_size,
-                "verdict": group.paying.verdict,
-                "costs": group.paying.table().to_dict("records"),
+                "pays": group.compared.answer,
+                "recommendation": group.recommendation.as_dict(),
             }
             for group in self.groups
         ]
@@ -77,30 +77,24 @@ class Groups:
 
     def as_lines(self) -> list[str]:
         """A row a group, and where they differ."""
-        lml_is = self.groups[0].paying.known[-1]
-        rule = ["1 − β"] if self.groups[0].paying.scale is None else []
-        rows = [[self.column, "samples", "S-ML", "never", "always", *rule, "fitted θ", "learner", "M", "pays"]]
+        names = list(self.groups[0].compared.policies[self.groups[0].compared.counted])
+        rows = [[self.column, "samples", "S-ML", *names, "pays", "recommended", "send"]]
         for group in self.groups:
-            counted = lml_is if lml_is in group.paying.costs else ASSUMED
-            costs = group.paying.costs[counted]
-            ways = [NEVER, ALWAYS, *(way for way in group.paying.judged if way not in (FITTED, group.paying.learner))]
-            cells = [f"{costs[way].average_cost:.4f}" if way in costs else "" for way in [*ways, FITTED]]
-            size = "" if group.batch_size is None else f"{group.batch_size}"
-            learner = f"{costs[group.paying.learner].average_cost:.4f}"
+            costs, found = group.compared.policies[group.compared.counted], group.recommendation
+            cells = [f"{costs[name].average_cost:.4f}" if name in costs else "" for name in names]
+            send = found.sent.way.short if found.sent and found.pays else ""
+            label = checks.one_line(group.name, 30)
             rows.append(
-                [
-                    checks.one_line(group.name, 30),
-                    *(f"{group.samples}", f"{group.accuracy:.1%}", *cells, learner, size, group.paying.answer),
-                ]
+                [label, f"{group.samples}", f"{group.accuracy:.1%}", *cells, group.compared.answer, found.policy, send]
             )
-        label = max(len(row[0]) for row in rows)
-        rows = [[row[0].ljust(label), *row[1:]] for row in rows]
-        lines = [f"average cost by {self.column}, the L-ML {lml_is}", *aligned(rows, [0] * len(rows[0]))]
+        width = max(len(row[0]) for row in rows)
+        rows = [[row[0].ljust(width), *row[1:]] for row in rows]
+        lines = [f"cost a sample by {self.column}", *aligned(rows, [0] * len(rows[0]))]
         return [*lines, self.note] if self.note else lines
 
 
 def by_group(log: Log, beta: float, timing: TimingModel, alpha: float | None, conditions: Conditions) -> list[Group]:
-    """Find for each group of a log the batch size, and what each way to decide costs; none where it is not parted.
+    """Find for each group of a log what to set; none where it is not parted.
 
     Raises
     ------
@@ -115,12 +109,9 @@ def by_group(log: Log, beta: float, timing: TimingModel, alpha: float | None, co
     groups = []
     for name in names:
         samples = np.flatnonzero(log.groups.names == name)
-        part, around = log.chosen(samples), conditions.chosen(samples)
-        if around.given:
-            size = plan(part.trace, beta, timing, alpha, around).batch_size
-        else:
-            size = best_batch_size(part.trace, timing, beta, 0.5 if alpha is None else alpha).batch_size
-        groups.append(Group(name, len(part.trace), part.trace.accuracy, size, compare(part, beta, size or 1)))
+        part = log.chosen(samples)
+        found, compared = from_log(part, beta, timing, conditions.chosen(samples), alpha)
+        groups.append(Group(name, len(part.trace), part.trace.accuracy, found, compared))
     return groups
 
 

@@ -19,7 +19,7 @@ from hi_lib.units import UNITS
 class Pipeline(NamedTuple):
     """Times of a run, ms."""
 
-    response_time: NDArray[np.float64]
+    response_time: Floats
     """From a sample's arrival, or its start where it was there before, to its answer, shape (n,)."""
     system_time: float
     """Of the whole run, a sample."""
@@ -28,7 +28,7 @@ class Pipeline(NamedTuple):
     wants it, shape (n,)."""
     sizes: NDArray[np.int64]
     """Samples of each batch or cycle."""
-    waited: NDArray[np.float64]
+    waited: Floats
     """From the first offload of each batch that sends any to its end, ms, shape (transmissions,)."""
 
 

@@ -41,7 +41,8 @@ class Columns:
     patterns such as "prob_*", for a column a class. `score` says what is taken of them: "max" (the largest), "margin"
     (less the second largest) or "entropy" (1 minus it, as a share of the most that it can be). `rescale` maps any other
     score to [0, 1), the surest to `scores.SUREST`. `time_unit` is that of times that are numbers ("ns", "us", "ms",
-    "s"), `time_format` is how `strptime` reads those that are text. `by` parts the log into groups, and is never
+    "s"), `time_format` is how `strptime` reads those that are text. Where answers are graded, those above
+    `correct_above` are right. `by` parts the log into groups, and is never
     guessed.
     """
 
@@ -59,6 +60,7 @@ class Columns:
     time_format: str | None = None
     score: str | None = None
     rescale: bool = False
+    correct_above: float | None = None
     by: str | None = None
 
     def __post_init__(self) -> None:

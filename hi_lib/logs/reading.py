@@ -224,8 +224,12 @@ class _Reader:
         compared = wanted.label is not None or wanted.predicted is not None
         if wanted.correct is not None or not compared:
             column = self.pick("correct")
+            if column is not None and wanted.correct_above is not None:
+                return self.graded(column, wanted.correct_above)
             if column is not None:
                 return self.table.flags(column).astype(bool)
+        if wanted.correct_above is not None:
+            raise ValueError(f"{self.table.name} has no column correct whose grades could be above correct_above")
         label = self.pick("label")
         predicted = self.pick("predicted") if matrix is None or wanted.predicted is not None else None
         if label is None or (predicted is None and matrix is None):
@@ -242,6 +246,14 @@ class _Reader:
         found = np.asarray(truth == said, dtype=bool)
         if not found.any():
             self.notes.append(f"{predicted} never equals {label}: do both name classes in the same way?")
+        return found
+
+    def graded(self, column: str, above: float) -> Flags:
+        """Which grades are above the one that is asked for."""
+        grades = self.table.numbers(column)
+        least = checks.real("correct_above", above, -np.finfo(float).max, np.finfo(float).max)
+        found = grades > least
+        self.notes.append(f"correct: where {column} is above {least:g}, {found.mean():.1%} of the samples")
         return found
 
     def class_is_right(self, label: str, matrix: _Matrix) -> Flags:

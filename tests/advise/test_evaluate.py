@@ -2,6 +2,7 @@ import json
 import re
 import shlex
 
+import jsonschema
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -10,8 +11,10 @@ import hi_lib as hi
 from hi_book.commands import main as cli
 from hi_book.press import own_page, places
 from hi_lib.advise import evaluation, groups
+from hi_lib.advise.policies import ASSUMED, NEVER, compare
 from hi_lib.timing import TimingModel
 
+SCHEMA = json.loads((places.ROOT / "book" / "recommendation.schema.json").read_text())
 CSV = hi.load_trace("cifar10-resnet8").shuffled(0)
 CSV = hi.Trace(CSV.confidence[:800], CSV.correct[:800], name="mine")
 
@@ -29,36 +32,60 @@ def run(*arguments):
 
 
 def test_it_says_what_the_library_says(mine):
-    result = run(mine, "--beta", 0.3, "--alpha", 0.9, "--tau-nw", 60, "--json")
+    result = run(mine, "--beta", 0.1, "--alpha", 0.9, "--tau-nw", 60, "--paper", "--json")
     assert result.exit_code == 0, result.output
-    found = json.loads(result.stdout)
-    first = hi.replay(CSV, 0.3)
-    assert found["runs"][0] == {
+    found, timing = json.loads(result.stdout), TimingModel(1.48, 4.41, 4.93, 60)
+    mine = hi.evaluate(CSV, 0.1, 0.9, timing, hi.Conditions(rate=50e6), paper=True).as_dict()
+    assert found["ways"] == json.loads(json.dumps(mine["ways"]))
+    assert found["policies"] == json.loads(json.dumps(mine["policies"]))
+    assert found["best_threshold"] == hi.best_threshold(CSV, 0.1)._asdict()
+    jsonschema.validate(found["recommendation"], SCHEMA)
+    paper, first = found["paper"], hi.replay(CSV, 0.1)
+    assert paper["runs"][0] == {
         "batch_size": 1,
         **{name: getattr(first, name) for name in ("average_cost", "offload_ratio", "regret", "regret_bound")},
     }
-    timing = TimingModel(1.48, 4.41, 4.93, 60)
-    for model, best in found["optimal_batch_size"].items():
+    for model, best in paper["optimal_batch_size"].items():
         assert best == timing.optimal_batch_size(first.offload_ratio, 0.9, model)._asdict()
-        assert best["integer"] in [row["batch_size"] for row in found["runs"]]
-    assert found["best_threshold"] == hi.best_threshold(CSV, 0.3)._asdict()
-    learned = found["learned_threshold"]
-    assert learned["low"] < learned["median"] < learned["high"]
-    assert found["times"][0]["system_time_exact"] == timing.system_time(1, first.offload_ratio, "exact")
+        assert best["integer"] in [row["batch_size"] for row in paper["runs"]]
+    assert paper["times"][0]["system_time_exact"] == timing.system_time(1, first.offload_ratio, "exact")
 
 
-def test_the_learned_threshold_is_the_middle_of_the_weight():
-    median, low, high = evaluation.evaluate(CSV, 0.5).learned_threshold
-    learner = hi.HILF(0.5, hi.tuned_learning_rate(len(CSV), 1, hi.lambda_min(CSV)), seed=0)
-    learner.update(CSV.confidence, CSV.correct)
-    draws = []
-    for seed in range(400):
-        learner._rng = np.random.default_rng(seed)
-        draws.append(learner._draw())
-    # Of 400 draws, 200 ± 4 standard errors (40) lie below the median, 20 ± 18 below the low end and above the high one.
-    assert abs(sum(draw < median for draw in draws) - 200) <= 40
-    assert abs(sum(draw < low for draw in draws) - 20) <= 18
-    assert abs(sum(draw > high for draw in draws) - 20) <= 18
+def test_the_recommendation_comes_first(mine):
+    lines = run(mine, "--beta", 0.1).stdout.splitlines()
+    assert lines[0].startswith("Recommended: ")
+    assert lines.index("") <= 5
+    assert "M†" not in "\n".join(lines)
+    assert "M* = " in run(mine, "--beta", 0.1, "--paper").stdout
+
+
+@pytest.mark.parametrize("arguments", [[], ["--beta", 0.9], ["--tau-ed", 30, "--time", "at", "--time-unit", "ms"]])
+def test_every_recommendation_fits_its_schema(mine, arguments):
+    rows = mine.read_text().splitlines()
+    mine.write_text("\n".join([f"{rows[0]},at", *(f"{row},{20 * k}" for k, row in enumerate(rows[1:]))]))
+    found = json.loads(run(mine, "--json", *arguments).stdout)["recommendation"]
+    jsonschema.validate(found, SCHEMA)
+    assert set(found) == set(SCHEMA["properties"])
+
+
+def test_a_price_in_money_is_a_beta(mine):
+    found = json.loads(run(mine, "--offload-cost", 0.02, "--error-cost", 0.2, "--json").stdout)
+    assert found["beta"] == pytest.approx(0.1)
+    for wrong in (["--offload-cost", 0.02], ["--offload-cost", 1, "--error-cost", 2, "--beta", 0.5]):
+        assert "must be given together, and --beta left out" in run(mine, *wrong).stderr
+    assert "--offload-cost must be at most --error-cost" in run(mine, "--offload-cost", 3, "--error-cost", 2).stderr
+
+
+def test_graded_answers_are_right_above_a_grade(tmp_path):
+    path = tmp_path / "graded.csv"
+    path.write_text("confidence,correct\n" + "".join(f"{k / 100},{k % 10 / 10}\n" for k in range(100)))
+    result = run(path, "--correct-above", 0.45, "--json")
+    assert json.loads(result.stdout)["accuracy"] == 0.5
+    assert "note: correct: where correct is above 0.45, 50.0% of the samples" in result.stderr
+    assert run(path).exit_code == 2
+    (tmp_path / "none.csv").write_text("confidence,label,predicted\n0.5,a,a\n")
+    refused = run(tmp_path / "none.csv", "--correct-above", 0.5)
+    assert "has no column correct whose grades could be above correct_above" in refused.stderr
 
 
 def test_the_worked_example_prints_what_the_book_shows(monkeypatch):
@@ -79,6 +106,7 @@ def test_the_page_stands_alone(mine, tmp_path):
     assert "<h1>Batch HI on mine</h1>" in text
     assert text.count("<svg") == 1
     assert "average_cost" in text
+    assert text.count("Recommended: ") == 2
     assert not re.search(r"(src|href)=.http|@import|url\(http", text)
     assert str(tmp_path) not in text
 
@@ -115,8 +143,8 @@ def test_the_trace_is_not_overwritten(mine):
 
 def test_a_batch_that_never_ends_is_said_to_be_infinite():
     instant = TimingModel(0, 0, 0, 5)
-    found = evaluation.evaluate(CSV, 0.5, timing=instant)
-    assert found.as_dict()["optimal_batch_size"]["paper"]["integer"] is None
+    found = evaluation.evaluate(CSV, 0.5, timing=instant, paper=True)
+    assert found.as_dict()["paper"]["optimal_batch_size"]["paper"]["integer"] is None
     assert "M* = inf" in found.as_text()
     assert "<svg" in own_page.as_html(found)
 
@@ -183,7 +211,7 @@ def test_times_of_the_paper_are_said_to_be_that(mine, monkeypatch, arguments, na
     found = json.loads(run("mine.csv", *arguments, "--json").stdout)["paper_times"]
     assert found == (names and {"setting": "Imagenette", "names": names})
     text = run("mine.csv", *arguments).stdout
-    assert ("note: of these, the paper's for Imagenette: " in text) == bool(names)
+    assert ("note: the times of the paper's Imagenette are yours: " in text) == bool(names)
 
 
 @pytest.mark.parametrize("place", ["cifar10-resnet8", places.ROOT / "data" / "traces" / "cifar10-resnet8.csv"])
@@ -216,18 +244,18 @@ def test_a_row_for_each_group(devices):
     rows = np.genfromtxt(devices, delimiter=",", skip_header=1, usecols=(0, 1))
     for number, group in enumerate(found["groups"]):
         trace = hi.Trace(*rows[number::2].T)
-        alone = evaluation.evaluate(trace, 0.3, timing=hi.IMAGENETTE.timing)
+        around = hi.Conditions(rate=hi.IMAGENETTE.rate)
+        alone = evaluation.evaluate(trace, 0.3, timing=hi.IMAGENETTE.timing, conditions=around)
         assert (group["samples"], group["accuracy"]) == (300, trace.accuracy)
-        assert group["batch_size"] == alone.learner_best.batch_size
-        assert group["verdict"] == alone.paying.verdict
-        assert group["costs"] == alone.paying.table().to_dict("records")
-    assert [group["verdict"].partition(":")[0] for group in found["groups"]] == ["yes", "no"]
+        assert group["recommendation"] == json.loads(json.dumps(alone.recommendation.as_dict()))
+        assert group["pays"] == alone.compared.answer
+    assert [group["pays"] for group in found["groups"]] == ["yes", "no"]
     assert found["note"].startswith("groups differ: HI pays for cam-0; not for cam-1; all together say ")
     text = run(devices, "--beta", 0.3, "--by", "device").stdout
     assert found["note"] in text
     (row,) = (line.split() for line in text.splitlines() if line.startswith("cam-1 "))
-    costs = {each["decides"]: each["average_cost"] for each in found["groups"][1]["costs"]}
-    assert row[:5] == ["cam-1", "300", f"{trace.accuracy:.1%}", f"{costs['never offload']:.4f}", "0.3000"]
+    never = compare(trace, 0.3).policies[ASSUMED][NEVER].average_cost
+    assert row[:5] == ["cam-1", "300", f"{trace.accuracy:.1%}", f"{never:.4f}", "0.3000"]
 
 
 def test_groups_that_agree_need_no_note(tmp_path):
@@ -244,12 +272,10 @@ def test_groups_have_their_own_conditions(devices):
     """Every device's samples come 10 ms apart, all of them 5: alone each keeps up, together they do not."""
     arguments = (devices, "--beta", 0.3, "--time", "started", "--time-unit", "ms", "--tau-ed", 6, "--window", "inf")
     found = json.loads(run(*arguments, "--by", "device", "--json").stdout)
-    assert (found["plan"]["keeps_up"], found["plan"]["batch_size"]) == (False, None)
-    assert all(group["batch_size"] for group in found["groups"]["groups"])
+    assert (found["recommendation"]["keeps_up"], found["recommendation"]["send"]) == (False, None)
+    assert all(group["recommendation"]["keeps_up"] for group in found["groups"]["groups"])
     text = run(*arguments).stdout
     assert "the device cannot keep up: a sample comes every 5 ms, and takes 6.0" in text
-    assert "M* =" not in text
-    assert "recommended batch size" not in text
 
 
 def test_too_many_groups_are_refused(devices, monkeypatch):
@@ -272,9 +298,8 @@ def test_thresholds_are_told_as_the_log_has_them(devices):
     assert own["best_threshold"] == pytest.approx(values.max() - best / 0.999 * np.ptp(values))
     assert (values > own["best_threshold"]).mean() == found["best_threshold"]["offload_ratio"]
     text = run(*arguments).stdout
-    assert f"best threshold in hindsight   entropy above {own['best_threshold']:.5g}: average cost" in text
-    low, high = re.search(r"90 % of its weight in (\S+) … (\S+)\)", text).groups()
-    assert float(low) < own["learned_threshold"] < float(high)
+    assert f"every offload right: entropy above {own['best_threshold']:.5g}, cost" in text
+    assert f"offload what is less sure than {found['recommendation']['own_threshold']}; " in text
     assert "θ = 1 − β is left out" in text
     assert json.loads(run("cifar10-resnet8", "--json").stdout)["own_units"] is None
 

@@ -654,4 +654,4 @@ def test_a_process_substitution_is_read():
     command = f"{sys.executable} -m hi_book.commands.main evaluate <(printf 'confidence,correct\\n0.5,1\\n0.6,0\\n')"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("log: 2 samples")
+    assert "\nlog: 2 samples" in done.stdout
