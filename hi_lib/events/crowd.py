@@ -78,7 +78,7 @@ def crowd(
     [array([34., 34.]), array([34., 34.])]
     >>> greedy = crowd(timing, [[1] * 4, [1] * 2], batch_size=[4, 1], devices=2, in_turn="images")
     >>> greedy.system_times.tolist()
-    [15.0, 30.0]
+    [15.0, 32.0]
     """
     number = checks.whole("devices", devices)
     given = [checks.flags(where, flags) for where, flags in one_or_each("offloaded", offloaded, number)]
