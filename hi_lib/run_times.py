@@ -225,7 +225,7 @@ def run_times(tau_ed: float, service: float, network: Floats, run: Replayed) -> 
     inside = np.arange(largest) < sizes[:, None]
     p = np.zeros(inside.shape)
     p[inside] = probability
-    q = np.where(inside, _below_threshold(p, exploration), 0.0)
+    q = _below_threshold(p, exploration)
     left_alone = 1 - exploration
     sent = (1 - (1 - q.max(axis=1)) * left_alone**sizes).sum()
     # E[m | i offloaded] P(i offloaded), by P(i and j) = P_i + P_j − 1 + P(neither), for all j but i.
@@ -248,9 +248,9 @@ def run_times(tau_ed: float, service: float, network: Floats, run: Replayed) -> 
 
 
 def _below_threshold(probability: Floats, exploration: float) -> Floats:
-    """P(θ > p), from the probability that a sample is offloaded, be it to explore."""
-    if exploration == 1:
-        return np.ones_like(probability)
+    """P(θ > p), from the probability that a sample is offloaded, be it to explore; 0 where there is no sample."""
+    if exploration == 1:  # then it does not matter
+        return np.ceil(probability)
     return np.clip((probability - exploration) / (1 - exploration), 0, 1)
 
 

@@ -106,7 +106,7 @@ def crowd(
         counts_offloads=counts_offloads,
     )
     slots = 0 if window is None else int(min(window, most))
-    merged = (1, 0.0) if merge is None else (merge, float(merge_wait))  # one request at a time fills the server
+    merged = (1, 0.0) if merge is None else (int(merge), float(merge_wait))  # one request at a time fills the server
     state = _state(number, slots if slots < most else 1)
     response = _run(work, state, times, (*extra, slots), shared_uplink, in_turn == "images", merged)
     return Crowd(response, state.ended / samples, samples)

@@ -1,5 +1,6 @@
 """Several devices at one server: by hand, by exact mean values, by another library's queues, and by its bounds."""
 
+import itertools
 import math
 
 import ciw
@@ -142,6 +143,22 @@ def test_what_the_lanes_of_a_crowd_do():
     served = [(each.start, each.end, each.device, each.sample) for each in log.intervals if each.lane == "server"]
     # Both are there at 4; at the same time the device with the smaller number goes first.
     assert served == [(4, 8, 0, 0), (8, 12, 1, 0), (14, 18, 0, 1), (18, 22, 1, 1)]
+
+
+def test_a_shared_half_duplex_link_carries_one_thing_at_a_time():
+    log = simulate(
+        SIMPLE, [[1, 1, 0, 1]] * 3, 1, devices=3, shared_uplink=True, half_duplex=True, window=2, record=True
+    )
+    link = sorted((each.start, each.end) for each in log.intervals if each.lane in ("uplink", "network"))
+    assert len(link) == 3 * 9
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(link))
+
+
+def test_batches_of_each_device_close_by_time():
+    log = simulate(SIMPLE, [[1] * 4, [0] * 6], 4, devices=2, arrivals=[[0, 2, 50, 51], [0, 1, 2, 3, 4, 5]], max_wait=10)
+    # The first device's third sample comes late: two are sent at 10, two at 60.
+    assert log.sizes.tolist() == [2, 2, 4, 2]
+    assert log.answered[:2].tolist() == [10 + 2 + 4 + 8] * 2
 
 
 def test_devices_begin_at_places_of_their_own_and_go_round():
