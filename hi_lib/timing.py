@@ -392,9 +392,10 @@ class TimingModel:
 
         .. math:: t_s(D) \ge \max\{t_s(1),\; D ρ τ_{es},\; D ρ τ_{tx} \text{ if the uplink is shared}\}.
 
-        These are the asymptotic bounds of closed queueing networks (P. Denning, J. Buzen, "The operational analysis of
-        queueing network models", Computing Surveys 1978). They hold for every order of service, and whatever a setup
-        takes or saves the server, in the long run: at the end of a finite one some devices are alone.
+        For devices that differ it says Σ ρ_d / t_{s,d} <= 1 / τ_es. These are the asymptotic bounds of closed queueing
+        networks (P. Denning, J. Buzen, "The operational analysis of queueing network models", Computing Surveys 1978).
+        They hold for every order of service, and whatever a setup takes or saves the server, in the long run: at the
+        end of a finite one some devices are alone.
 
         Parameters
         ----------
