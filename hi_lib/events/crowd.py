@@ -62,9 +62,34 @@ def crowd(
     merge: int | None = None,
     merge_wait: float = 0.0,
 ) -> Crowd:
-    """Count when each sample of each device is answered; arguments and errors as for `simulation.simulate`.
+    """Count when each sample of each device is answered: to the last digit what `simulation.simulate` finds.
 
-    Beside its results it takes memory in proportion to the transmissions that are out, not to the samples.
+    Beside its results it takes memory in proportion to the transmissions that may be out, not to the samples.
+
+    Parameters
+    ----------
+    timing : TimingModel
+        What each step takes, ms.
+    offloaded : array-like of bool, shape (n,), or a sequence of D of them
+        Which samples are offloaded: what the devices have in common goes round, device d of D beginning with sample
+        ⌊d n / D⌋; or each has its own. Whoever is through leaves the server to the others, so devices that are to be
+        compared need work for about the same time.
+    batch_size : int, or sequence of D of them
+        M, or m with the unit "offloads".
+    devices : int
+        D.
+    unit, max_samples, window, overhead, server_setup, shared_uplink, in_turn, merge, merge_wait
+        As for `simulation.simulate`.
+
+    Returns
+    -------
+    Crowd
+        Times in ms.
+
+    Raises
+    ------
+    ValueError
+        An argument outside its range, or not one for each device.
 
     Examples
     --------
@@ -334,7 +359,7 @@ def _run(work, state, times, extra, shared_uplink, by_image, merged):  # type: i
     while len(events) > 0:
         now, event, device, images = heapq.heappop(events)
         if event == _READY:
-            lane, end = 0 if shared_uplink else device, now
+            lane = 0 if shared_uplink else device
             end = max(now, uplink[lane])
             for _ in range(images):
                 end += tau_tx

@@ -36,8 +36,8 @@ class Batchers(NamedTuple):
         return next(name for name, each in zip(self._fields, self, strict=True) if each.objective <= _CLEAR * least_f)
 
 
-class Place(NamedTuple):
-    """Who should batch at one place of the frontier, and what all four ways bring there."""
+class Point(NamedTuple):
+    """Who should batch for one network time, one setup of the server and one D, and what all four ways bring there."""
 
     tau_nw: float
     server_setup: float
@@ -141,20 +141,20 @@ def frontier(
     unit: str = "samples",
     samples: int = 2000,
     seed: int | None = None,
-) -> list[Place]:
+) -> list[Point]:
     """Say who should batch for each τ_nw, each setup of the server and each number of devices, in this order.
 
-    Arguments and errors as for `who_batches`; each place has the same offloads as any other with as many devices.
+    Arguments and errors as for `who_batches`; with a seed, all points have the same offloads.
 
     Returns
     -------
-    list of Place
+    list of Point
         One for each combination, which a `pandas.DataFrame` takes as its rows.
 
     Examples
     --------
     >>> timing = TimingModel(tau_ed=1.48, tau_es=4.41, tau_tx=4.93, tau_nw=20.0)
-    >>> [place.best for place in frontier(timing, 0.421, 0.5, [5, 50], [0, 16], [8], samples=1000, seed=0)]
+    >>> [point.best for point in frontier(timing, 0.421, 0.5, [5, 50], [0, 16], [8], samples=1000, seed=0)]
     ['neither', 'server', 'device', 'both']
     """
     found = []
@@ -171,5 +171,5 @@ def frontier(
             samples=samples,
             seed=seed,
         )
-        found.append(Place(network, setup, number, batchers.best, batchers))
+        found.append(Point(network, setup, number, batchers.best, batchers))
     return found

@@ -221,9 +221,8 @@ def test_exponential_services_are_those_of_mean_value_analysis(devices, shared):
         assert error < 0.02 * expected
 
 
-@pytest.mark.parametrize("devices", [4, 8])
-def test_ciw_finds_the_same_crowd(devices):
-    """The same closed network as nodes of Ciw, in which a kept sample comes back at once; no time is exponential."""
+def system_time_by_ciw(devices, serving):
+    """t_s at M = 1 and its standard error, by nodes of Ciw, in which a kept sample comes back to the device at once."""
 
     class Offload(ciw.routing.NodeRouting):
         def next_node(self, ind):  # noqa: ARG002
@@ -232,7 +231,12 @@ def test_ciw_finds_the_same_crowd(devices):
     away, back = TIMING.tau_tx + TIMING.tau_nw / 2, TIMING.tau_nw / 2
     network = ciw.create_network(
         arrival_distributions=[ciw.dists.Sequential([*[0.0] * devices, math.inf]), None, None, None],
-        service_distributions=[ciw.dists.Deterministic(value) for value in (TIMING.tau_ed, away, TIMING.tau_es, back)],
+        service_distributions=[
+            ciw.dists.Deterministic(TIMING.tau_ed),
+            ciw.dists.Deterministic(away),
+            serving,
+            ciw.dists.Deterministic(back),
+        ],
         number_of_servers=[math.inf, math.inf, 1, math.inf],
         routing=ciw.routing.NetworkRouting(
             routers=[Offload(), ciw.routing.Direct(to=3), ciw.routing.Direct(to=4), ciw.routing.Direct(to=1)]
@@ -243,12 +247,25 @@ def test_ciw_finds_the_same_crowd(devices):
     simulation.simulate_until_max_time(end)
     done = np.array([record.exit_date for record in simulation.get_all_records() if record.node == 1])
     counts = np.histogram(done, bins=np.linspace(0, end, 21))[0]
-    theirs = devices * end / done.size
-    error = theirs * counts.std(ddof=1) / counts.mean() / math.sqrt(counts.size)
+    found = devices * end / done.size
+    return found, found * counts.std(ddof=1) / counts.mean() / math.sqrt(counts.size)
+
+
+@pytest.mark.parametrize("devices", [4, 8])
+def test_ciw_finds_the_same_crowd(devices):
+    theirs, error = system_time_by_ciw(devices, ciw.dists.Deterministic(TIMING.tau_es))
     runs = np.array([crowd(TIMING, independent(devices, 3000, [4, run]), 1, devices).system_time for run in range(10)])
-    difference = abs(theirs - runs.mean())
-    assert difference < 4.5 * math.hypot(error, runs.std(ddof=1) / math.sqrt(10)) + 0.002 * theirs
+    ours = runs.std(ddof=1) / math.sqrt(10)
+    assert abs(theirs - runs.mean()) < 4.5 * math.hypot(error, ours) + 0.002 * theirs
     assert error < 0.02 * theirs
+
+
+@pytest.mark.parametrize("devices", [4, 8])
+def test_ciw_finds_what_mean_value_analysis_does(devices):
+    theirs, error = system_time_by_ciw(devices, ciw.dists.Exponential(1 / TIMING.tau_es))
+    think = TIMING.tau_ed / RATIO + TIMING.tau_tx + TIMING.tau_nw
+    _, throughput = mean_value_analysis(think, [TIMING.tau_es], devices)
+    assert abs(theirs - RATIO * devices / throughput) < 4.5 * error + 0.002 * theirs
 
 
 @given(times, crowds())

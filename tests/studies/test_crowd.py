@@ -97,12 +97,12 @@ def test_a_large_crowd_leaves_batches_to_the_server():
     assert found.server.objective <= found.device.objective
 
 
-def test_the_frontier_goes_through_all_places():
-    places = frontier(TIMING, RATIO, 0.9, [5, 50], [0.0, 16.0], [1, 4], samples=300, unit="offloads", seed=3)
-    assert [place[:3] for place in places] == [(nw, a, d) for nw in (5, 50) for a in (0.0, 16.0) for d in (1, 4)]
+def test_the_frontier_goes_through_all_points():
+    points = frontier(TIMING, RATIO, 0.9, [5, 50], [0.0, 16.0], [1, 4], samples=300, unit="offloads", seed=3)
+    assert [point[:3] for point in points] == [(nw, a, d) for nw in (5, 50) for a in (0.0, 16.0) for d in (1, 4)]
     last = hi.TimingModel(TIMING.tau_ed, TIMING.tau_es, TIMING.tau_tx, 50)
-    assert places[-1].batchers == who_batches(last, RATIO, 0.9, 4, 16.0, samples=300, unit="offloads", seed=3)
-    assert places[-1].best == places[-1].batchers.best
+    assert points[-1].batchers == who_batches(last, RATIO, 0.9, 4, 16.0, samples=300, unit="offloads", seed=3)
+    assert points[-1].best == points[-1].batchers.best
 
 
 @pytest.mark.parametrize(
