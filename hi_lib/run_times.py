@@ -41,12 +41,14 @@ class Replayed(Protocol):
 def drawn(run: Replayed, rng: np.random.Generator) -> Flags:
     """Which samples are offloaded, shape (n,), for one draw of θ a batch: the less sure of a batch go first.
 
-    Where the run is a draw already, it is that.
+    Where the run is a draw already, it is that; where the learner explores, each sample has a coin of its own, too.
     """
     if run.offloaded is not None:
         return run.offloaded
-    sizes = sizes_of(run.batch_size, run.offload_probability.size)
-    return run.offload_probability > np.repeat(rng.random(sizes.size), sizes)
+    n, exploration = run.offload_probability.size, run.exploration or 0.0
+    sizes = sizes_of(run.batch_size, n)
+    below = _below_threshold(run.offload_probability, exploration) > np.repeat(rng.random(sizes.size), sizes)
+    return below | (rng.random(n) < exploration) if exploration else below
 
 
 @dataclass(frozen=True, eq=False)
@@ -265,7 +267,7 @@ def run_times(
     inside = np.arange(largest) < sizes[:, None]
     p = np.zeros(inside.shape)
     p[inside] = probability
-    q = np.clip((p - exploration) / (1 - exploration), 0, 1) if exploration < 1 else np.where(inside, 1.0, 0.0)
+    q = _below_threshold(p, exploration)
     left_alone = 1 - exploration
     sent = (1 - (1 - q.max(axis=1)) * left_alone**sizes).sum()
     # E[m | i offloaded] P(i offloaded), by P(i and j) = P_i + P_j − 1 + P(neither), for all j but i.
@@ -292,6 +294,13 @@ def run_times(
         served=services,
         _law=law,
     )
+
+
+def _below_threshold(probability: Floats, exploration: float) -> Floats:
+    """P(θ > p), from the probability that a sample is offloaded, be it to explore; 0 where there is no sample."""
+    if exploration == 1:  # then it does not matter
+        return np.ceil(probability)
+    return np.clip((probability - exploration) / (1 - exploration), 0, 1)
 
 
 def _sums_of_minima(q: Floats) -> Floats:

@@ -417,6 +417,93 @@ class TimingModel:
             )
         return most
 
+    def crowd_bound(
+        self,
+        batch_size: ArrayLike,
+        offload_ratio: ArrayLike,
+        devices: ArrayLike,
+        *,
+        unit: str = "samples",
+        shared_uplink: bool = False,
+    ) -> Floats:
+        r"""Least t_s, ms a sample, that D equal devices can have which share one server and wait for its answers: T24.
+
+        None is faster than it would be alone, and the server serves one image at a time, ρ for every sample of every
+        device; a shared uplink sends one at a time, too:
+
+        .. math:: t_s(D) \ge \max\{t_s(1),\; D ρ τ_{es},\; D ρ τ_{tx} \text{ if the uplink is shared}\}.
+
+        For devices that differ it says Σ ρ_d / t_{s,d} <= 1 / τ_es. These are the asymptotic bounds of closed queueing
+        networks (P. Denning, J. Buzen, "The operational analysis of queueing network models", Computing Surveys 1978).
+        They hold for every order of service, and whatever a setup takes or saves the server, in the long run: at the
+        end of a finite one some devices are alone.
+
+        Parameters
+        ----------
+        batch_size, offload_ratio : array-like
+            M and ρ of each device, as for `system_time` with independent offloads; with the unit "offloads" m.
+        devices : array-like
+            D >= 1; a real where a line is to be drawn. All three broadcast.
+        unit : {"samples", "offloads"}
+            What `batch_size` counts.
+        shared_uplink : bool
+            Whether the devices share the uplink.
+
+        Returns
+        -------
+        float or NDArray
+            ms a sample of one device.
+
+        Raises
+        ------
+        ValueError
+            An argument outside its range.
+
+        Examples
+        --------
+        >>> timing = TimingModel(tau_ed=1.48, tau_es=4.41, tau_tx=4.93, tau_nw=20.0)
+        >>> timing.crowd_bound(1, offload_ratio=0.421, devices=[1, 7, 8, 16]).round(2)
+        array([13.83, 13.83, 14.85, 29.71])
+        """
+        number = checks.reals("devices", devices, 1, 2**53)
+        alone = self.system_time(batch_size, offload_ratio, "independent", unit)
+        return np.maximum(alone, number * self._busy(offload_ratio, shared_uplink))
+
+    def saturation(
+        self,
+        batch_size: ArrayLike,
+        offload_ratio: ArrayLike,
+        *,
+        unit: str = "samples",
+        shared_uplink: bool = False,
+    ) -> Floats:
+        """D* = t_s / (ρ τ_es): so many devices as would keep the server busy, each as fast as alone; T24's knee.
+
+        From there on more devices only wait for one another, and a batch size gains nothing but what M = 1 lacks to
+        `crowd_bound`. Larger batches come there with fewer devices. With a shared uplink what counts is the larger of
+        τ_es and τ_tx. Arguments and errors as for `crowd_bound`.
+
+        Returns
+        -------
+        float or NDArray
+            A real number of devices; inf where none keep it busy, since nothing is offloaded or takes time there.
+
+        Examples
+        --------
+        >>> timing = TimingModel(tau_ed=1.48, tau_es=4.41, tau_tx=4.93, tau_nw=20.0)
+        >>> timing.saturation([1, 16], offload_ratio=0.421).round(2)
+        array([7.45, 3.59])
+        """
+        alone = self.system_time(batch_size, offload_ratio, "independent", unit)
+        busy = np.broadcast_to(self._busy(offload_ratio, shared_uplink), np.shape(alone))
+        found = np.divide(alone, busy, out=np.full(np.shape(alone), np.inf), where=busy > 0)
+        return found[()]
+
+    def _busy(self, offload_ratio: ArrayLike, shared_uplink: bool) -> Floats:
+        """How long each sample of a device takes what devices share, ms."""
+        slowest = max(self.tau_es, self.tau_tx) if shared_uplink else self.tau_es
+        return checks.reals("offload_ratio", offload_ratio, 0, 1) * slowest
+
     def misestimation_cost(
         self, parameter: str, factor: float, offload_ratio: float, alpha: float, model: str = "paper"
     ) -> float:

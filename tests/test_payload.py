@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import hi_lib as hi
 from hi_lib import payload
+from hi_lib.events.crowd import crowd
 from hi_lib.events.queueing import pipeline
 from hi_lib.events.simulation import simulate
 
@@ -190,6 +191,7 @@ def test_tcp_counts_what_the_images_themselves_do_not():
         (lambda: replace(PLAIN, network_time=lambda _: -1).system_time(1, 0.4, "independent"), "network_time returns"),
         (lambda: hi.TimingModel(0, 0, 0, 1, lambda _: 2).optimal_batch_size(0.4, 0.5), "must be > 0"),
         (lambda: COLD.of_run(hi.replay(hi.load_trace("cifar10-resnet8"), 0.4, 2, "hil-n")), "learner that explores"),
+        (lambda: crowd(COLD, [1, 0], 1, devices=2), "network_time must be left out for a crowd"),
         (lambda: hi.tcp(rtt=20, rate=0, image_bytes=1), "rate must be in"),
     ],
 )

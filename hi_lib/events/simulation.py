@@ -4,7 +4,8 @@ The device computes the samples of a batch one after another, hands the offloade
 sends them one after another and carries them over; the server works through them; the answers come back together.
 Samples may arrive at times of their own, every transmission may meet another network time, the server may need time to
 set up a batch, the batch size may change from batch to batch, and a learner may decide what is offloaded. With a
-window, the device goes on computing while transmissions are out.
+window, the device goes on computing while transmissions are out. Several devices may share the server, and the uplink,
+too.
 """
 
 from __future__ import annotations
@@ -19,22 +20,27 @@ import simpy
 from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks
+from hi_lib.events.crowd import begins, checked_cap, checked_server, dealt, of_each, one_or_each
 from hi_lib.events.queueing import checked_window, in_order, n_times
+from hi_lib.events.serving import SERVER, UPLINK, Line, Merger, Place
+from hi_lib.payload import NetworkTime
 from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace
 from hi_lib.typing import Floats
 from hi_lib.units import UNITS
 
 Process = Generator[simpy.Event, Any, None]
+Resource = simpy.Resource | Place
 
 
 class Interval(NamedTuple):
-    """One stretch of work; times in ms, `sample` is None for work on a whole batch."""
+    """One stretch of work; times in ms, `sample`, counted within its device, is None for work on a whole batch."""
 
     lane: str
     start: float
     end: float
     sample: int | None = None
+    device: int = 0
 
 
 class Policy(Protocol):
@@ -142,7 +148,7 @@ class Fixed:
 
 @dataclass(frozen=True, eq=False)
 class Log:
-    """What happened, times in ms from the first arrival.
+    """What happened, times in ms from the first arrival; of several devices one after the other.
 
     Attributes
     ----------
@@ -154,6 +160,8 @@ class Log:
     intervals : list of Interval
         Every stretch of work in lanes "device", "uplink", "network" (half of a network time on the way there, half on
         the way back) and "server", in the order in which they ended; empty unless recorded.
+    samples : NDArray of shape (devices,)
+        How many of the n samples each device has.
     """
 
     arrived: Floats
@@ -164,6 +172,7 @@ class Log:
     offloads: NDArray[np.int64]
     ended: Floats
     intervals: list[Interval] = field(repr=False)
+    samples: NDArray[np.int64]
 
     @property
     def response_time(self) -> Floats:
@@ -171,9 +180,20 @@ class Log:
         return self.answered - self.arrived
 
     @property
+    def response_times(self) -> list[Floats]:
+        """The response times of each device, ms."""
+        return np.split(self.response_time, np.cumsum(self.samples)[:-1])
+
+    @property
+    def system_times(self) -> Floats:
+        """Time of each device's whole run a sample, ms, shape (devices,)."""
+        ends = np.cumsum(self.sizes).searchsorted(np.cumsum(self.samples)) + 1
+        return np.maximum.reduceat(self.ended, np.append(0, ends[:-1])) / self.samples
+
+    @property
     def system_time(self) -> float:
-        """Time of the whole run a sample, ms."""
-        return float(self.ended.max() / self.arrived.size)
+        """Time of the whole run a sample, ms; of several devices the mean."""
+        return float(self.system_times.mean())
 
 
 def simulate(
@@ -187,14 +207,23 @@ def simulate(
     arrivals: ArrayLike | None = None,
     network_times: ArrayLike | None = None,
     sending_times: ArrayLike | None = None,
+    serving_times: ArrayLike | None = None,
     window: float | None = None,
     max_wait: float = math.inf,
     overhead: float = 0.0,
     server_setup: float = 0.0,
     half_duplex: bool = False,
+    devices: int = 1,
+    shared_uplink: bool = False,
+    in_turn: str = "requests",
+    merge: int | None = None,
+    merge_wait: float = 0.0,
     record: bool = False,
 ) -> Log:
-    """Let a device, a link and a server work through n samples.
+    """Let a device, a link and a server work through n samples, or let several devices share one server.
+
+    Devices work on their own, each as it would alone, and only meet at the server, and at the uplink if they share it.
+    There whoever came first goes first, and at the very same time the device with the smaller number.
 
     Parameters
     ----------
@@ -202,8 +231,11 @@ def simulate(
         What each step takes, ms.
     offloaded : array-like of bool, shape (n,), or Policy
         Which samples are offloaded, or who decides, e.g. `Learning(hi.HILF(...), trace)`.
+        Several devices have it in common, and then device d of D begins with sample ⌊d n / D⌋ and goes round, so that
+        they do not run in step; or it holds an array for each device, of any lengths.
     batch_size : int or BatchSizes
-        M >= 1, or who decides, e.g. `hi_lib.device.adaptive.AdaptiveBatchSize`. The last batch may be shorter.
+        M >= 1, or who decides, e.g. `hi_lib.device.adaptive.AdaptiveBatchSize`. The last batch may be shorter. Several
+        devices may have one of their own each: a list of them.
     unit : {"samples", "offloads"}
         What `batch_size` counts: with "offloads" a transmission is sent when m are pending, or all samples are through.
     max_samples : int, optional
@@ -212,12 +244,15 @@ def simulate(
         n, only and always where a policy decides.
     arrivals : array-like of shape (n,), optional
         When each sample is there, ms, in order; all times count from the first. By default the next one is there
-        whenever the device is free.
+        whenever the device is free. Several devices may have arrivals in common, or an array each.
     network_times : array-like of shape (n,), optional
         Network time of a transmission, ms, if it carries the batch that ends with this sample; by default the timing
-        model's.
+        model's. These and the next two are for several devices what `offloaded` is: one array that goes round, or one
+        for each.
     sending_times : array-like of shape (n,), optional
         Time to send each sample, ms, where their sizes differ; by default τ_tx.
+    serving_times : array-like of shape (n,), optional
+        Time of the server for each sample, ms, where they differ; by default τ_es.
     window : int or inf, optional
         W: the device goes on while up to so many transmissions are out; one more waits, and the device with it, until
         an answer is back. By default it waits idle for every answer, as the paper's. A learner must then be able to
@@ -228,9 +263,25 @@ def simulate(
     overhead : float
         Time of the device for each transmission that overlaps with nothing, e.g. to wake up the radio, ms.
     server_setup : float
-        Time of the server for a batch, beside τ_es for each sample, ms.
+        Time of the server for a batch, beside τ_es for each sample, ms: once a transmission, or once for those merged.
     half_duplex : bool
         Whether the link carries one thing at a time: a transmission until it has arrived, or an answer on its way.
+    devices : int
+        D, how many share the server; a policy decides for one only.
+    shared_uplink : bool
+        Whether they share the link, too, on which one transmission is sent after the other; by default each has its
+        own. Latency is no part of it: half of the network time passes for any number of transmissions at once.
+    in_turn : {"requests", "images"}
+        What the server takes in turn. "requests": a whole transmission after the other, first come, first served.
+        "images", to be fair: it serves one image of the device that is first in line, which then goes to the end of
+        the line if it has more, behind those that have come by then. A device stands in line once, its transmissions
+        one after the other; each has its setup before its first image, and is answered after its last.
+    merge : int, optional
+        The server merges transmissions that wait, whole ones in the order in which they came, up to so many images
+        together, and never fewer than one transmission. It has one setup for them, and answers all when it is done.
+    merge_wait : float
+        For so many ms at most, since the first of them came, it waits for others to merge, while it has fewer images
+        than `merge`. With 0 it takes what there is when it is free.
     record : bool
         Whether to keep every interval.
 
@@ -258,75 +309,99 @@ def simulate(
     network 21.0 31.0
     >>> log.response_time
     array([31.,  1.])
+    >>> crowd = simulate(timing, [1, 0], batch_size=1, devices=2)  # the second begins with the other sample
+    >>> [times.tolist() for times in crowd.response_times], crowd.system_times.tolist()
+    ([[30.0, 1.0], [1.0, 33.0]], [15.5, 17.0])
     """
-    if hasattr(offloaded, "decide"):
-        policy, n = offloaded, checks.whole("samples", samples)
-    else:
-        flags = checks.flags("offloaded", offloaded)
-        if samples not in (None, flags.size):
-            raise ValueError(f"samples must be left out where offloaded is given, got {checks.shown(samples)}")
-        policy, n = Given(flags), checks.whole("samples", flags.size)
+    policies, counts = _decided(offloaded, checks.whole("devices", devices), samples)
+    policy = policies[0]
     if window is not None and isinstance(policy, Learning):
         raise ValueError("a learner must be able to hear late where there is a window: use LateLearning")
     checked_window(window)
     counts_offloads = checks.choice("unit", unit, UNITS) == "offloads"
     if counts_offloads and isinstance(policy, Learning | LateLearning):
         raise ValueError("a learner must draw a θ for each sample where offloads are counted: use FreshLearning")
-    if max_samples is not None and not counts_offloads:
-        raise ValueError(f"max_samples must be left out for the unit samples, got {checks.shown(max_samples)}")
-    sizes = batch_size if hasattr(batch_size, "next_size") else Fixed(checks.whole("batch_size", batch_size))
-    there = None if arrivals is None else in_order(arrivals, n)
-    cell = _Cell(
-        timing,
-        counts_offloads=counts_offloads,
-        max_samples=n if max_samples is None else checks.whole("max_samples", max_samples),
-        network=None if network_times is None else n_times("network_times", network_times, n).tolist(),
-        sending=[timing.tau_tx] * n if sending_times is None else n_times("sending_times", sending_times, n).tolist(),
-        window=window,
-        max_wait=math.inf if max_wait == math.inf else checks.nonnegative("max_wait", max_wait),
-        overhead=checks.nonnegative("overhead", overhead),
-        server_setup=checks.nonnegative("server_setup", server_setup),
-        half_duplex=half_duplex,
-        record=record,
-    )
-    return cell.run(policy, sizes, n, None if there is None else (there - there[0]).tolist())  # type: ignore[arg-type]
+    cap = checked_cap(max_samples, counts_offloads)
+    sizes = _sizes_of_each(batch_size, devices)
+    there = _arrivals_of_each(arrivals, counts)
+    network = _times_of_each("network_times", network_times, timing.tau_nw, counts)
+    sending = _times_of_each("sending_times", sending_times, timing.tau_tx, counts)
+    serving = _times_of_each("serving_times", serving_times, timing.tau_es, counts)
+    longest = math.inf if max_wait == math.inf else checks.nonnegative("max_wait", max_wait)
+    extra, setup = checks.nonnegative("overhead", overhead), checks.nonnegative("server_setup", server_setup)
+    checked_server(in_turn, merge, merge_wait)
+    intervals: list[Interval] | None = [] if record else None
+    env = simpy.Environment()
+    uplink, line = Line(env, UPLINK), Line(env, SERVER)
+    merger = None if merge is None else Merger(env, merge, merge_wait)
+    cells = []
+    for number, n in enumerate(counts):
+        # A device that waits for every answer meets nobody at what is its own.
+        own_link, own_server = (None if window is None else simpy.Resource(env) for _ in range(2))
+        cell = _Cell(
+            env=env,
+            number=number,
+            link=Place(uplink, number) if shared_uplink and devices > 1 else own_link,
+            server=None if merger else Place(line, number) if devices > 1 else own_server,
+            place_in_line=simpy.Resource(env) if in_turn == "images" else None,
+            merger=merger,
+            intervals=intervals,
+            policy=policies[number],
+            sizes=sizes[number],
+            counts_offloads=counts_offloads,
+            max_samples=max(counts) if cap is None else cap,
+            tau_ed=timing.tau_ed,
+            network=network[number],
+            by_images=timing.network_time if network_times is None else None,
+            sending=sending[number],
+            serving=serving[number],
+            window=window,
+            max_wait=longest,
+            overhead=extra,
+            server_setup=setup,
+            half_duplex=half_duplex,
+        )
+        cell.begin(n, None if there is None else there[number])
+        cells.append(cell)
+    env.run()
+    return _log(cells, there, intervals or [])
 
 
 @dataclass(eq=False)
 class _Cell:
-    """One device, its link and its server."""
+    """One device, and its way to the server and through it."""
 
-    timing: TimingModel
+    env: simpy.Environment
+    number: int
+    link: Resource | None
+    server: Resource | None
+    place_in_line: Resource | None
+    """Where one transmission of the device waits for the other, if the server takes images in turn."""
+    merger: Merger | None
+    intervals: list[Interval] | None
+    policy: Any
+    sizes: BatchSizes
     counts_offloads: bool
     max_samples: int
-    network: list[float] | None
+    tau_ed: float
+    network: list[float]
+    by_images: NetworkTime | None
+    """In place of these, the network time by the number of images."""
     sending: list[float]
+    serving: list[float]
     window: float | None
     max_wait: float
     overhead: float
     server_setup: float
     half_duplex: bool
-    record: bool
 
-    def __post_init__(self) -> None:
-        self.intervals: list[Interval] | None = [] if self.record else None
-        self.env = simpy.Environment()
-        self.link, self.server = simpy.Resource(self.env), simpy.Resource(self.env)
+    def begin(self, n: int, arrivals: list[float] | None) -> None:
         self.out, self.back = 0, self.env.event()
         self.latest = {"there": 0.0, "back": 0.0}  # when the last transmission has come through
-
-    def run(self, policy: Policy, sizes: BatchSizes, n: int, arrivals: list[float] | None) -> Log:
-        self.policy, self.sizes = policy, sizes
         self.started, self.answered = [0.0] * n, [0.0] * n
         self.offloaded = np.zeros(n, dtype=bool)
         self.batches: list[list[float]] = []
         self.env.process(self.device(n, arrivals))
-        self.env.run()
-        size, offloads, ended = (np.array(column) for column in zip(*self.batches, strict=True))
-        started, answered = np.array(self.started), np.array(self.answered)
-        arrived = started if arrivals is None else np.array(arrivals)
-        counts = size.astype(np.int64), offloads.astype(np.int64)
-        return Log(arrived, started, answered, self.offloaded, *counts, ended, self.intervals or [])
 
     def device(self, n: int, arrivals: list[float] | None) -> Process:
         env, first = self.env, 0
@@ -360,7 +435,7 @@ class _Cell:
         self, first: int, last: int, most: int, arrivals: list[float] | None
     ) -> Generator[simpy.Event, Any, slice]:
         """Work through a batch, which closes with its last sample, with so many offloads, or with `max_wait`."""
-        env, tau_ed, closes, pending = self.env, self.timing.tau_ed, math.inf, 0
+        env, tau_ed, closes, pending = self.env, self.tau_ed, math.inf, 0
         for sample in range(first, last):
             if arrivals is not None and arrivals[sample] > env.now:
                 yield env.timeout(min(arrivals[sample], max(closes, env.now)) - env.now)
@@ -382,32 +457,33 @@ class _Cell:
 
     def carry(self, number: int, batch: slice, sent: list[int]) -> Process:
         """Take a batch's offloads to the server and their answers back."""
-        env, tau_es = self.env, self.timing.tau_es
-        half, both_ways, setup = self.network_time(batch, len(sent)) / 2, self.half_duplex, self.server_setup
-        turn = yield from self.turn(self.link)
+        env, sending, both_ways = self.env, self.sending, self.half_duplex
+        half = (self.by_images(len(sent)) if self.by_images else self.network[batch.stop - 1]) / 2
+        turn = (yield from _turn(self.link)) if self.link else None
         for sample in sent:
-            yield env.timeout(self.sending[sample])
-            self.note("uplink", self.sending[sample], sample)
+            yield env.timeout(sending[sample])
+            self.note("uplink", sending[sample], sample)
         if not both_ways:
-            self.leave(self.link, turn)
+            _leave(self.link, turn)
         there = self.in_order("there", half)
         yield env.timeout(there)
         self.note("network", there)
         if both_ways:
-            self.leave(self.link, turn)
-        turn = yield from self.turn(self.server)
-        if setup:
-            yield env.timeout(setup)
-            self.note("server", setup)
-        for sample in sent:
-            yield env.timeout(tau_es)
-            self.note("server", tau_es, sample)
-        self.leave(self.server, turn)
-        turn = (yield from self.turn(self.link)) if both_ways else None
+            _leave(self.link, turn)
+        if self.merger is not None:
+            yield self.merger.request(self.number, sent, self.serve)
+        elif self.place_in_line is not None:
+            place = yield from _turn(self.place_in_line)
+            for sample in sent:
+                yield from self.serve([sample], sample == sent[0])
+            _leave(self.place_in_line, place)
+        else:
+            yield from self.serve(sent, True)
+        turn = (yield from _turn(self.link)) if self.link and both_ways else None
         back = self.in_order("back", half)
         yield env.timeout(back)
         self.note("network", back)
-        self.leave(self.link, turn)
+        _leave(self.link, turn)
         for sample in sent:
             self.answered[sample] = env.now
         self.learn(number, batch, 2 * half)
@@ -416,30 +492,24 @@ class _Cell:
             self.back.succeed()
             self.back = env.event()
 
-    def network_time(self, batch: slice, images: int) -> float:
-        """Of the transmission of a batch, ms."""
-        if self.network is not None:
-            return self.network[batch.stop - 1]
-        return self.timing.network_time(images) if self.timing.network_time else self.timing.tau_nw
-
     def in_order(self, way: str, time: float) -> float:
         """How long half a network time takes; where it depends on what is sent, nothing overtakes what went before."""
-        if self.timing.network_time is None:
+        if self.by_images is None:
             return time
         self.latest[way] = max(self.env.now + time, self.latest[way])
         return self.latest[way] - self.env.now
 
-    def turn(self, resource: simpy.Resource) -> Generator[simpy.Event, Any, simpy.resources.resource.Request | None]:
-        """Wait for one's turn, where others may be on the way."""
-        if self.window is None:
-            return None
-        request = resource.request()
-        yield request
-        return request
-
-    def leave(self, resource: simpy.Resource, turn: simpy.resources.resource.Request | None) -> None:
-        if turn is not None:
-            resource.release(turn)
+    def serve(self, samples: list[int], first: bool) -> Process:
+        """Have these samples served in one turn, the first one of a transmission after the server's setup."""
+        env, setup, serving = self.env, self.server_setup, self.serving
+        turn = (yield from _turn(self.server)) if self.server else None
+        if first and setup:
+            yield env.timeout(setup)
+            self.note("server", setup)
+        for sample in samples:
+            yield env.timeout(serving[sample])
+            self.note("server", serving[sample], sample)
+        _leave(self.server, turn)
 
     def learn(self, number: int, batch: slice, network_time: float | None) -> None:
         size, offloads, _ = self.batches[number]
@@ -449,4 +519,81 @@ class _Cell:
 
     def note(self, lane: str, duration: float, sample: int | None = None) -> None:
         if self.intervals is not None:
-            self.intervals.append(Interval(lane, float(self.env.now - duration), float(self.env.now), sample))
+            now = self.env.now
+            self.intervals.append(Interval(lane, float(now - duration), float(now), sample, self.number))
+
+
+def _turn(resource: Resource) -> Generator[simpy.Event, Any, Any]:
+    """Wait for one's turn, where others may be on the way."""
+    request = resource.request()
+    yield request
+    return request
+
+
+def _leave(resource: Resource | None, turn: Any) -> None:
+    if resource and turn:
+        resource.release(turn)
+
+
+def _log(cells: list[_Cell], arrivals: list[list[float]] | None, intervals: list[Interval]) -> Log:
+    """What happened, device by device."""
+    batches = [batch for cell in cells for batch in cell.batches]
+    size, offloads, ended = (np.array(column) for column in zip(*batches, strict=True))
+    started, answered = (np.concatenate([getattr(cell, name) for cell in cells]) for name in ("started", "answered"))
+    return Log(
+        arrived=started if arrivals is None else np.concatenate(arrivals),
+        started=started,
+        answered=answered,
+        offloaded=np.concatenate([cell.offloaded for cell in cells]),
+        sizes=size.astype(np.int64),
+        offloads=offloads.astype(np.int64),
+        ended=ended,
+        intervals=intervals,
+        samples=np.array([len(cell.started) for cell in cells]),
+    )
+
+
+def _decided(offloaded: Any, devices: int, samples: int | None) -> tuple[list[Policy], list[int]]:
+    """A policy for each device, and how many samples it has."""
+    if hasattr(offloaded, "decide"):
+        if devices > 1:
+            raise ValueError("offloaded must be given where there are several devices: a policy decides for one")
+        return [offloaded], [checks.whole("samples", samples)]
+    flags = dealt(offloaded, devices)
+    if samples is not None and any(samples != each.size for each in flags):
+        raise ValueError(f"samples must be left out where offloaded is given, got {checks.shown(samples)}")
+    return [Given(each) for each in flags], [checks.whole("samples", each.size) for each in flags]
+
+
+def _sizes_of_each(batch_size: Any, devices: int) -> list[BatchSizes]:
+    """Who decides how large the next batch of each device is."""
+    if hasattr(batch_size, "next_size"):
+        if devices > 1:
+            raise ValueError(f"batch_size must hold one for each of the {devices} devices where it is not an integer")
+        return [batch_size]
+    return [
+        size if hasattr(size, "next_size") else Fixed(checks.whole(where, size))
+        for where, size in of_each("batch_size", batch_size, devices)
+    ]
+
+
+def _arrivals_of_each(arrivals: ArrayLike | None, counts: list[int]) -> list[list[float]] | None:
+    """Arrivals of the samples of each device, from the first of all."""
+    if arrivals is None:
+        return None
+    given = [one for _, one in one_or_each("arrivals", arrivals, len(counts))]
+    each = given if len(given) == len(counts) else given * len(counts)
+    times = [in_order(one, n) for one, n in zip(each, counts, strict=True)]
+    first = min(one[0] for one in times)
+    return [(one - first).tolist() for one in times]
+
+
+def _times_of_each(where: str, times: ArrayLike | None, usual: float, counts: list[int]) -> list[list[float]]:
+    """A time for each sample of each device; what is given in common goes round as the offloads do."""
+    if times is None:
+        return [[usual] * n for n in counts]
+    given = one_or_each(where, times, len(counts))
+    if len(given) == len(counts):
+        return [n_times(name, one, n).tolist() for (name, one), n in zip(given, counts, strict=True)]
+    turned = zip(counts, begins(counts[0], len(counts)), strict=True)
+    return [np.roll(n_times(where, times, n), -begin).tolist() for n, begin in turned]
