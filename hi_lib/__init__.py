@@ -8,6 +8,7 @@ True
 """
 
 from hi_lib.advise.evaluation import Evaluation, evaluate
+from hi_lib.budgets import Frontier, Mixture, best_mixture, budget_of_energy, frontier
 from hi_lib.device.exploring import HILN, Apple
 from hi_lib.device.offloads import OffloadBatches
 from hi_lib.device.streaming import HILF, Ticket
@@ -46,6 +47,8 @@ __all__ = [
     "BestBatch",
     "BestThreshold",
     "Evaluation",
+    "Frontier",
+    "Mixture",
     "OffloadBatches",
     "OptimalBatch",
     "Run",
@@ -57,11 +60,14 @@ __all__ = [
     "anytime_regret_bound",
     "apple_bound",
     "best_batch_size",
+    "best_mixture",
     "best_threshold",
+    "budget_of_energy",
     "coin_regret",
     "equivalent_batch_size",
     "evaluate",
     "fixed_share_bound",
+    "frontier",
     "halving_coins",
     "lambda_min",
     "list_traces",

@@ -32,7 +32,13 @@ class BestThreshold(NamedTuple):
 
 
 def best_threshold(
-    trace: Trace, beta: float, *, batch_size: int = 1, price: float = 0.0, unit: str = "samples"
+    trace: Trace,
+    beta: float,
+    *,
+    batch_size: int = 1,
+    price: float = 0.0,
+    unit: str = "samples",
+    budget: float | None = None,
 ) -> BestThreshold:
     """Best fixed threshold of a trace, over cells of positive length only.
 
@@ -46,6 +52,8 @@ def best_threshold(
     price : float
         β_0 >= 0 of a transmission. With the unit "offloads", m offloads share it.
     unit : {"samples", "offloads"}
+    budget : float, optional
+        B in [0, 1]: only thresholds that offload at most this share of the samples count. `best_mixture` may do better.
 
     Returns
     -------
@@ -54,23 +62,27 @@ def best_threshold(
     Raises
     ------
     ValueError
-        An argument outside its range.
+        An argument outside its range, or a budget that no threshold keeps.
 
     Examples
     --------
-    >>> best_threshold(Trace([0.2, 0.6, 0.9], [0, 0, 1]), beta=0.5)
+    >>> trace = Trace([0.2, 0.6, 0.9], [0, 0, 1])
+    >>> best_threshold(trace, beta=0.5)
     BestThreshold(threshold=0.75, average_cost=0.3333333333333333, offload_ratio=0.6666666666666666)
+    >>> best_threshold(trace, beta=0.5, budget=0.4)
+    BestThreshold(threshold=0.4, average_cost=0.5, offload_ratio=0.3333333333333333)
     """
     beta = checks.real("beta", beta, 0, 1)
+    allowed = None if budget is None else checks.real("budget", budget, 0, 1)
     size, price = checks.whole("batch_size", batch_size), checks.nonnegative("price", price)
     if checks.choice("unit", unit, UNITS) == "offloads" or price:
-        return best_threshold_of_steps(checked(trace), steps(trace, beta, size, price, unit == "offloads"))
+        return best_threshold_of_steps(checked(trace), steps(trace, beta, size, price, unit == "offloads"), allowed)
     order, gaps = checked(trace).order, trace.gaps
     # Whole numbers until the end: equally good cells must tie exactly.
     offloaded = np.flatnonzero(gaps > 0)
     mended = np.zeros(gaps.size, dtype=np.intp)
     np.cumsum(~trace.correct[order], out=mended[1:])
-    return _best_cell(trace, offloaded, beta * offloaded + (mended[-1] - mended[offloaded]))
+    return _best_cell(trace, offloaded, beta * offloaded + (mended[-1] - mended[offloaded]), allowed)
 
 
 def steps(trace: Trace, beta: float, batch_size: int, price: float, counts_offloads: bool) -> Floats:
@@ -90,20 +102,47 @@ def steps(trace: Trace, beta: float, batch_size: int, price: float, counts_offlo
     return prices - ~trace.correct
 
 
-def best_threshold_of_steps(trace: Trace, step: Floats) -> BestThreshold:
+def best_threshold_of_steps(trace: Trace, step: Floats, budget: float | None = None) -> BestThreshold:
     """The best fixed threshold where offloading a sample adds `step` (n,) to the cost of keeping it, errors at 1."""
     offloaded, added = np.flatnonzero(trace.gaps > 0), np.zeros(len(trace) + 1)
     np.cumsum(step[trace.order], out=added[1:])
-    return _best_cell(trace, offloaded, np.sum(~trace.correct) + added[offloaded])
+    return _best_cell(trace, offloaded, np.sum(~trace.correct) + added[offloaded], budget)
 
 
-def _best_cell(trace: Trace, offloaded: NDArray[np.intp], cost: Floats) -> BestThreshold:
-    """The cheapest of some cells, each of which offloads so many of the least confident samples."""
+def affordable(n: int, budget: float) -> int:
+    """How many of n samples a budget allows to offload: the largest i for which i/n, as a double, is not above it."""
+    most = min(int(budget * n) + 1, n)  # the product may have been rounded in either direction
+    while most / n > budget:
+        most -= 1
+    return most
+
+
+def keeping(trace: Trace, offloaded: NDArray[np.intp], budget: float) -> int:
+    """How many of the cells, each of which offloads so many samples, keep a budget.
+
+    ValueError where none does: every threshold above 0 offloads what has no confidence at all.
+    """
+    n = len(trace)
+    kept = int(offloaded.searchsorted(affordable(n, budget), side="right"))
+    if kept == 0:
+        raise ValueError(f"budget must be at least {offloaded[0] / n:g}, the share of confidence 0, got {budget:g}")
+    return kept
+
+
+def _best_cell(trace: Trace, offloaded: NDArray[np.intp], cost: Floats, budget: float | None) -> BestThreshold:
+    """The cheapest of some cells, each of which offloads so many of the least confident samples, within a budget."""
+    if budget is not None:
+        cost = cost[: keeping(trace, offloaded, budget)]
     best = int(offloaded[cost.argmin()])
-    order, n = trace.order, len(trace)
-    lower = trace.confidence[order[best - 1]] if best > 0 else 0.0
-    upper = trace.confidence[order[best]] if best < n else 1.0
-    return BestThreshold(cell_middle(lower, upper), float(cost.min() / n), best / n)
+    return BestThreshold(threshold_of(trace, best), float(cost.min() / len(trace)), best / len(trace))
+
+
+def threshold_of(trace: Trace, offloaded: int) -> float:
+    """A θ inside the cell that offloads so many of the least confident samples."""
+    order = trace.order
+    lower = trace.confidence[order[offloaded - 1]] if offloaded > 0 else 0.0
+    upper = trace.confidence[order[offloaded]] if offloaded < len(trace) else 1.0
+    return cell_middle(lower, upper)
 
 
 def cell_middle(lower: float, upper: float) -> float:

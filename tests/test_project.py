@@ -79,7 +79,7 @@ def test_public_names_are_the_designed_ones():
             "seed",
             *("delay", "unit", "max_samples", "price", "share"),
         ],
-        hi.best_threshold: ["trace", "beta", "batch_size", "price", "unit"],
+        hi.best_threshold: ["trace", "beta", "batch_size", "price", "unit", "budget"],
         hi.lambda_min: ["trace"],
         hi.regret_bound: ["n", "batch_size", "lambda_min", "learning_rate"],
         hi.tuned_learning_rate: ["n", "batch_size", "lambda_min"],
