@@ -358,6 +358,127 @@ def doubling_learning_rate(exposure: float, lambda_min: float) -> float:
     return float(np.sqrt(8 * log_inverse(lambda_min) / ((1 + np.sqrt(2)) * reached)))
 
 
+class BudgetRates(NamedTuple):
+    """How fast a learner moves that keeps a budget on offloads."""
+
+    learning_rate: float
+    """η, of the weights."""
+    multiplier_rate: float
+    """μ, of λ."""
+
+
+def largest_multiplier(beta: float) -> float:
+    """Λ = 2 (1 − β), twice what an offload saves at most: at λ = 1 − β already no offload pays."""
+    return 2 * (1 - checks.real("beta", beta, 0, 1))
+
+
+def budget_rates(n: int, batch_size: float, lambda_min: float, beta: float) -> BudgetRates:
+    """η = √(8 L / (n M)) / (2 − β) and μ = Λ/√(n M), Λ = 2 (1 − β), which minimise the bound with a budget (T26).
+
+    Losses lie in [0, 2 − β] there, since an offload costs up to β + Λ.
+
+    Returns
+    -------
+    BudgetRates
+        η and μ.
+
+    Raises
+    ------
+    ValueError
+        An argument outside its range.
+
+    Examples
+    --------
+    >>> rates = budget_rates(n=10_000, batch_size=4, lambda_min=1e-6, beta=0.5)
+    >>> round(rates.learning_rate, 5), rates.multiplier_rate
+    (0.03504, 0.005)
+    """
+    exposure = checks.whole("n", n) * _batch_size(batch_size)
+    eta = tuned_learning_rate(n, batch_size, lambda_min) / (2 - checks.real("beta", beta, 0, 1))
+    return BudgetRates(eta, float(largest_multiplier(beta) / np.sqrt(exposure)))
+
+
+def budget_regret_bound(
+    n: int,
+    batch_size: float,
+    lambda_min: float,
+    beta: float,
+    learning_rate: float | None = None,
+    multiplier_rate: float | None = None,
+) -> float:
+    """R = L/η + η n M (2 − β)²/8 + Λ²/(2 μ) + μ n M/2, what keeping a budget online costs at most (T26).
+
+    If samples are independent and alike, the expected cost lies at most R above n times that of the best mixture of
+    thresholds that keeps the budget on average, and at most R/(1 − β) offloads more than B n are expected. A batch has
+    one λ, and moves it once, by its sum. In random order, against the best mixture of these very samples, add
+    `random_order_term` to the cost; what is overspent grows by O(√n), too. For sequences fixed in advance no learner
+    has both (S. Mannor, J. Tsitsiklis, J. Yu, JMLR 2009). The method: M. Mahdavi, R. Jin, T. Yang, JMLR 2012.
+
+    Parameters
+    ----------
+    n : int
+    batch_size : float
+    lambda_min : float
+        In (0, 1].
+    beta : float
+        In [0, 1].
+    learning_rate, multiplier_rate : float, optional
+        η and μ > 0; by default those of `budget_rates`.
+
+    Returns
+    -------
+    float
+        In the unit of a wrong answer, over all n samples.
+
+    Raises
+    ------
+    ValueError
+        An argument outside its range.
+
+    Examples
+    --------
+    >>> round(budget_regret_bound(3900, 1, 1e-3, beta=0.1))
+    333
+    """
+    exposure, tuned = checks.whole("n", n) * _batch_size(batch_size), budget_rates(n, batch_size, lambda_min, beta)
+    eta = tuned.learning_rate if learning_rate is None else checks.positive("learning_rate", learning_rate)
+    mu = tuned.multiplier_rate if multiplier_rate is None else checks.positive("multiplier_rate", multiplier_rate)
+    learned = anytime_bound(np.array([eta]), np.array([(2 - beta) * np.sqrt(exposure)]), lambda_min)
+    return learned + multiplier_bound(exposure, mu, beta)
+
+
+def multiplier_bound(exposure: float, multiplier_rate: float, beta: float) -> float:
+    """Λ²/(2 μ) + (μ/2) Σ M_k²: how far λ, which follows what is spent, may stay behind the best one in [0, Λ]."""
+    most = largest_multiplier(beta)
+    return most**2 / (2 * multiplier_rate) + multiplier_rate * exposure / 2 if most else 0.0
+
+
+def random_order_term(n: int, beta: float, budget: float) -> float:
+    """(π/4) Λ σ n/√(n − 1): by how much more a budget may cost in random order than R, against these very samples.
+
+    σ² = B (1 − B), or 1/4 where B > 1/2. λ knows which samples are gone, hence a little of those to come: the share
+    that a fixed mixture offloads of what is left deviates from that of all by σ √(k/((n − k)(n − 1))) after k samples,
+    in the mean square, and λ by Λ/2 from its middle at most. Their product, added up, is this term.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        An argument outside its range.
+
+    Examples
+    --------
+    >>> round(random_order_term(3900, beta=0.1, budget=0.1), 1)
+    26.5
+    """
+    samples, ratio = checks.whole("n", n), min(checks.real("budget", budget, 0, 1), 0.5)
+    deviation = np.sqrt(ratio * (1 - ratio))
+    return float(np.pi / 4 * largest_multiplier(beta) * deviation * samples / np.sqrt(max(samples - 1, 1)))
+
+
 def fixed_share_bound(
     n: int, batch_size: int, lambda_min: float, learning_rate: float, share: float, switches: int = 0
 ) -> float:

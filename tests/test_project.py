@@ -77,7 +77,7 @@ def test_public_names_are_the_designed_ones():
             "exploration",
             "threshold",
             "seed",
-            *("delay", "unit", "max_samples", "price", "share"),
+            *("delay", "unit", "max_samples", "price", "share", "budget", "multiplier_rate", "strict"),
         ],
         hi.best_threshold: ["trace", "beta", "batch_size", "price", "unit", "budget"],
         hi.lambda_min: ["trace"],
