@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hi_lib.forecaster import Steps
-from hi_lib.regret import Schedule
+from hi_lib.regret import NO_BUDGET, Schedule, Spending
 from hi_lib.traces import Trace
 from hi_lib.typing import Floats
 
@@ -76,20 +76,6 @@ class Rate(NamedTuple):
     """Δ at the start; 0 for one rate."""
 
 
-class Spending(NamedTuple):
-    """How a budget on offloads is kept: λ, by which each of them costs more, follows what is spent (T26).
-
-    After a cycle of N samples λ becomes λ + μ (Σ q_t − B N), held between 0 and Λ.
-    """
-
-    budget: float = -1.0
-    """B; below 0 where there is none."""
-    rate: float = 0.0
-    """μ."""
-    most: float = 0.0
-    """Λ."""
-
-
 class Played(NamedTuple):
     """What a learner did in cycles."""
 
@@ -131,7 +117,7 @@ def play(
         A budget on offloads.
     """
     drawn = np.empty(0) if uniform is None else uniform
-    return Played(*_play(confidence, step, closing, rate, drawn, spending or Spending()))
+    return Played(*_play(confidence, step, closing, rate, drawn, spending or NO_BUDGET))
 
 
 @compiled

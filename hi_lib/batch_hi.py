@@ -32,7 +32,7 @@ from hi_lib.traces import Trace
 from hi_lib.typing import Floats
 
 if TYPE_CHECKING:
-    from hi_lib._tree import Played, Spending
+    from hi_lib._tree import Played
 
 
 def horizon_of(task: Task) -> Horizon:
@@ -120,7 +120,7 @@ def _adapts(task: Task) -> bool:
     return isinstance(task.learning_rate, str) and task.learning_rate == ADAPTIVE
 
 
-def _in_cycles(task: Task, horizon: Horizon, eta: float | None, spending: Spending | None = None) -> Played:
+def _in_cycles(task: Task, horizon: Horizon, eta: float | None, spending: regret.Spending | None = None) -> Played:
     """The tree's run with one η, or AdaHedge's where it is None."""
     from hi_lib import _tree  # brings numba
 
@@ -142,8 +142,6 @@ def _learned(task: Task, horizon: Horizon, played: Played, ranges: Floats) -> fl
 
 def _spend(task: Task, horizon: Horizon, budget: Budget) -> Decided:
     """HIL-F that keeps a budget: an offload costs λ more, which follows what is spent (T26)."""
-    from hi_lib import _tree  # brings numba
-
     n, beta, rate = len(task.trace), task.beta, task.learning_rate
     if isinstance(rate, str):
         checks.choice("learning_rate", rate, (TUNED, VANILLA, ADAPTIVE))
@@ -151,7 +149,7 @@ def _spend(task: Task, horizon: Horizon, budget: Budget) -> Decided:
     tuned = regret.budget_rates(n, size, horizon.lambda_min, beta)
     eta = tuned.learning_rate if isinstance(rate, str) else checks.positive("learning_rate", rate)
     mu = tuned.multiplier_rate if budget.multiplier_rate is None else budget.multiplier_rate
-    spending = _tree.Spending(budget.ratio, mu, regret.largest_multiplier(beta))
+    spending = regret.Spending(budget.ratio, mu, regret.largest_multiplier(beta))
     played = _in_cycles(task, horizon, None if _adapts(task) else eta, spending)
     offload, offloaded = played.offload, played.offloaded if task.unit else None
     if budget.strict:

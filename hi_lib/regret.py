@@ -367,6 +367,27 @@ class BudgetRates(NamedTuple):
     """μ, of λ."""
 
 
+class Spending(NamedTuple):
+    """How a budget on offloads is kept: λ, by which each of them costs more, follows what is spent (T26).
+
+    After a cycle of N samples λ becomes λ + μ (Σ q_t − B N), held between 0 and Λ.
+    """
+
+    budget: float
+    """B; below 0 where there is none."""
+    rate: float
+    """μ."""
+    most: float
+    """Λ."""
+
+    def moved(self, multiplier: float, over: float) -> float:
+        """λ after `over` = Σ q_t − B N."""
+        return min(max(multiplier + self.rate * over, 0.0), self.most)
+
+
+NO_BUDGET = Spending(-1.0, 0.0, 0.0)
+
+
 def largest_multiplier(beta: float) -> float:
     """Λ = 2 (1 − β), twice what an offload saves at most: at λ = 1 − β already no offload pays."""
     return 2 * (1 - checks.real("beta", beta, 0, 1))

@@ -83,7 +83,10 @@ def test_public_names_are_the_designed_ones():
         hi.lambda_min: ["trace"],
         hi.regret_bound: ["n", "batch_size", "lambda_min", "learning_rate"],
         hi.tuned_learning_rate: ["n", "batch_size", "lambda_min"],
-        hi.HILF: ["beta", "learning_rate", "seed", "levels", "lambda_min", "samples", "batch_size", "share"],
+        hi.HILF: [
+            *("beta", "learning_rate", "seed", "levels", "lambda_min", "samples", "batch_size", "share"),
+            *("budget", "multiplier_rate"),
+        ],
         hi.HILN: [
             *("beta", "learning_rate", "exploration", "seed", "levels", "lambda_min", "loss_rate"),
             *("samples", "batch_size"),
