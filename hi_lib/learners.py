@@ -41,6 +41,7 @@ class Run:
         Expected total cost minus that of the best fixed threshold in hindsight.
     regret_bound : float or None
         The theorem's bound on `regret` (on its mean over seeds, where a seed matters); None where no theorem applies.
+        With a budget it is one on the mean over random orders: R of T26, and `random_order_term`.
     exploration : float or None
         ε, the share of rounds offloaded to learn; None for learners that do not explore.
     offloaded : NDArray of shape (n,), bool, or None
@@ -179,7 +180,8 @@ def replay(
         B in [0, 1]: at most this share of the samples is to be offloaded ("hil-f" with any rate but "anytime", without
         delay, price and share). An offload costs λ more to the learner, which starts at 0 and follows what is spent:
         after each batch, or cycle, λ ← λ + μ Σ (q_t − B) over its samples, held between 0 and Λ = 2 (1 − β). It is kept
-        on average: `budget_regret_bound` says for which sequences and how well (T26). The rate "tuned" is that of
+        on average, if samples are independent and alike or come in random order, and as well as `budget_regret_bound`
+        says (T26); for sequences fixed in advance no learner keeps both cost and budget. The rate "tuned" is that of
         `budget_rates`.
     multiplier_rate : float > 0, optional
         μ; by default that of `budget_rates`.

@@ -13,6 +13,7 @@ from scipy.optimize import linprog
 import hi_lib as hi
 from hi_lib import batch_hi, regret
 from hi_lib.forecaster import Forecaster
+from hi_lib.studies.made_up import two_halves
 
 budgets = st.floats(0, 1) | st.sampled_from([0.0, 0.1, 0.2, 0.25, 0.5, 1.0])
 
@@ -234,17 +235,46 @@ def test_independent_samples_cost_and_overspend_as_t26_says(unit, beta, budget):
         assert bound[0] == pytest.approx(hi.budget_regret_bound(n, 4, hi.lambda_min(trace), beta))
 
 
-@given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=4, max_size=5), below_one, open_budgets, rates)
-def test_random_order_costs_at_most_its_term_more(samples, beta, budget, mu):
-    """Exactly, over all orders of a few samples, with rates at which nothing else hides the term."""
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=4, max_size=5),
+    below_one,
+    open_budgets,
+    rates,
+    st.integers(1, 2),
+)
+def test_random_order_costs_at_most_its_term_more(samples, beta, budget, mu, size):
+    """Exactly, over all orders of a few samples: what λ knows of those to come, and T26 with it."""
     confidence, correct = np.array([(place + 1) / 6 for place, _ in samples]), np.array([right for _, right in samples])
-    found, bounds = [], []
-    for order in itertools.permutations(range(len(samples))):
-        trace = hi.Trace(confidence[list(order)], correct[list(order)])
-        run = hi.replay(trace, beta, learning_rate=1.5, budget=budget, multiplier_rate=mu)
+    mixed = hi.best_mixture(hi.Trace(confidence, correct), beta, budget)
+    weights = (1 - mixed.probability, mixed.probability)
+    offload = sum(w * (confidence < theta) for w, theta in zip(weights, mixed.thresholds, strict=True))
+    found, bounds, known = [], [], []
+    for order in map(list, itertools.permutations(range(len(samples)))):
+        trace = hi.Trace(confidence[order], correct[order])
+        run = hi.replay(trace, beta, size, learning_rate=1.5, budget=budget, multiplier_rate=mu)
         found.append(run.regret)
         bounds.append(run.regret_bound)
+        known.append(run.multiplier @ (offload[order] - budget))
+    assert np.mean(known) <= regret.random_order_term(len(samples), beta, budget) + 1e-9
     assert np.mean(found) <= np.mean(bounds) + 1e-9
+
+
+@pytest.mark.parametrize("rate", ["tuned", "adaptive"])
+def test_on_sequences_fixed_in_advance_no_learner_has_both(rate):
+    """Linear loss on one of two sequences with the same beginning, as the law says; in random order, none."""
+    beta, budget, n = 0.2, 0.25, 20_000
+    worst = budget * n * (0.5 - beta) / (2 * (1 - beta))
+    early, late = (two_halves(n, late) for late in (False, True))
+    first, second = (hi.replay(trace, beta, budget=budget, learning_rate=rate) for trace in (early, late))
+    spent = first.offload_probability[: n // 2].sum()
+    assert second.offload_probability[: n // 2].sum() == pytest.approx(spent)
+    assert first.regret >= (0.5 - beta) * (budget * n - spent) - 1  # the first sample of the two kinds differs
+    assert second.regret + (1 - beta) * second.overspending == pytest.approx(spent / 2, abs=0.02 * spent)
+    assert max(first.regret, second.regret + (1 - beta) * second.overspending) >= worst - 1
+    assert max(first.regret, second.regret) > first.regret_bound  # T26 does not hold there
+    for trace in (early, late):
+        run = hi.replay(trace.shuffled(0), beta, budget=budget, learning_rate=rate)
+        assert run.regret + (1 - beta) * max(run.overspending, 0) < worst / 4
 
 
 def test_what_is_left_of_a_random_order_deviates_as_its_term_says():
@@ -403,3 +433,8 @@ def test_the_plain_forecaster_with_a_fixed_multiplier_is_a_dearer_offload(trace,
         offload[batch] = cells.offload_probability(trace.confidence[batch], 0.7)
         cells.update(trace.confidence[batch], beta - ~trace.correct[batch])
     assert run.offload_probability == pytest.approx(offload, abs=1e-9)
+
+
+def test_halves_are_whole():
+    with pytest.raises(ValueError, match="n must be a multiple of 4, got 6"):
+        two_halves(6, late=False)
