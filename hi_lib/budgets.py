@@ -1,4 +1,4 @@
-r"""What a budget on offloads leaves to hindsight: thresholds, and mixtures of two of them.
+r"""What a budget on offloads leaves to hindsight: thresholds, and mixtures of two of them; and what joules allow.
 
 Cost and share offloaded are step functions of θ. Whoever draws θ afresh from a fixed law has the law's mean of both, so
 that what can be reached is the convex hull of these points, and the least cost at each share its lower edge
@@ -11,6 +11,7 @@ offloaded: an offload saves no more.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import NamedTuple
 
 import numpy as np
@@ -147,14 +148,16 @@ def budget_of_energy(joules: float, local: float, offload: float) -> float:
 
     Examples
     --------
-    >>> budget_of_energy(joules=0.75, local=0.25, offload=2.0)
-    0.25
+    >>> budget_of_energy(joules=0.03, local=0.01, offload=0.1)
+    0.2
     """
     energy, own = checks.nonnegative("joules", joules), checks.nonnegative("local", local)
     each = checks.positive("offload", offload)
     if energy < own:
         raise ValueError(f"joules must be at least {own:g}, which local inference alone takes, got {energy:g}")
-    return min((energy - own) / each, 1.0)
+    # In decimals, as they were written: in doubles it is 0.19999999999999996 above, and two of ten samples too many.
+    energy_left = Decimal(repr(energy)) - Decimal(repr(own))
+    return min(float(energy_left / Decimal(repr(each))), 1.0)
 
 
 def _points(trace: Trace) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -109,7 +109,8 @@ def test_one_more_offload_saves_at_most_an_error_less_its_cost(trace, beta):
 
 
 def test_joules_become_a_share():
-    assert hi.budget_of_energy(0.03, 0.01, 0.1) == pytest.approx(0.2)
+    assert hi.budget_of_energy(0.03, 0.01, 0.1) == 0.2
+    assert regret.affordable(10, hi.budget_of_energy(0.03, 0.01, 0.1)) == 2
     assert hi.budget_of_energy(0.01, 0.01, 0.1) == 0
     assert hi.budget_of_energy(5, 0.01, 0.1) == 1
     # A share of 0.2 takes that much: each sample 10 mJ, every fifth 100 mJ more.
