@@ -81,8 +81,8 @@ class HILF:
         B in [0, 1]: at most this share of the samples is to be offloaded, on average. An offload costs λ more to the
         learner, which follows what is spent: when a batch is heard of, or given up, λ ← λ + μ Σ (q_t − B) over its
         samples, held between 0 and 2 (1 − β), as in `replay` (T26; with rates other than "anytime", and no share).
-        The q_t of a batch are those of the weights at its end, or at the moment of its ticket: those that its θ was
-        drawn from, unless other feedback came in the midst of it.
+        λ and the q_t of a batch are those at its end, or at the moment of its ticket: those that its θ was drawn from,
+        unless other feedback came in the midst of it.
     multiplier_rate : float > 0, optional
         μ; by default 2 (1 − β)/√(n M), for the `samples` and `batch_size` given.
 

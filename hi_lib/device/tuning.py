@@ -85,7 +85,7 @@ def spending(
         raise ValueError("multiplier_rate must be given with a budget unless samples are")
     size = 1 if isinstance(learning_rate, str) and learning_rate == VANILLA else given.batch_size
     rate = regret.budget_rates(given.samples, size, DEFAULT_LAMBDA_MIN, beta).multiplier_rate  # has no λ_min in it
-    return regret.Spending(ratio, rate, most)
+    return regret.Spending(ratio, rate or 1.0, most)  # where offloads save nothing, λ stays 0 with any
 
 
 def _refuse_useless(learning_rate: float | str, given: Given, wanted: bool) -> None:

@@ -155,6 +155,9 @@ def test_rates_by_name_are_those_of_the_budget():
     assert (tuned.budget, tuned.multiplier) == (0.2, 0.0)
     assert (hi.HILF(0.3, 0.1).budget, hi.HILF(0.3, 0.1).multiplier) == (None, 0.0)
     assert "budget=0.2, multiplier_rate=0.0" in repr(tuned)
+    nothing_saved = hi.HILF(1.0, 0.1, budget=0.2, samples=100)
+    nothing_saved.update([0.5], [1])
+    assert hi.HILF.restore(nothing_saved.state()).multiplier == 0
 
 
 @pytest.mark.parametrize(
