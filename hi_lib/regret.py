@@ -432,8 +432,10 @@ def budget_regret_bound(
     If samples are independent and alike, the expected cost lies at most R above n times that of the best mixture of
     thresholds that keeps the budget on average, and at most R/(1 − β) offloads more than B n are expected. A batch has
     one λ, and moves it once, by its sum. In random order, against the best mixture of these very samples, add
-    `random_order_term` to the cost; what is overspent grows by O(√n), too. For sequences fixed in advance no learner
-    has both (S. Mannor, J. Tsitsiklis, J. Yu, JMLR 2009). The method: M. Mahdavi, R. Jin, T. Yang, JMLR 2012.
+    `random_order_term` to the cost; what is overspent grows by O(√n), too, since what is left of the samples may be
+    easier than all of them by O(1/√left). For sequences fixed in advance no learner has both (S. Mannor, J. Tsitsiklis,
+    J. Yu, "Online Learning with Sample Path Constraints", JMLR 2009). The method: M. Mahdavi, R. Jin, T. Yang, "Trading
+    Regret for Efficiency: Online Convex Optimization with Long Term Constraints", JMLR 2012.
 
     Parameters
     ----------
