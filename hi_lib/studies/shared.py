@@ -30,7 +30,7 @@ from hi_lib.typing import Floats
 if TYPE_CHECKING:
     import pandas as pd
 
-COMMON, EQUAL = "common multiplier", "equal shares"
+COMMON, EQUAL, ALL = "common multiplier", "equal shares", "all"
 
 
 class Allotment(NamedTuple):
@@ -93,9 +93,10 @@ def shared_budget(
 
     Returns
     -------
-    DataFrame with a row for each device under each way to share: columns device, sharing ("common multiplier" or "equal
-    shares"), average_cost and offload_ratio (means over the seeds), average_cost_error and offload_ratio_error (their
-    standard errors, nan for one seed), best_cost and best_ratio (the best mixtures in hindsight that share so, means).
+    DataFrame with a row for each device, and for "all" of them, under each way to share: columns device, sharing
+    ("common multiplier" or "equal shares"), average_cost and offload_ratio (means over the seeds), average_cost_error
+    and offload_ratio_error (their standard errors, nan for one seed), best_cost and best_ratio (the best mixtures in
+    hindsight that share so, means).
 
     Raises
     ------
@@ -118,18 +119,17 @@ def shared_budget(
     if n > most:
         raise ValueError(f"samples must be at most {most}, as many as the shortest trace has, got {n}")
     ways = _ways(beta, budget, batch_size, learning_rate, multiplier_rate)
-    found: dict[str, list[list[_Life]]] = {COMMON: [], EQUAL: []}
+    lived: dict[str, list[list[_Life]]] = {COMMON: [], EQUAL: []}
     for seed in numbers:
         orders = [_first(trace.shuffled(seed * len(known) + device), n) for device, trace in enumerate(known)]
-        found[COMMON].append(_in_common(orders, ways))
-        found[EQUAL].append([_alone(order, ways) for order in orders])
-    rows = []
-    for device, trace in enumerate(known):
-        for sharing, lives in found.items():
-            lived = np.array([life[device] for life in lives])
-            mean, error = lived.mean(axis=0), _standard_error(lived)
-            name = trace.name or f"device {device}"
-            rows.append((name, sharing, mean[0], error[0], mean[1], error[1], mean[2], mean[3]))
+        lived[COMMON].append(_in_common(orders, ways))
+        lived[EQUAL].append([_alone(order, ways) for order in orders])
+    found = {sharing: np.array(lives) for sharing, lives in lived.items()}  # (seeds, devices, what a life holds)
+    names = [trace.name or f"device {device}" for device, trace in enumerate(known)]
+    rows = [
+        _row(name, sharing, lives[:, device]) for device, name in enumerate(names) for sharing, lives in found.items()
+    ]
+    rows += [_row(ALL, sharing, lives.mean(axis=1)) for sharing, lives in found.items()]
     columns = ["average_cost", "average_cost_error", "offload_ratio", "offload_ratio_error", "best_cost", "best_ratio"]
     return pd.DataFrame(rows, columns=["device", "sharing", *columns])
 
@@ -221,11 +221,12 @@ def _alone(trace: Trace, ways: _Ways) -> _Life:
     return _Life(run.average_cost, run.offload_ratio, best.average_cost, best.offload_ratio)
 
 
-def _standard_error(values: Floats) -> Floats:
-    """Of the mean of each column; nan where there is one row."""
-    if len(values) == 1:
-        return np.full(values.shape[1], np.nan)
-    return values.std(axis=0, ddof=1) / np.sqrt(len(values))
+def _row(device: str, sharing: str, lives: Floats) -> tuple[str | float, ...]:
+    """Means over lives, shape (seeds, what a life holds), and standard errors of the first two."""
+    mean, error = lives.mean(axis=0).tolist(), [np.nan, np.nan]
+    if len(lives) > 1:
+        error = (lives.std(axis=0, ddof=1) / np.sqrt(len(lives))).tolist()
+    return (device, sharing, mean[0], error[0], mean[1], error[1], *mean[2:])
 
 
 # It calls `_tree`'s functions: where the layout of their columns changes, change this file, too, or old code comes from

@@ -96,26 +96,29 @@ def test_a_device_alone_has_the_best_mixture(trace, beta, budget):
 def test_the_hard_device_gets_more_and_both_together_pay_less():
     """Beyond four standard errors of the differences between the two ways, seed by seed in the table's means."""
     table = shared.shared_budget(easy_and_hard(3000, seed=5), beta=0.2, budget=0.2, seeds=range(10))
-    assert table["sharing"].tolist() == [shared.COMMON, shared.EQUAL] * 2
-    assert table["device"].tolist() == ["easy", "easy", "hard", "hard"]
+    assert table["sharing"].tolist() == [shared.COMMON, shared.EQUAL] * 3
+    assert table["device"].tolist() == ["easy", "easy", "hard", "hard", shared.ALL, shared.ALL]
     rows = table.set_index(["device", "sharing"])
+    for column in ("average_cost", "offload_ratio", "best_cost", "best_ratio"):
+        for sharing in (shared.COMMON, shared.EQUAL):
+            each = rows[column][:, sharing]
+            assert each[shared.ALL] == pytest.approx((each["easy"] + each["hard"]) / 2)
     ratio, ratio_error = rows["offload_ratio"], rows["offload_ratio_error"]
     gained = ratio["hard", shared.COMMON] - ratio["easy", shared.COMMON]
     assert gained > 4 * math.hypot(ratio_error["hard", shared.COMMON], ratio_error["easy", shared.COMMON])
     more = ratio["hard", shared.COMMON] - ratio["hard", shared.EQUAL]
     assert more > 4 * math.hypot(ratio_error["hard", shared.COMMON], ratio_error["hard", shared.EQUAL])
-    total = table.groupby("sharing")["average_cost"].mean()
-    error = table.groupby("sharing")["average_cost_error"].apply(lambda each: math.hypot(*each) / 2)
-    assert total[shared.EQUAL] - total[shared.COMMON] > 4 * math.hypot(*error)
+    total = rows.loc[shared.ALL]
+    saved = total["average_cost"][shared.EQUAL] - total["average_cost"][shared.COMMON]
+    assert saved > 4 * math.hypot(*total["average_cost_error"])
     # The budget is kept as the bound says, and so are the costs.
     devices = easy_and_hard(3000, seed=5)
     bound = sum(hi.budget_regret_bound(3000, 1, hi.lambda_min(each), 0.2) for each in devices) / 6000
-    common = table[table["sharing"] == shared.COMMON]
-    assert common["offload_ratio"].mean() - 0.2 <= bound / 0.8
-    assert common["average_cost"].mean() - common["best_cost"].mean() <= bound
-    best = table.groupby("sharing")["best_cost"].mean()
-    assert best[shared.COMMON] < best[shared.EQUAL]
-    assert table.groupby("sharing")["best_ratio"].mean().max() <= 0.2 + 1e-9
+    common, equal = total.loc[shared.COMMON], total.loc[shared.EQUAL]
+    assert common["offload_ratio"] - 0.2 <= bound / 0.8
+    assert common["average_cost"] - common["best_cost"] <= bound
+    assert common["best_cost"] < equal["best_cost"]
+    assert total["best_ratio"].max() <= 0.2 + 1e-9
 
 
 def test_equal_shares_are_replays_and_one_seed_has_no_error():
@@ -127,7 +130,7 @@ def test_equal_shares_are_replays_and_one_seed_has_no_error():
     assert (row["average_cost"], row["offload_ratio"]) == (run.average_cost, run.offload_ratio)
     assert table[["average_cost_error", "offload_ratio_error"]].isna().all(axis=None)
     nameless = shared.shared_budget([hi.Trace([0.5, 0.6], [0, 1])], 0.3, 0.5, seeds=[0], multiplier_rate=0.1)
-    assert set(nameless["device"]) == {"device 0"}
+    assert set(nameless["device"]) == {"device 0", shared.ALL}
 
 
 @pytest.mark.parametrize(
