@@ -51,7 +51,8 @@ class Run:
     budget : float or None
         B, the share of samples that may be offloaded. `regret` is against the best mixture of thresholds that keeps it.
     multiplier : NDArray of shape (n,), or None
-        λ of each sample, by which its offload costs more to the learner; no part of `cost`.
+        λ of each sample, by which its offload costs more to the learner; no part of `cost`. As long as it has stayed
+        below Λ, no more than λ/μ offloads are overspent, whatever the order of the samples.
     overspending_bound : float or None
         The theorem's bound on the mean of `overspending`, for independent samples that are alike (T26).
     """

@@ -210,6 +210,17 @@ def test_what_t26_adds_up_holds_on_every_path(trace, beta, size, eta, mu, budget
         assert run.cost.sum() + multiplier * run.overspending <= later + bound + 1e-8
 
 
+@given(traces(), below_one, st.integers(1, 9), rates, st.floats(0.001, 0.5), open_budgets)
+def test_while_the_multiplier_is_not_cut_off_it_counts_what_is_overspent(trace, beta, size, eta, mu, budget):
+    """On every path, in any order: λ only ever falls behind Σ (q_t − B) μ where it would leave [0, Λ] at the top."""
+    feasible(trace, budget)
+    run = hi.replay(trace, beta, size, learning_rate=eta, budget=budget, multiplier_rate=mu)
+    for start in range(0, len(trace), size):
+        if run.multiplier[: start + 1].max() >= 2 * (1 - beta):
+            break
+        assert (run.offload_probability[:start] - budget).sum() <= run.multiplier[start] / mu + 1e-9
+
+
 @pytest.mark.parametrize("unit", ["samples", "offloads"])
 @pytest.mark.parametrize(("beta", "budget"), [(0.1, 0.05), (0.3, 0.3), (0.7, 0.1)])
 def test_independent_samples_cost_and_overspend_as_t26_says(unit, beta, budget):
