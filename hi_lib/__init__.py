@@ -10,6 +10,7 @@ True
 from hi_lib.advise.evaluation import Evaluation, evaluate
 from hi_lib.advise.recommending import recommend
 from hi_lib.advise.ways import Conditions
+from hi_lib.budgets import Frontier, Mixture, best_mixture, budget_of_energy, frontier
 from hi_lib.device.exploring import HILN, Apple
 from hi_lib.device.offloads import OffloadBatches
 from hi_lib.device.streaming import HILF, Ticket
@@ -22,10 +23,13 @@ from hi_lib.regret import (
     anytime_regret_bound,
     apple_bound,
     best_threshold,
+    budget_rates,
+    budget_regret_bound,
     equivalent_batch_size,
     fixed_share_bound,
     lambda_min,
     partial_feedback_bound,
+    random_order_term,
     regret_bound,
     tuned_apple_rate,
     tuned_exploration,
@@ -50,6 +54,8 @@ __all__ = [
     "BestThreshold",
     "Conditions",
     "Evaluation",
+    "Frontier",
+    "Mixture",
     "OffloadBatches",
     "OptimalBatch",
     "Run",
@@ -61,16 +67,22 @@ __all__ = [
     "anytime_regret_bound",
     "apple_bound",
     "best_batch_size",
+    "best_mixture",
     "best_threshold",
+    "budget_of_energy",
+    "budget_rates",
+    "budget_regret_bound",
     "coin_regret",
     "equivalent_batch_size",
     "evaluate",
     "fixed_share_bound",
+    "frontier",
     "halving_coins",
     "lambda_min",
     "list_traces",
     "load_trace",
     "partial_feedback_bound",
+    "random_order_term",
     "recommend",
     "regret_bound",
     "replay",

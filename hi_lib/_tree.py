@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hi_lib.forecaster import Steps
-from hi_lib.regret import Schedule
+from hi_lib.regret import NO_BUDGET, Schedule, Spending
 from hi_lib.traces import Trace
 from hi_lib.typing import Floats
 
@@ -89,10 +89,17 @@ class Played(NamedTuple):
     """η of the last one."""
     gap: float
     """Δ at the end."""
+    multiplier: Floats
+    """λ when each sample was decided, shape (n,); (0,) without a budget."""
 
 
 def play(
-    confidence: Floats, step: Floats, closing: tuple[int, int], rate: Rate, uniform: Floats | None = None
+    confidence: Floats,
+    step: Floats,
+    closing: tuple[int, int],
+    rate: Rate,
+    uniform: Floats | None = None,
+    spending: Spending | None = None,
 ) -> Played:
     """HIL-F in cycles, each of which ends after so many samples or so many offloads; then all of it is learned.
 
@@ -106,9 +113,11 @@ def play(
     rate : Rate
     uniform : NDArray of shape (n,), optional
         A number in [0, 1) for each sample, which stands for its own θ; without it cycles end by samples alone.
+    spending : Spending, optional
+        A budget on offloads.
     """
     drawn = np.empty(0) if uniform is None else uniform
-    return Played(*_play(confidence, step, closing, rate, drawn))
+    return Played(*_play(confidence, step, closing, rate, drawn, spending or NO_BUDGET))
 
 
 @compiled
@@ -258,31 +267,38 @@ def weigh_all(cells, eta):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _play(confidence, step, closing, rate, uniform):  # type: ignore[no-untyped-def]
-    (most_samples, most_offloads), (eta, log_cells, gap) = closing, rate
+def _play(confidence, step, closing, rate, uniform, spending):  # type: ignore[no-untyped-def]
+    (most_samples, most_offloads), (eta, log_cells, gap), (budget, mu, most) = closing, rate, spending
     n, known, start, pending = confidence.size, 1, 0, 0
     cells = empty(n + 1)
     offload, offloaded, ends = np.empty(n), np.zeros(n, np.bool_), []
     adaptive, mean = gap > 0.0, 0.0
+    kept, multiplier, over = budget >= 0.0, 0.0, 0.0
+    charged, multipliers = step.copy() if kept else step, np.empty(n if kept else 0)
     for t in range(n):
         q = share_above(cells, confidence[t], eta)
         offload[t] = q
+        if kept:
+            multipliers[t] = multiplier
+            charged[t] += multiplier
+            over += q - budget
         if confidence[t] > 0.0:  # every θ offloads it: that is no loss which tells them apart
-            mean += step[t] * q
+            mean += charged[t] * q
         if uniform.size:
             offloaded[t] = uniform[t] < q
             pending += offloaded[t]
         if pending < most_offloads and t + 1 - start < most_samples and t + 1 < n:
             continue
-        known, lost = learn_lost(cells, known, confidence[start : t + 1], step[start : t + 1], eta, mean)
+        known, lost = learn_lost(cells, known, confidence[start : t + 1], charged[start : t + 1], eta, mean)
         ends.append(t + 1)
+        multiplier, over = min(max(multiplier + mu * over, 0.0), most), 0.0
         if adaptive:
             gap += lost
             if eta > 2.0 * log_cells / gap:
                 eta = log_cells / gap
                 weigh_all(cells, eta)
         start, pending, mean = t + 1, 0, 0.0
-    return offload, offloaded, np.array(ends), eta, gap
+    return offload, offloaded, np.array(ends), eta, gap, multipliers
 
 
 @compiled

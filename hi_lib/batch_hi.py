@@ -5,6 +5,9 @@ Each is said once, as a `Learner`: how it is replayed, what it hears, its rates,
 
 from __future__ import annotations
 
+import bisect
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +21,7 @@ from hi_lib.specification import (
     FIRST_GAP,
     TUNED,
     VANILLA,
+    Budget,
     Decided,
     Horizon,
     Learner,
@@ -26,6 +30,9 @@ from hi_lib.specification import (
 )
 from hi_lib.traces import Trace
 from hi_lib.typing import Floats
+
+if TYPE_CHECKING:
+    from hi_lib._tree import Played
 
 
 def horizon_of(task: Task) -> Horizon:
@@ -44,8 +51,8 @@ def steps_of(task: Task) -> Floats:
 
 
 def best_threshold_of(task: Task) -> regret.BestThreshold:
-    """The best fixed threshold for the costs of a task."""
-    return regret.best_threshold_of_steps(task.trace, steps_of(task))
+    """The best fixed threshold for the costs of a task, within its budget."""
+    return regret.best_threshold_of_steps(task.trace, steps_of(task), task.budget.ratio if task.budget else None)
 
 
 def replay_hil_f(task: Task) -> Decided:
@@ -56,6 +63,8 @@ def replay_hil_f(task: Task) -> Decided:
         raise ValueError("delay must be 0 with the adaptive rate: give one rate, or tuned")
     if task.share:
         return _share(task, horizon)
+    if task.budget:
+        return _spend(task, horizon, task.budget)
     if task.unit or task.price or (isinstance(rate, str) and rate == ADAPTIVE):
         return _play(task, horizon)
     if isinstance(rate, str) and rate == ANYTIME:
@@ -99,23 +108,92 @@ def _shared(task: Task, eta: float) -> Floats:
 
 def _play(task: Task, horizon: Horizon) -> Decided:
     """HIL-F in cycles, with a price, or with AdaHedge's rate: sample after sample, by the tree."""
+    played = _in_cycles(
+        task, horizon, None if _adapts(task) else HIL_F.rates(horizon, task.learning_rate).learning_rate
+    )
+    sizes = np.diff(played.ends, prepend=0)
+    bound = _learned(task, horizon, played, ranges_of(task, sizes))
+    return Decided(played.offload, played.learning_rate, bound, None, played.offloaded if task.unit else None)
+
+
+def _adapts(task: Task) -> bool:
+    return isinstance(task.learning_rate, str) and task.learning_rate == ADAPTIVE
+
+
+def _in_cycles(task: Task, horizon: Horizon, eta: float | None, spending: regret.Spending | None = None) -> Played:
+    """The tree's run with one η, or AdaHedge's where it is None."""
     from hi_lib import _tree  # brings numba
 
     trace, n, unit = task.trace, len(task.trace), task.unit
     log_cells = regret.log_inverse(horizon.lambda_min)
-    adaptive = isinstance(task.learning_rate, str) and task.learning_rate == ADAPTIVE
-    eta = log_cells / FIRST_GAP if adaptive else HIL_F.rates(horizon, task.learning_rate).learning_rate
     closing = ((unit.max_samples or n), unit.offloads) if unit else (task.schedule.batch_size, n + 1)
     uniform = np.random.default_rng(task.seed).random(n) if unit else None
-    rate = _tree.Rate(eta, log_cells, FIRST_GAP if adaptive and log_cells else 0.0)
-    played = _tree.play(trace.confidence, steps_of(task), closing, rate, uniform)
-    sizes = np.diff(played.ends, prepend=0)
-    bound = (
-        2 * played.gap
-        if adaptive
-        else regret.anytime_bound(np.full(sizes.size, eta), ranges_of(task, sizes), horizon.lambda_min)
-    )
-    return Decided(played.offload, played.learning_rate, bound, None, played.offloaded if unit else None)
+    first = log_cells / FIRST_GAP if eta is None else eta
+    rate = _tree.Rate(first, log_cells, FIRST_GAP if eta is None and log_cells else 0.0)
+    return _tree.play(trace.confidence, steps_of(task), closing, rate, uniform, spending)
+
+
+def _learned(task: Task, horizon: Horizon, played: Played, ranges: Floats) -> float:
+    """Bound on what learning costs, given the range of each cycle's loss: 2Δ, or L/η + (η/8) Σ G_k²."""
+    if _adapts(task):
+        return 2 * played.gap
+    return regret.anytime_bound(np.full(ranges.size, played.learning_rate), ranges, horizon.lambda_min)
+
+
+def _spend(task: Task, horizon: Horizon, budget: Budget) -> Decided:
+    """HIL-F that keeps a budget: an offload costs λ more, which follows what is spent (T26)."""
+    n, beta, rate = len(task.trace), task.beta, task.learning_rate
+    if isinstance(rate, str):
+        checks.choice("learning_rate", rate, (TUNED, VANILLA, ADAPTIVE))
+    size = 1.0 if isinstance(rate, str) and rate == VANILLA else horizon.batch_size
+    tuned = regret.budget_rates(n, size, horizon.lambda_min, beta)
+    eta = tuned.learning_rate if isinstance(rate, str) else checks.positive("learning_rate", rate)
+    mu = tuned.multiplier_rate if budget.multiplier_rate is None else budget.multiplier_rate
+    spending = regret.Spending(budget.ratio, mu, regret.largest_multiplier(beta))
+    played = _in_cycles(task, horizon, None if _adapts(task) else eta, spending)
+    offload, offloaded = played.offload, played.offloaded if task.unit else None
+    if budget.strict:
+        return _stopped(task, played, regret.affordable(n, budget.ratio))
+    sizes = np.diff(played.ends, prepend=0).astype(float)
+    bound = _learned(task, horizon, played, (2 - beta) * sizes)
+    bound += regret.multiplier_bound(float(np.square(sizes).sum()), mu, beta)
+    over = bound / (1 - beta) if beta < 1 else np.inf
+    bound += regret.random_order_term(n, beta, budget.ratio)
+    return Decided(offload, played.learning_rate, bound, None, offloaded, played.multiplier, over)
+
+
+def _stopped(task: Task, played: Played, most: int) -> Decided:
+    """One draw of a run that offloads nothing more once so many offloads are spent: no theorem bounds what it costs."""
+    q, ends = played.offload, played.ends
+    if task.unit:
+        wanted = played.offloaded
+        spent = np.cumsum(wanted)
+        offload = np.where(spent - wanted < most, q, 0.0)
+    else:
+        sizes = np.diff(ends, prepend=0)
+        wanted = q > np.repeat(np.random.default_rng(task.seed).random(sizes.size), sizes)
+        spent, offload = np.cumsum(wanted), q.copy()
+        for start, stop in zip((ends - sizes).tolist(), ends.tolist(), strict=True):
+            left = most - (int(spent[start - 1]) if start else 0)
+            if left < stop - start:
+                offload[start:stop] = _first_of_batch(q[start:stop].tolist(), max(left, 0))
+    return Decided(offload, played.learning_rate, None, None, wanted & (spent <= most), played.multiplier)
+
+
+def _first_of_batch(q: list[float], left: int) -> list[float]:
+    """P(offload) of each sample of a batch with one θ, of which only the first so many that it offloads are.
+
+    Sample i is offloaded if θ lies above it, and above fewer than `left` of those before it.
+    """
+    if left == 0:
+        return [0.0] * len(q)
+    found, before = [], list[float]()  # the largest of those before, at most `left`, rising
+    for each in q:
+        found.append(each if len(before) < left else max(each - before[0], 0.0))
+        bisect.insort(before, each)
+        if len(before) > left:
+            del before[0]
+    return found
 
 
 def ranges_of(task: Task, sizes: NDArray[np.int64]) -> Floats:

@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks, cycles, regret
 from hi_lib.batch_hi import APPLE, HIL_F, HIL_N, best_threshold_of, steps_of
+from hi_lib.budgets import best_mixture
 from hi_lib.regret import Schedule
-from hi_lib.specification import Decided, Learner, Task, Unit
+from hi_lib.specification import Budget, Decided, Learner, Task, Unit
 from hi_lib.traces import Trace, checked
 from hi_lib.typing import Floats
 from hi_lib.units import UNITS
@@ -40,11 +41,20 @@ class Run:
         Expected total cost minus that of the best fixed threshold in hindsight.
     regret_bound : float or None
         The theorem's bound on `regret` (on its mean over seeds, where a seed matters); None where no theorem applies.
+        With a budget it is one on the mean over random orders: R of T26, and `random_order_term`.
     exploration : float or None
         ε, the share of rounds offloaded to learn; None for learners that do not explore.
     offloaded : NDArray of shape (n,), bool, or None
         Which samples were offloaded, where transmissions count offloads: each has a θ of its own, which the seed draws,
-        and `transmissions` and `TimingModel.of_run` are those of this draw. None where M samples have one θ.
+        and `transmissions` and `TimingModel.of_run` are those of this draw. Likewise where a budget is strict. None
+        where M samples have one θ.
+    budget : float or None
+        B, the share of samples that may be offloaded. `regret` is against the best mixture of thresholds that keeps it.
+    multiplier : NDArray of shape (n,), or None
+        λ of each sample, by which its offload costs more to the learner; no part of `cost`. As long as it has stayed
+        below Λ, no more than λ/μ offloads are overspent, whatever the order of the samples.
+    overspending_bound : float or None
+        The theorem's bound on the mean of `overspending`, for independent samples that are alike (T26).
     """
 
     cost: Floats
@@ -56,14 +66,18 @@ class Run:
     regret_bound: float | None
     exploration: float | None = None
     offloaded: NDArray[np.bool_] | None = None
+    budget: float | None = None
+    multiplier: Floats | None = None
+    overspending_bound: float | None = None
 
     def __repr__(self) -> str:
         """One line: what matters of it."""
         bound = "" if self.regret_bound is None else f" (bound {self.regret_bound:.4g})"
         size = "varying" if isinstance(self.batch_size, tuple) else self.batch_size
+        kept = "" if self.budget is None else f", budget={self.budget:.4g}, overspending={self.overspending:.4g}"
         return (
             f"Run({self.cost.size} samples, batch_size={size}, average_cost={self.average_cost:.4g}, "
-            f"offload_ratio={self.offload_ratio:.4g}, regret={self.regret:.4g}{bound})"
+            f"offload_ratio={self.offload_ratio:.4g}{kept}, regret={self.regret:.4g}{bound})"
         )
 
     @property
@@ -75,6 +89,13 @@ class Run:
     def offload_ratio(self) -> float:
         """Expected share of samples offloaded, ρ."""
         return float(self.offload_probability.mean())
+
+    @property
+    def overspending(self) -> float | None:
+        """Expected number of offloads beyond the budget, Σ q_t − B n; below zero where some of it is left."""
+        if self.budget is None:
+            return None
+        return float(self.offload_probability.sum() - self.budget * self.offload_probability.size)
 
     @property
     def accuracy(self) -> float:
@@ -111,6 +132,9 @@ def replay(
     max_samples: int | None = None,
     price: float = 0.0,
     share: float = 0.0,
+    budget: float | None = None,
+    multiplier_rate: float | None = None,
+    strict: bool = False,
 ) -> Run:
     """Run a learner over a trace and return exact expectations over its draws of θ.
 
@@ -153,6 +177,18 @@ def replay(
     share : float
         σ in [0, 1): after each batch this share of the weight is spread evenly over all thresholds, so that the learner
         can follow a drift ("hil-f" with one rate; `fixed_share_bound` says how well, T25).
+    budget : float, optional
+        B in [0, 1]: at most this share of the samples is to be offloaded ("hil-f" with any rate but "anytime", without
+        delay, price and share). An offload costs λ more to the learner, which starts at 0 and follows what is spent:
+        after each batch, or cycle, λ ← λ + μ Σ (q_t − B) over its samples, held between 0 and Λ = 2 (1 − β). It is kept
+        on average, if samples are independent and alike or come in random order, and as well as `budget_regret_bound`
+        says (T26); for sequences fixed in advance no learner keeps both cost and budget. The rate "tuned" is that of
+        `budget_rates`.
+    multiplier_rate : float > 0, optional
+        μ; by default that of `budget_rates`.
+    strict : bool
+        Whether the budget is never exceeded: once B n offloads are spent, no more are made. The Run is that of one
+        draw, by the seed, and no theorem bounds its regret.
 
     Returns
     -------
@@ -180,7 +216,8 @@ def replay(
     counted = _unit(size, unit, max_samples, delay)
     price = checks.nonnegative("price", price)
     spread = checks.real("share", share, 0, 1, open_ends=")")
-    task = Task(trace, beta, schedule, learning_rate, exploration, threshold, seed, counted, price, spread)
+    kept = _budget(budget, multiplier_rate, strict)
+    task = Task(trace, beta, schedule, learning_rate, exploration, threshold, seed, counted, price, spread, kept)
     found.refuse_useless(task)
     return _as_run_of(task, size, found.replay(task))
 
@@ -218,26 +255,36 @@ def _unit(size: int, unit: str, max_samples: int | None, delay: ArrayLike) -> Un
     return Unit(size, None if max_samples is None else checks.whole("max_samples", max_samples))
 
 
+def _budget(ratio: float | None, multiplier_rate: float | None, strict: bool) -> Budget | None:
+    if ratio is None:
+        if multiplier_rate is not None or strict:
+            raise ValueError("multiplier_rate and strict must be left out where there is no budget")
+        return None
+    mu = None if multiplier_rate is None else checks.positive("multiplier_rate", multiplier_rate)
+    return Budget(checks.real("budget", ratio, 0, 1), mu, bool(strict))
+
+
 def _as_run_of(task: Task, size: int, decided: Decided) -> Run:
-    """As `as_run`, for a task with a price, or in cycles."""
-    if not task.unit and not task.price:
+    """As `as_run`, for a task with a price, with a budget, or in cycles."""
+    if not task.unit and not task.price and not task.budget:
         return as_run(task.trace, task.beta, size, decided)
-    trace, unit = task.trace, task.unit
+    trace, unit, budget = task.trace, task.unit, task.budget
     cost = np.where(trace.correct, 0.0, 1.0) + decided.offload * steps_of(task)
-    floor = best_threshold_of(task).average_cost * len(trace)
+    best = best_mixture(trace, task.beta, budget.ratio) if budget else best_threshold_of(task)
+    floor = best.average_cost * len(trace)
     sizes: int | tuple[int, ...] = size
     if unit:
         offloaded = decided.offloaded if decided.offloaded is not None else decided.offload > 0
         sizes = tuple(cycles.lengths(offloaded, unit.offloads, unit.max_samples).tolist())
         decided = decided._replace(offloaded=offloaded)
-    _, eta, bound, exploration, drawn = decided
-    regretted = float(cost.sum() - floor)
-    return Run(cost, decided.offload, trace.correct, sizes, eta, regretted, bound, exploration, drawn)
+    offload, eta, bound, exploration, drawn, multiplier, over = decided
+    regretted, ratio = float(cost.sum() - floor), budget.ratio if budget else None
+    return Run(cost, offload, trace.correct, sizes, eta, regretted, bound, exploration, drawn, ratio, multiplier, over)
 
 
 def as_run(trace: Trace, beta: float, batch_size: int | tuple[int, ...], decided: Decided) -> Run:
     """What a learner did on a trace, with its costs and its regret."""
-    offload, eta, bound, exploration, _ = decided
+    offload, eta, bound, exploration, *_ = decided
     cost = np.where(trace.correct, 0.0, 1 - offload)
     cost += beta * offload
     floor = regret.best_threshold(trace, beta).average_cost * len(trace)

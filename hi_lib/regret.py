@@ -32,7 +32,13 @@ class BestThreshold(NamedTuple):
 
 
 def best_threshold(
-    trace: Trace, beta: float, *, batch_size: int = 1, price: float = 0.0, unit: str = "samples"
+    trace: Trace,
+    beta: float,
+    *,
+    batch_size: int = 1,
+    price: float = 0.0,
+    unit: str = "samples",
+    budget: float | None = None,
 ) -> BestThreshold:
     """Best fixed threshold of a trace, over cells of positive length only.
 
@@ -46,6 +52,8 @@ def best_threshold(
     price : float
         β_0 >= 0 of a transmission. With the unit "offloads", m offloads share it.
     unit : {"samples", "offloads"}
+    budget : float, optional
+        B in [0, 1]: only thresholds that offload at most this share of the samples count. `best_mixture` may do better.
 
     Returns
     -------
@@ -54,23 +62,27 @@ def best_threshold(
     Raises
     ------
     ValueError
-        An argument outside its range.
+        An argument outside its range, or a budget that no threshold keeps.
 
     Examples
     --------
-    >>> best_threshold(Trace([0.2, 0.6, 0.9], [0, 0, 1]), beta=0.5)
+    >>> trace = Trace([0.2, 0.6, 0.9], [0, 0, 1])
+    >>> best_threshold(trace, beta=0.5)
     BestThreshold(threshold=0.75, average_cost=0.3333333333333333, offload_ratio=0.6666666666666666)
+    >>> best_threshold(trace, beta=0.5, budget=0.4)
+    BestThreshold(threshold=0.4, average_cost=0.5, offload_ratio=0.3333333333333333)
     """
     beta = checks.real("beta", beta, 0, 1)
+    allowed = None if budget is None else checks.real("budget", budget, 0, 1)
     size, price = checks.whole("batch_size", batch_size), checks.nonnegative("price", price)
     if checks.choice("unit", unit, UNITS) == "offloads" or price:
-        return best_threshold_of_steps(checked(trace), steps(trace, beta, size, price, unit == "offloads"))
+        return best_threshold_of_steps(checked(trace), steps(trace, beta, size, price, unit == "offloads"), allowed)
     order, gaps = checked(trace).order, trace.gaps
     # Whole numbers until the end: equally good cells must tie exactly.
     offloaded = np.flatnonzero(gaps > 0)
     mended = np.zeros(gaps.size, dtype=np.intp)
     np.cumsum(~trace.correct[order], out=mended[1:])
-    return _best_cell(trace, offloaded, beta * offloaded + (mended[-1] - mended[offloaded]))
+    return _best_cell(trace, offloaded, beta * offloaded + (mended[-1] - mended[offloaded]), allowed)
 
 
 def steps(trace: Trace, beta: float, batch_size: int, price: float, counts_offloads: bool) -> Floats:
@@ -90,20 +102,47 @@ def steps(trace: Trace, beta: float, batch_size: int, price: float, counts_offlo
     return prices - ~trace.correct
 
 
-def best_threshold_of_steps(trace: Trace, step: Floats) -> BestThreshold:
+def best_threshold_of_steps(trace: Trace, step: Floats, budget: float | None = None) -> BestThreshold:
     """The best fixed threshold where offloading a sample adds `step` (n,) to the cost of keeping it, errors at 1."""
     offloaded, added = np.flatnonzero(trace.gaps > 0), np.zeros(len(trace) + 1)
     np.cumsum(step[trace.order], out=added[1:])
-    return _best_cell(trace, offloaded, np.sum(~trace.correct) + added[offloaded])
+    return _best_cell(trace, offloaded, np.sum(~trace.correct) + added[offloaded], budget)
 
 
-def _best_cell(trace: Trace, offloaded: NDArray[np.intp], cost: Floats) -> BestThreshold:
-    """The cheapest of some cells, each of which offloads so many of the least confident samples."""
+def affordable(n: int, budget: float) -> int:
+    """How many of n samples a budget allows to offload: the largest i for which i/n, as a double, is not above it."""
+    most = min(int(budget * n) + 1, n)  # the product may have been rounded in either direction
+    while most / n > budget:
+        most -= 1
+    return most
+
+
+def keeping(trace: Trace, offloaded: NDArray[np.intp], budget: float) -> int:
+    """How many of the cells, each of which offloads so many samples, keep a budget.
+
+    ValueError where none does: every threshold above 0 offloads what has no confidence at all.
+    """
+    n = len(trace)
+    kept = int(offloaded.searchsorted(affordable(n, budget), side="right"))
+    if kept == 0:
+        raise ValueError(f"budget must be at least {offloaded[0] / n:g}, the share of confidence 0, got {budget:g}")
+    return kept
+
+
+def _best_cell(trace: Trace, offloaded: NDArray[np.intp], cost: Floats, budget: float | None) -> BestThreshold:
+    """The cheapest of some cells, each of which offloads so many of the least confident samples, within a budget."""
+    if budget is not None:
+        cost = cost[: keeping(trace, offloaded, budget)]
     best = int(offloaded[cost.argmin()])
-    order, n = trace.order, len(trace)
-    lower = trace.confidence[order[best - 1]] if best > 0 else 0.0
-    upper = trace.confidence[order[best]] if best < n else 1.0
-    return BestThreshold(cell_middle(lower, upper), float(cost.min() / n), best / n)
+    return BestThreshold(threshold_of(trace, best), float(cost.min() / len(trace)), best / len(trace))
+
+
+def threshold_of(trace: Trace, offloaded: int) -> float:
+    """A θ inside the cell that offloads so many of the least confident samples."""
+    order = trace.order
+    lower = trace.confidence[order[offloaded - 1]] if offloaded > 0 else 0.0
+    upper = trace.confidence[order[offloaded]] if offloaded < len(trace) else 1.0
+    return cell_middle(lower, upper)
 
 
 def cell_middle(lower: float, upper: float) -> float:
@@ -317,6 +356,150 @@ def doubling_learning_rate(exposure: float, lambda_min: float) -> float:
     """
     reached = 2.0 ** np.floor(np.log2(checks.real("exposure", exposure, 1, 2**1000)))
     return float(np.sqrt(8 * log_inverse(lambda_min) / ((1 + np.sqrt(2)) * reached)))
+
+
+class BudgetRates(NamedTuple):
+    """How fast a learner moves that keeps a budget on offloads."""
+
+    learning_rate: float
+    """η, of the weights."""
+    multiplier_rate: float
+    """μ, of λ."""
+
+
+class Spending(NamedTuple):
+    """How a budget on offloads is kept: λ, by which each of them costs more, follows what is spent (T26).
+
+    After a cycle of N samples λ becomes λ + μ (Σ q_t − B N), held between 0 and Λ.
+    """
+
+    budget: float
+    """B; below 0 where there is none."""
+    rate: float
+    """μ."""
+    most: float
+    """Λ."""
+
+    def moved(self, multiplier: float, over: float) -> float:
+        """λ after `over` = Σ q_t − B N."""
+        return min(max(multiplier + self.rate * over, 0.0), self.most)
+
+
+NO_BUDGET = Spending(-1.0, 0.0, 0.0)
+
+
+def largest_multiplier(beta: float) -> float:
+    """Λ = 2 (1 − β), twice what an offload saves at most: at λ = 1 − β already no offload pays."""
+    return 2 * (1 - checks.real("beta", beta, 0, 1))
+
+
+def budget_rates(n: int, batch_size: float, lambda_min: float, beta: float) -> BudgetRates:
+    """η = √(8 L / (n M)) / (2 − β) and μ = Λ/√(n M), Λ = 2 (1 − β), which minimise the bound with a budget (T26).
+
+    Losses lie in [0, 2 − β] there, since an offload costs up to β + Λ.
+
+    Returns
+    -------
+    BudgetRates
+        η and μ.
+
+    Raises
+    ------
+    ValueError
+        An argument outside its range.
+
+    Examples
+    --------
+    >>> rates = budget_rates(n=10_000, batch_size=4, lambda_min=1e-6, beta=0.5)
+    >>> round(rates.learning_rate, 5), rates.multiplier_rate
+    (0.03504, 0.005)
+    """
+    exposure = checks.whole("n", n) * _batch_size(batch_size)
+    eta = tuned_learning_rate(n, batch_size, lambda_min) / (2 - checks.real("beta", beta, 0, 1))
+    return BudgetRates(eta, float(largest_multiplier(beta) / np.sqrt(exposure)))
+
+
+def budget_regret_bound(
+    n: int,
+    batch_size: float,
+    lambda_min: float,
+    beta: float,
+    learning_rate: float | None = None,
+    multiplier_rate: float | None = None,
+) -> float:
+    """R = L/η + η n M (2 − β)²/8 + Λ²/(2 μ) + μ n M/2, what keeping a budget online costs at most (T26).
+
+    If samples are independent and alike, the expected cost lies at most R above n times that of the best mixture of
+    thresholds that keeps the budget on average, and at most R/(1 − β) offloads more than B n are expected. A batch has
+    one λ, and moves it once, by its sum. In random order, against the best mixture of these very samples, add
+    `random_order_term` to the cost; what is overspent grows by O(√n), too, since what is left of the samples may be
+    easier than all of them by O(1/√left). For sequences fixed in advance no learner has both (S. Mannor, J. Tsitsiklis,
+    J. Yu, "Online Learning with Sample Path Constraints", JMLR 2009). The method: M. Mahdavi, R. Jin, T. Yang, "Trading
+    Regret for Efficiency: Online Convex Optimization with Long Term Constraints", JMLR 2012.
+
+    Parameters
+    ----------
+    n : int
+    batch_size : float
+    lambda_min : float
+        In (0, 1].
+    beta : float
+        In [0, 1].
+    learning_rate, multiplier_rate : float, optional
+        η and μ > 0; by default those of `budget_rates`.
+
+    Returns
+    -------
+    float
+        In the unit of a wrong answer, over all n samples.
+
+    Raises
+    ------
+    ValueError
+        An argument outside its range.
+
+    Examples
+    --------
+    >>> round(budget_regret_bound(3900, 1, 1e-3, beta=0.1))
+    333
+    """
+    exposure, tuned = checks.whole("n", n) * _batch_size(batch_size), budget_rates(n, batch_size, lambda_min, beta)
+    eta = tuned.learning_rate if learning_rate is None else checks.positive("learning_rate", learning_rate)
+    mu = tuned.multiplier_rate if multiplier_rate is None else checks.positive("multiplier_rate", multiplier_rate)
+    learned = anytime_bound(np.array([eta]), np.array([(2 - beta) * np.sqrt(exposure)]), lambda_min)
+    return learned + multiplier_bound(exposure, mu, beta)
+
+
+def multiplier_bound(exposure: float, multiplier_rate: float, beta: float) -> float:
+    """Λ²/(2 μ) + (μ/2) Σ M_k²: how far λ, which follows what is spent, may stay behind the best one in [0, Λ]."""
+    most = largest_multiplier(beta)
+    return most**2 / (2 * multiplier_rate) + multiplier_rate * exposure / 2 if most else 0.0
+
+
+def random_order_term(n: int, beta: float, budget: float) -> float:
+    """(π/4) Λ σ n/√(n − 1): by how much more a budget may cost in random order than R, against these very samples.
+
+    σ² = B (1 − B), or 1/4 where B > 1/2. λ knows which samples are gone, hence a little of those to come: the share
+    that a fixed mixture offloads of what is left deviates from that of all by σ √(k/((n − k)(n − 1))) after k samples,
+    in the mean square, and λ by Λ/2 from its middle at most. Their product, added up, is this term.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        An argument outside its range.
+
+    Examples
+    --------
+    >>> round(random_order_term(3900, beta=0.1, budget=0.1), 1)
+    26.5
+    """
+    samples, ratio = checks.whole("n", n), min(checks.real("budget", budget, 0, 1), 0.5)
+    deviation = np.sqrt(ratio * (1 - ratio))
+    return float(np.pi / 4 * largest_multiplier(beta) * deviation * samples / np.sqrt(max(samples - 1, 1)))
 
 
 def fixed_share_bound(

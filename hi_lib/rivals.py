@@ -55,9 +55,9 @@ def lower_confidence_bound(trace: Trace, beta: float, batch_size: int, monotone:
     return _lcb(level, trace.correct, beta, batch_size, monotone)
 
 
-def quantised(trace: Trace) -> Trace:
-    """The trace as a learner sees it that rounds confidences down to a multiple of 1/LEVELS (Hedge over so many)."""
-    return Trace(np.floor(trace.confidence * LEVELS) / LEVELS, trace.correct)
+def quantised(trace: Trace, levels: int = LEVELS) -> Trace:
+    """The trace as a learner sees it that rounds confidences down to a multiple of 1/levels (Hedge over so many)."""
+    return Trace(np.floor(trace.confidence * levels) / levels, trace.correct)
 
 
 def _quantised(task: Task) -> Decided:

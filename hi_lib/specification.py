@@ -55,7 +55,10 @@ class Decided(NamedTuple):
     regret_bound: float | None = None
     exploration: float | None = None
     offloaded: Flags | None = None
-    """Where the unit is the offload: what was drawn, shape (n,)."""
+    """Where the unit is the offload, or a budget is strict: what was drawn, shape (n,)."""
+    multiplier: Floats | None = None
+    """λ of each sample where there is a budget, shape (n,)."""
+    overspending_bound: float | None = None
 
 
 class Unit(NamedTuple):
@@ -63,6 +66,17 @@ class Unit(NamedTuple):
 
     offloads: int
     max_samples: int | None
+
+
+class Budget(NamedTuple):
+    """At most so many offloads."""
+
+    ratio: float
+    """B, their share of all samples."""
+    multiplier_rate: float | None
+    """μ; None: the one that T26 takes."""
+    strict: bool
+    """Whether nothing is offloaded once B n offloads are spent."""
 
 
 class Task(NamedTuple):
@@ -80,6 +94,7 @@ class Task(NamedTuple):
     """β_0, of a transmission."""
     share: float = 0.0
     """σ, of the weight that is spread evenly after each batch."""
+    budget: Budget | None = None
 
 
 def _no_bound(_horizon: Horizon, _rates: Rates) -> float:
@@ -204,6 +219,10 @@ class Learner:
             raise ValueError(f"share must be 0 for learner {self.name!r}: only hil-f has one")
         if task.share and (task.unit or task.price or task.schedule.release is not None):
             raise ValueError("share must be 0 where offloads are counted, transmissions cost, or feedback is late")
+        if task.budget and self.name != "hil-f":
+            raise ValueError(f"budget must be left out for learner {self.name!r}: only hil-f keeps one")
+        if task.budget and (task.price or task.share or task.schedule.release is not None):
+            raise ValueError("budget must be left out where transmissions cost, a share is spread, or feedback is late")
         if (task.unit is not None or task.price) and not self.counts_offloads:
             what = "unit must be samples" if task.unit else "price must be 0"
             raise ValueError(f"{what} for learner {self.name!r}: only hil-f and the rules have another")

@@ -45,6 +45,19 @@ class Begun(NamedTuple):
     """How many samples had been heard of, or forgotten, when θ was drawn."""
 
 
+class Spent(NamedTuple):
+    """What samples that were decided together mean for a budget."""
+
+    multiplier: float
+    """λ when they were decided."""
+    over: float
+    """Σ (q_t − B) over them."""
+    samples: int
+
+
+NOTHING = Spent(0.0, 0.0, 0)  # where there is no budget
+
+
 def part(state: dict[str, Any], name: str, kind: type) -> Any:
     """The part of this name, which must be there and of this type."""
     found = state.get(name)
@@ -107,6 +120,21 @@ def decided(where: str, parts: Any, levels: int | None) -> Decided:
     if levels is not None and (on_grid(confidence.copy(), levels) != confidence).any():
         raise ValueError(f"state's {where}: confidence must hold multiples of 1/{levels}")
     return Decided(confidence, offload, weight)
+
+
+def spent(state: dict[str, Any], tickets: dict[int, Decided], most: float) -> dict[int, Spent]:
+    """What the samples of each ticket mean for a budget: λ, at most Λ, their excess, and how many they are."""
+    found = part(state, "spent", dict)
+    if found.keys() != {str(each) for each in tickets}:
+        raise ValueError(f"state's spent must hold the numbers of its tickets, got {checks.shown(list(found))}")
+    return {each: _spent(found[str(each)], ticket.confidence.size, most) for each, ticket in tickets.items()}
+
+
+def _spent(parts: Any, samples: int, most: float) -> Spent:
+    if not isinstance(parts, list) or len(parts) != 3 or parts[2] != samples:
+        raise ValueError(f"state's spent must be λ, an excess, and how many samples, got {checks.shown(parts)}")
+    multiplier = checks.real("state's spent[0]", parts[0], 0, most)
+    return Spent(multiplier, checks.real("state's spent[1]", parts[1], -samples, samples), samples)
 
 
 def on_grid(confidence: Floats, levels: int) -> Floats:

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from hi_lib import batch_hi, checks, regret
 from hi_lib.device import states, tuning
 from hi_lib.device.grid import Grid
-from hi_lib.device.states import Begun, Decided
+from hi_lib.device.states import NOTHING, Begun, Decided, Spent
 from hi_lib.specification import ADAPTIVE, ANYTIME, FIRST_GAP
 from hi_lib.typing import Flags, Floats
 
@@ -77,12 +77,20 @@ class HILF:
     share : float
         σ in [0, 1), for one rate and `levels` only: after each feedback this share of the weight is spread evenly over
         all thresholds, so that the learner can follow a drift (T25).
+    budget : float, optional
+        B in [0, 1]: at most this share of the samples is to be offloaded, on average. An offload costs λ more to the
+        learner, which follows what is spent: when a batch is heard of, or given up, λ ← λ + μ Σ (q_t − B) over its
+        samples, held between 0 and 2 (1 − β), as in `replay` (T26; with rates other than "anytime", and no share).
+        λ and the q_t of a batch are those at its end, or at the moment of its ticket: those that its θ was drawn from,
+        unless other feedback came in the midst of it.
+    multiplier_rate : float > 0, optional
+        μ; by default 2 (1 − β)/√(n M), for the `samples` and `batch_size` given.
 
     Raises
     ------
     ValueError
         An argument outside its range; "tuned" or "vanilla" without `samples`, or with neither `levels` nor
-        `lambda_min`.
+        `lambda_min`; a budget without `samples` or `multiplier_rate`.
 
     Examples
     --------
@@ -102,6 +110,7 @@ class HILF:
     _falls: str | None
     _lambda_min: float | None
     _share = 0.0
+    _spending: regret.Spending | None = None
 
     def __init__(
         self,
@@ -114,12 +123,21 @@ class HILF:
         samples: int | None = None,
         batch_size: int = 1,
         share: float = 0.0,
+        budget: float | None = None,
+        multiplier_rate: float | None = None,
     ) -> None:
         self._prepare(beta, levels)
-        self._set_rates(learning_rate, None, tuning.Given(lambda_min, samples, batch_size))
+        given = tuning.Given(lambda_min, samples, batch_size)
+        self._spending = tuning.spending(self._beta, learning_rate, budget, multiplier_rate, given)
+        named = isinstance(learning_rate, str) and learning_rate != ADAPTIVE
+        if self._spending and multiplier_rate is None and not named:
+            given = given._replace(samples=None)  # they were for μ
+        self._set_rates(learning_rate, None, given)
+        if self._spending and named:
+            self._eta /= 2 - self._beta  # losses lie in [0, 2 − β]
         self._share = checks.real("share", share, 0, 1, open_ends=")")
-        if self._share and (self._levels is None or self._falls):
-            raise ValueError("share must be 0 without levels, and where the rate is anytime or adaptive")
+        if self._share and (self._levels is None or self._falls or self._spending):
+            raise ValueError("share must be 0 without levels, with a budget, and where the rate is anytime or adaptive")
         self._begin_life(seed)
 
     def _prepare(self, beta: float, levels: int | None) -> None:
@@ -141,6 +159,7 @@ class HILF:
         self._tickets: dict[int, Decided] = {}
         self._next_ticket, self._ticketed, self._closed, self._exposure = 0, 0, 0, 0.0
         self._begun: Begun | None = None
+        self._multiplier, self._spent = 0.0, dict[int, Spent]()
 
     def __repr__(self) -> str:
         """One line: how it was made, and how far it has come."""
@@ -163,13 +182,23 @@ class HILF:
         return self._eta
 
     @property
+    def budget(self) -> float | None:
+        """B, the share of samples that may be offloaded on average; None where there is no budget."""
+        return self._spending.budget if self._spending else None
+
+    @property
+    def multiplier(self) -> float:
+        """λ of the moment, by which an offload costs more to the learner; 0 where there is no budget."""
+        return self._multiplier
+
+    @property
     def regret_bound(self) -> float | None:
         """Bound on the regret so far, (1 + L/L′)Δ of T22, if the rate is "adaptive" and all feedback came in batches.
 
         L is that of the shortest cell there is, L′ of `lambda_min`, by default the grid's own: then it is 2Δ. None for
-        other rates, whose bounds need a horizon.
+        other rates, whose bounds need a horizon, and with a budget.
         """
-        if self._falls != ADAPTIVE or self._lambda_min is None:
+        if self._falls != ADAPTIVE or self._lambda_min is None or self._spending:
             return None
         log_cells, assumed = (regret.log_inverse(each) for each in (self._forecaster.shortest(), self._lambda_min))
         return (1 + log_cells / assumed) * self._gap
@@ -210,7 +239,7 @@ class HILF:
         self._expose(values.size, self._begun.closed if self._begun else self._closed)
         self._ticketed, self._closed = self._ticketed + values.size, self._closed + values.size
         self._end_batch()
-        self._learn(decided, right)
+        self._learn_spent(decided, right, [self._spend(values)])
 
     def defer(self, confidence: ArrayLike) -> Ticket:
         """End the batch before its feedback is there: a ticket for what was decided.
@@ -256,8 +285,7 @@ class HILF:
         """
         number, decided = self._outstanding_ticket(ticket)
         right = self._answers(correct, decided)
-        self._close(number, decided)
-        self._learn(decided, right)
+        self._learn_spent(decided, right, [self._close(number, decided)])
 
     def hear_together(self, tickets: Sequence[Ticket | int], correct: ArrayLike) -> None:
         """Learn from the feedback on several tickets at once, as on one batch: `correct` holds all their samples.
@@ -274,9 +302,7 @@ class HILF:
             raise ValueError(f"tickets must be at least one, and different ones, got {checks.shown(list(tickets))}")
         decided = states.joined(list(found.values()))
         right = self._answers(correct, decided)
-        for each in found.items():
-            self._close(*each)
-        self._learn(decided, right)
+        self._learn_spent(decided, right, [self._close(*each) for each in found.items()])
 
     def forget(self, ticket: Ticket | int) -> None:
         """Give up a ticket whose answer is lost; errors as for `hear`.
@@ -285,7 +311,7 @@ class HILF:
         sample of all; if, say, hard images are lost more often, thresholds come out too low, and no learner that sees
         only the others can know.
         """
-        self._close(*self._outstanding_ticket(ticket))
+        self._pay([self._close(*self._outstanding_ticket(ticket))])
 
     def state(self) -> dict[str, Any]:
         """All there is to the learner, outstanding tickets included, as plain values for `json.dump`.
@@ -332,14 +358,17 @@ class HILF:
 
     def _settings(self) -> dict[str, Any]:
         rate = {"learning_rate": self._falls or self._eta}
-        share = {"share": self._share} if self._share else {}
-        return {"beta": self._beta, **rate, "levels": self._levels, "lambda_min": self._lambda_min, **share}
+        more: dict[str, Any] = {"share": self._share} if self._share else {}
+        if self._spending:
+            more |= {"budget": self._spending.budget, "multiplier_rate": self._spending.rate}
+        return {"beta": self._beta, **rate, "levels": self._levels, "lambda_min": self._lambda_min, **more}
 
     def _memory(self) -> dict[str, Any]:
         random = dict(self._rng.bit_generator.state)
         # As text, since other readers of JSON know no integers of 128 bits.
         random["state"] = {key: str(value) for key, value in random["state"].items()}
-        return {
+        spent = {str(number): list(each) for number, each in self._spent.items()}
+        return ({"multiplier": self._multiplier, "spent": spent} if self._spending else {}) | {
             "random": random,
             "batch": None if self._begun is None else list(self._begun),
             "closed": self._closed,
@@ -363,6 +392,9 @@ class HILF:
         self._eta = states.number(state, "rate", _LEAST_RATE if self._falls else first, first)
         self._gap = states.number(state, "gap", low=FIRST_GAP)
         self._forecaster = self._restored(states.part(state, "weights", dict))
+        if self._spending:
+            self._multiplier = states.number(state, "multiplier", high=self._spending.most)
+            self._spent = states.spent(state, self._tickets, self._spending.most)
 
     def _restored(self, weights: dict[str, Any]) -> Grid | Tree:
         forecaster = self._new_forecaster()
@@ -399,9 +431,37 @@ class HILF:
     def _ticket(self, decided: Decided, begun: Begun) -> Ticket:
         number, samples = self._next_ticket, decided.confidence.size
         self._tickets[number] = decided
+        if self._spending:
+            self._spent[number] = self._spend(decided.confidence)
         self._expose(samples, begun.closed)
         self._next_ticket, self._ticketed = number + 1, self._ticketed + samples
         return Ticket(number, begun.threshold, decided.offload)
+
+    def _spend(self, confidence: Floats) -> Spent:
+        """λ of the moment, and by how much these samples exceed their part of the budget, in expectation."""
+        if not self._spending:
+            return NOTHING
+        over = 0.0
+        for q in self._forecaster.offload_probability(confidence, self._eta).tolist():
+            over += q - self._spending.budget
+        return Spent(self._multiplier, over, confidence.size)
+
+    def _learn_spent(self, decided: Decided, right: Flags, spent: Sequence[Spent]) -> None:
+        """Learn what several calls decided, each with its λ, and let λ follow what they spent."""
+        if not self._spending:
+            self._learn(decided, right)
+            return
+        multiplier = np.repeat([each.multiplier for each in spent], [each.samples for each in spent])
+        step = self._beta - decided.weight * ~right + multiplier
+        if self._falls == ADAPTIVE:
+            self._adapt(decided.confidence, step)
+        else:
+            self._forecaster.update(decided.confidence, step)
+        self._pay(spent)
+
+    def _pay(self, spent: Sequence[Spent]) -> None:
+        if self._spending:
+            self._multiplier = self._spending.moved(self._multiplier, sum(each.over for each in spent))
 
     def _learn(self, decided: Decided, right: Flags) -> None:
         if self._falls == ADAPTIVE:
@@ -437,9 +497,10 @@ class HILF:
             raise ValueError(f"ticket {number} must be outstanding, but was {gone}")
         return number, self._tickets[number]
 
-    def _close(self, number: int, decided: Decided) -> None:
+    def _close(self, number: int, decided: Decided) -> Spent:
         del self._tickets[number]
         self._closed += decided.confidence.size
+        return self._spent.pop(number, NOTHING)
 
     def _expose(self, samples: int, closed: int) -> None:
         """Count Σ (1 + 2 g_t) over samples with one θ, and let "anytime" follow.

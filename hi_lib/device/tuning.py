@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from hi_lib import checks, regret
-from hi_lib.specification import ADAPTIVE, FALLING, FIRST_GAP, Horizon, Learner
+from hi_lib.specification import ADAPTIVE, ANYTIME, FALLING, FIRST_GAP, VANILLA, Horizon, Learner
 
 DEFAULT_LAMBDA_MIN = 1e-6  # for rates that need no horizon
 
@@ -60,6 +60,32 @@ def rates(
             first = regret.log_inverse(shortest) / FIRST_GAP
         return Chosen(first, exploration or 0.0, learning_rate, shortest)
     return Chosen(checks.positive("learning_rate", learning_rate), exploration or 0.0)
+
+
+def spending(
+    beta: float, learning_rate: float | str, budget: float | None, multiplier_rate: float | None, given: Given
+) -> regret.Spending | None:
+    """How a learner keeps a budget, which asks for n or for μ; None where it has none.
+
+    Raises
+    ------
+    ValueError
+        A number outside its range, a rate that goes with no budget, or something missing or given without need.
+    """
+    if budget is None:
+        if multiplier_rate is not None:
+            raise ValueError("multiplier_rate must be left out where there is no budget")
+        return None
+    if isinstance(learning_rate, str) and learning_rate == ANYTIME:
+        raise ValueError("learning_rate must be one rate, tuned, vanilla or adaptive where there is a budget")
+    ratio, most = checks.real("budget", budget, 0, 1), regret.largest_multiplier(beta)
+    if multiplier_rate is not None:
+        return regret.Spending(ratio, checks.positive("multiplier_rate", multiplier_rate), most)
+    if given.samples is None:
+        raise ValueError("multiplier_rate must be given with a budget unless samples are")
+    size = 1 if isinstance(learning_rate, str) and learning_rate == VANILLA else given.batch_size
+    rate = regret.budget_rates(given.samples, size, DEFAULT_LAMBDA_MIN, beta).multiplier_rate  # has no λ_min in it
+    return regret.Spending(ratio, rate or 1.0, most)  # where offloads save nothing, λ stays 0 with any
 
 
 def _refuse_useless(learning_rate: float | str, given: Given, wanted: bool) -> None:

@@ -97,3 +97,35 @@ def halving_coins(depth: int, batches: int, batch_size: int, beta: float, seed: 
         # Thresholds above the middle offload this stage.
         low, high = (middle, high) if wrong[stage].sum() > batches * beta else (low, middle)
     return Trace(np.repeat(confidence, batches * size), ~np.repeat(wrong.ravel(), size), name="coins")
+
+
+def two_halves(n: int, late: bool) -> Trace:
+    """Two traces with one first half, of which every learner with a budget loses on one: fixed sequences have no T26.
+
+    In the first half, at confidence 0.5, every second answer is wrong: with β < 1/2 an offload saves 1/2 − β on
+    average. In the second half either all answers are right, at 0.75, and the budget should have been spent before; or,
+    where it is `late`, all are wrong, at 0.25, and it should have been kept, since there an offload saves 1 − β. A
+    learner that makes s offloads in the first half pays (1/2 − β)(B n − s) more than the best mixture in the one case;
+    in the other its excess cost and 1 − β times what it overspends add up to s/2. One of the two is at least
+    B n (1/2 − β)/(2 (1 − β)), for B <= 1/2: linear in n (after S. Mannor, J. Tsitsiklis, J. Yu, JMLR 2009).
+
+    Returns
+    -------
+    Trace
+        Of n samples.
+
+    Raises
+    ------
+    ValueError
+        n is no multiple of 4.
+
+    Examples
+    --------
+    >>> two_halves(8, late=True).confidence, two_halves(8, late=True).correct.astype(int)
+    (array([0.5 , 0.5 , 0.5 , 0.5 , 0.25, 0.25, 0.25, 0.25]), array([0, 1, 0, 1, 0, 0, 0, 0]))
+    """
+    if (samples := checks.whole("n", n)) % 4:
+        raise ValueError(f"n must be a multiple of 4, got {samples}")
+    half = samples // 2
+    confidence = np.repeat([0.5, 0.25 if late else 0.75], half)
+    return Trace(confidence, np.append(np.arange(half) % 2, np.full(half, not late)), name="two halves")

@@ -1,14 +1,17 @@
-"""HIL-F in other ways than the paper's: with batches whose sizes vary, and with a past that ends.
+"""HIL-F in other ways than the paper's: batches whose sizes vary, a past that ends, fewer bits of confidence.
 
 References
 ----------
 * Bounds for batches of any sizes: the book's theorem on varying batches.
 * `sliding_window`: the book's page on learners.
+* `restarting` and `fewer_bits`: our own reading of Hedge-HI-Restart and Hedge-HI in G. Al-Atat et al., "Regret Bounds
+  for Online Learning for Hierarchical Inference", MobiHoc 2024.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,11 +19,16 @@ from numpy.typing import ArrayLike, NDArray
 from hi_lib import checks, regret
 from hi_lib.batch_hi import hil_f
 from hi_lib.forecaster import Steps
-from hi_lib.learners import Run, as_run
+from hi_lib.learners import Run, as_run, replay
 from hi_lib.regret import Schedule
 from hi_lib.specification import Decided
 from hi_lib.traces import Trace, checked
 from hi_lib.typing import Floats
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_MOST_BITS = 20  # as many levels as a device may have
 
 
 def replay_batches(
@@ -88,6 +96,107 @@ def sliding_window(trace: Trace, beta: float, batch_size: int, learning_rate: fl
         trace, ~trace.correct, Steps(beta, beta - 1, eta), Schedule(size, size), _tree.Feedback(window=window)
     )
     return as_run(trace, beta, size, Decided(offload, eta))
+
+
+def restarting(trace: Trace, beta: float, batch_size: int = 1) -> Run:
+    """HIL-F that knows no horizon: it begins anew after 1, 2, 4, … batches, each epoch with the rate tuned for it.
+
+    The bound is the sum of those of the epochs, below 1/(√2 − 1) + 1/2 = 2.9 times that of a rate tuned for all n.
+    Rates that fall, and keep the past (`learning_rate="anytime"`), are within √2.
+
+    Returns
+    -------
+    Run
+        `learning_rate` is that of the last epoch.
+
+    Raises
+    ------
+    ValueError
+        An argument outside its range.
+
+    Examples
+    --------
+    >>> from hi_lib import load_trace
+    >>> run = restarting(load_trace("cifar10-resnet8").shuffled(0), beta=0.5)
+    >>> run.regret < run.regret_bound
+    True
+    """
+    beta, size, eta = _arguments(trace, beta, batch_size, 1.0)
+    shortest, start, samples, offload, bound = regret.lambda_min(trace), 0, size, [], 0.0
+    while start < len(trace):
+        part = Trace(trace.confidence[start : start + samples], trace.correct[start : start + samples])
+        eta = regret.tuned_learning_rate(samples, size, shortest) or 1.0
+        offload.append(replay(part, beta, size, learning_rate=eta).offload_probability)
+        sizes = regret.fixed_sizes(len(part), size)
+        bound += regret.anytime_bound(np.full(sizes.size, eta), sizes, shortest)
+        start, samples = start + samples, 2 * samples
+    return as_run(trace, beta, size, Decided(np.concatenate(offload), eta, bound))
+
+
+def fewer_bits(
+    trace: Trace,
+    beta: float,
+    bits: Iterable[int] = range(2, 9),
+    *,
+    batch_size: int = 1,
+    seeds: Iterable[int] = range(20),
+) -> pd.DataFrame:
+    """What it costs, and what it saves in the bound, to round confidences down to so many bits.
+
+    With b bits there are 2^b cells of one length, so that the bound (5) holds against the best threshold on the grid
+    with L = b ln 2. What that threshold costs more than the best of all, rounding costs for good.
+
+    Parameters
+    ----------
+    trace : Trace
+    beta : float
+        Cost of an offload, in [0, 1].
+    bits : iterable of int
+        From 1 to 20 each.
+    batch_size : int
+        M >= 1.
+    seeds : iterable of int
+        Shuffles to average over.
+
+    Returns
+    -------
+    DataFrame with a row for each number of bits, and a last one, with bits 0, for confidences as they are: columns
+    bits, average_cost (mean over the shuffles), average_cost_error (its standard error, nan for one shuffle), best_cost
+    (of the best threshold on the grid), regret_bound (against it, over all samples).
+
+    Raises
+    ------
+    ValueError
+        An argument outside its range, or no seed.
+
+    Examples
+    --------
+    >>> from hi_lib import load_trace
+    >>> table = fewer_bits(load_trace("cifar10-alexnet"), beta=0.5, bits=[4], seeds=[0, 1])
+    >>> table[["bits", "average_cost", "best_cost", "regret_bound"]].round(4).values.tolist()
+    [[4.0, 0.1967, 0.1926, 117.741], [0.0, 0.195, 0.1924, 365.1324]]
+    """
+    import pandas as pd
+
+    from hi_lib.rivals import quantised  # brings numba
+
+    beta, size, _ = _arguments(trace, beta, batch_size, 1.0)
+    wanted = [checks.whole("bits", each) for each in bits]
+    if max(wanted, default=0) > _MOST_BITS:
+        raise ValueError(f"bits must be at most {_MOST_BITS}, got {max(wanted)}")
+    orders = [trace.shuffled(seed) for seed in seeds]
+    if not orders:
+        raise ValueError("seeds must hold at least one seed")
+    rows = []
+    for each in [*wanted, 0]:
+        seen = [quantised(order, 2**each) if each else order for order in orders]
+        shortest = 2.0**-each if each else regret.lambda_min(trace)
+        eta = regret.tuned_learning_rate(len(trace), size, shortest) or 1.0
+        costs = np.array([replay(order, beta, size, learning_rate=eta).average_cost for order in seen])
+        error = costs.std(ddof=1) / np.sqrt(costs.size) if costs.size > 1 else np.nan
+        best = regret.best_threshold(seen[0], beta).average_cost
+        rows.append((each, costs.mean(), error, best, regret.regret_bound(len(trace), size, shortest)))
+    return pd.DataFrame(rows, columns=["bits", "average_cost", "average_cost_error", "best_cost", "regret_bound"])
 
 
 def _sizes(batch_sizes: ArrayLike) -> Floats:

@@ -12,6 +12,7 @@ from hi_lib.device.streaming import _digest
 LEARNERS = {
     "HILF": lambda: hi.HILF(0.6, 0.3, seed=4),
     "HILF, levels": lambda: hi.HILF(0.6, "anytime", seed=4, levels=4),
+    "HILF, budget": lambda: hi.HILF(0.6, 0.3, seed=4, levels=4, budget=0.3, multiplier_rate=0.1),
     "HILN": lambda: hi.HILN(0.6, "anytime", 0.2, seed=4, loss_rate=0.1),
     "Apple, levels": lambda: hi.Apple(0.6, 0.3, 0.3, seed=4, levels=4),
 }
@@ -100,6 +101,28 @@ def test_nonsense_anywhere_in_a_state_is_refused_or_harmless(make):
 )
 def test_what_is_wrong_with_a_state_is_said(path, value, says):
     state = json.loads(json.dumps(lived(LEARNERS["HILF, levels"]).state()))
+    inner = state
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    with pytest.raises(ValueError, match=says):
+        hi.HILF.restore(signed(state))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        (("multiplier",), 0.9, r"multiplier must be in \[0, 0.8\]"),
+        (("spent",), {}, "spent must hold the numbers of its tickets"),
+        (("spent", "1"), [0.1, 0.2], "spent must be λ, an excess, and how many samples"),
+        (("spent", "1"), [0.1, 0.2, 3], "spent must be λ, an excess, and how many samples"),
+        (("spent", "1", 0), 0.9, r"spent\[0\] must be in \[0, 0.8\]"),
+        (("spent", "1", 1), 1.5, r"spent\[1\] must be in \[-1, 1\]"),
+        (("settings", "budget"), 1.5, "budget must be in"),
+    ],
+)
+def test_what_is_wrong_with_what_was_spent_is_said(path, value, says):
+    state = json.loads(json.dumps(lived(LEARNERS["HILF, budget"]).state()))
     inner = state
     for key in path[:-1]:
         inner = inner[key]

@@ -56,6 +56,7 @@ EVERY = {
     "HILF": lambda **more: hi.HILF(0.6, 0.3, seed=4, **more),
     "HILF, anytime": lambda **more: hi.HILF(0.6, "anytime", seed=4, **more),
     "HILF, adaptive": lambda **more: hi.HILF(0.6, "adaptive", seed=4, **more),
+    "HILF, budget": lambda **more: hi.HILF(0.6, 0.3, seed=4, budget=0.3, multiplier_rate=0.1, **more),
     "HILN": lambda **more: hi.HILN(0.6, 0.3, 0.2, seed=4, loss_rate=0.1, **more),
     "HILN, anytime": lambda **more: hi.HILN(0.6, "anytime", 0.2, seed=4, **more),
     "Apple": lambda **more: hi.Apple(0.6, 0.3, 0.3, seed=4, **more),

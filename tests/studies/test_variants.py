@@ -1,10 +1,13 @@
+import math
+
 import numpy as np
 import pytest
+from conftest import costs, traces
 from hypothesis import given
 from hypothesis import strategies as st
 
 import hi_lib as hi
-from hi_lib.studies.variants import replay_batches, varying_regret_bound
+from hi_lib.studies.variants import fewer_bits, replay_batches, restarting, varying_regret_bound
 
 
 def sizes_of(n, draw):
@@ -51,8 +54,59 @@ def test_what_the_rates_without_a_horizon_cost(sizes, shortest):
         (lambda: varying_regret_bound([1], 0.5, "best"), "learning_rate must be one of tuned, anytime"),
         (lambda: replay_batches(hi.Trace([0.5, 0.6], [0, 1]), 0.5, [1]), "must add up to the trace's 2 samples"),
         (lambda: replay_batches(hi.Trace([0.5, 0.6], [0, 1]), 0.5, [2], -1), "learning_rate must be"),
+        (lambda: restarting("trace", 0.5), "trace must be a hi_lib.Trace"),
+        (lambda: restarting(hi.Trace([0.5], [0]), 2), "beta must be in"),
+        (lambda: fewer_bits(hi.Trace([0.5], [0]), 0.5, [0]), "bits must be an integer >= 1"),
+        (lambda: fewer_bits(hi.Trace([0.5], [0]), 0.5, [4, 21]), "bits must be at most 20, got 21"),
+        (lambda: fewer_bits(hi.Trace([0.5], [0]), 0.5, seeds=[]), "seeds must hold at least one seed"),
     ],
 )
 def test_bad_arguments_are_refused(call, says):
     with pytest.raises(ValueError, match=says):
         call()
+
+
+@given(traces(), costs, st.integers(1, 9))
+def test_restarts_by_definition_and_below_their_bound(trace, beta, batch_size):
+    run, start, length, bound = restarting(trace, beta, batch_size), 0, batch_size, 0.0
+    log_cells = -math.log(hi.lambda_min(trace))
+    while start < len(trace):
+        part = hi.Trace(trace.confidence[start : start + length], trace.correct[start : start + length])
+        eta = math.sqrt(8 * log_cells / (length * batch_size)) or 1.0
+        alone = hi.replay(part, beta, batch_size, learning_rate=eta)
+        assert run.offload_probability[start : start + length] == pytest.approx(alone.offload_probability, abs=1e-12)
+        sizes = [min(batch_size, len(part) - begun) for begun in range(0, len(part), batch_size)]
+        bound += log_cells / eta + eta / 8 * sum(size**2 for size in sizes) if log_cells else 0.0
+        start, length = start + length, 2 * length
+    assert run.regret_bound == pytest.approx(bound)
+    assert run.regret <= run.regret_bound + 1e-9
+    assert run.learning_rate == pytest.approx(eta)
+
+
+@given(st.integers(1, 3000), st.integers(1, 7))
+def test_restarts_cost_at_most_this_factor_in_the_bound(batches, batch_size):
+    trace = hi.Trace(np.full(batches * batch_size, 0.25), np.ones(batches * batch_size, bool))
+    tuned = hi.regret_bound(len(trace), batch_size, 0.25)
+    assert (
+        tuned * (1 - 1e-12) <= restarting(trace, 0.5, batch_size).regret_bound <= (1 / (math.sqrt(2) - 1) + 0.5) * tuned
+    )
+
+
+def test_fewer_bits_cost_little_and_save_in_the_bound():
+    trace = hi.load_trace("cifar10-alexnet")
+    trace = hi.Trace(trace.confidence[:2000], trace.correct[:2000])
+    table = fewer_bits(trace, 0.4, [1, 2, 4, 8, 20], batch_size=3, seeds=range(3))
+    assert table["bits"].tolist() == [1, 2, 4, 8, 20, 0]
+    for row in table.itertuples():
+        shortest = 2.0**-row.bits if row.bits else hi.lambda_min(trace)
+        assert row.regret_bound == pytest.approx(math.sqrt(2000 * 3 * -math.log(shortest) / 2))
+        assert row.average_cost - row.best_cost <= row.regret_bound / 2000
+        levels = 2**row.bits
+        seen = hi.Trace(np.floor(trace.confidence * levels) / levels, trace.correct) if row.bits else trace
+        assert row.best_cost == hi.best_threshold(seen, 0.4).average_cost
+    # Each grid holds the thresholds of the one before, and all of them are thresholds.
+    assert (np.diff(table["best_cost"]) <= 0).all()
+    exact = [hi.replay(trace.shuffled(seed), 0.4, 3).average_cost for seed in range(3)]
+    assert table["average_cost"].iloc[-1] == pytest.approx(np.mean(exact))
+    assert table["average_cost_error"].iloc[-1] == pytest.approx(np.std(exact, ddof=1) / math.sqrt(3))
+    assert fewer_bits(trace, 0.4, [2], seeds=[1])["average_cost_error"].isna().all()
