@@ -231,6 +231,135 @@
     return { response, systemTime: end / n, waited };
   };
 
+  // ---- Several devices at one server: hi_lib/events/crowd.py, the same additions in the same order. ----
+
+  const [READY, COMES, LOOK] = [0, 1, 3];
+  const MOST_SAMPLES = 200000;
+
+  const heap = (before) => {
+    const items = [];
+    const swap = (a, b) => ([items[a], items[b]] = [items[b], items[a]]);
+    return {
+      get size() {
+        return items.length;
+      },
+      push(item) {
+        let k = items.push(item) - 1;
+        while (k > 0 && before(items[k], items[(k - 1) >> 1])) swap(k, (k = (k - 1) >> 1));
+      },
+      pop() {
+        const [first, last] = [items[0], items.pop()];
+        if (items.length) {
+          items[0] = last;
+          for (let [k, least] = [0, 0]; ; k = least) {
+            for (const child of [2 * k + 1, 2 * k + 2]) if (child < items.length && before(items[child], items[least])) least = child;
+            if (least === k) break;
+            swap(k, least);
+          }
+        }
+        return first;
+      },
+    };
+  };
+  const earlier = (one, other) => {
+    for (let k = 0; k < one.length; k += 1) if (one[k] !== other[k]) return one[k] < other[k];
+    return false;
+  };
+
+  const crowd = (given, timing, way, devices) => {
+    const flags = given.slice(0, Math.max(1, Math.floor(MOST_SAMPLES / devices)));
+    const n = flags.length;
+    const { tau_ed, tau_tx, tau_es } = timing;
+    const half = timing.tau_nw / 2;
+    const most = Math.min(way.size, n);
+    const slots = way.window === null ? 0 : Math.min(way.window, n);
+    const response = new Float64Array(n * devices);
+    const all = Array.from({ length: devices }, (_, d) => ({
+      turned: Math.floor((d * n) / devices), position: 0, clock: 0, images: 0, blocked: false, sent: 0, heard: 0, back: [],
+      served: 0, ended: 0, uplink: 0,
+    }));
+    const offloaded = (d, t) => flags[(all[d].turned + t) % n];
+    const batch = (d, first) => {
+      const last = Math.min(first + (way.unit === "offloads" ? n : most), n);
+      let images = 0;
+      for (let t = first; t < last; t += 1) {
+        images += offloaded(d, t);
+        if (way.unit === "offloads" && images === most) return [t + 1, images];
+      }
+      return [last, images];
+    };
+    const transmission = (d) => {
+      let first = all[d].served;
+      let [last, images] = batch(d, first);
+      while (images === 0) {
+        first = last;
+        [last, images] = batch(d, first);
+      }
+      return [first, last, images];
+    };
+    const [events, line] = [heap(earlier), heap(earlier)];
+    const send = (d) => {
+      const device = all[d];
+      const before = device.sent - slots;
+      device.blocked = slots > 0 && before >= device.heard;
+      if (device.blocked) return;
+      const now = slots > 0 && before >= 0 ? Math.max(device.clock, device.back[before]) : device.clock;
+      events.push([now, READY, d, device.images]);
+    };
+    const compute = (d, from) => {
+      const device = all[d];
+      let [now, first, images] = [from, device.position, 0];
+      while (images === 0 && first < n) {
+        let last;
+        [last, images] = batch(d, first);
+        for (let t = first; t < last; t += 1) {
+          const started = now;
+          now += tau_ed;
+          response[d * n + t] = offloaded(d, t) ? started : now - started;
+        }
+        first = last;
+      }
+      device.position = first;
+      device.ended = Math.max(device.ended, now);
+      if (!images) return;
+      [device.clock, device.images] = [now, images];
+      send(d);
+    };
+    let free = 0;
+    for (let d = 0; d < devices; d += 1) compute(d, 0);
+    while (events.size) {
+      const [now, event, d, images] = events.pop();
+      const device = all[d];
+      if (event === READY) {
+        let end = Math.max(now, device.uplink);
+        for (let k = 0; k < images; k += 1) end += tau_tx;
+        device.uplink = end;
+        events.push([end + half, COMES, d, images]);
+        device.sent += 1;
+        if (slots > 0) compute(d, now);
+      } else if (event === COMES) {
+        line.push([now, d]);
+        events.push([now, LOOK, d, 0]);
+      } else if (now >= free && line.size) {
+        const next = line.pop()[1];
+        const taken = all[next];
+        const [first, last, more] = transmission(next);
+        taken.served = last;
+        free = now;
+        for (let k = 0; k < more; k += 1) free += tau_es;
+        events.push([free, LOOK, 0, 0]);
+        const back = free + half;
+        for (let t = first; t < last; t += 1) if (offloaded(next, t)) response[next * n + t] = back - response[next * n + t];
+        taken.ended = Math.max(taken.ended, back);
+        taken.back.push(back);
+        taken.heard += 1;
+        if (slots === 0) compute(next, back);
+        else if (taken.blocked) send(next);
+      }
+    }
+    return { response, systemTime: mean(all.map((device) => device.ended / n)) };
+  };
+
   // ---- What TCP takes once a connection has been idle: hi_lib/slow_start.py. ----
 
   const halvings = (idle, rtt) => Math.min(Math.max(0, Math.ceil((idle + rtt) / (LEAST_TIMEOUT + rtt)) - 1), 64);
@@ -275,17 +404,18 @@
   const sentBy = (flags, timing, conditions, plain, alpha) => {
     const [n, images] = [flags.length, flags.reduce((count, flag) => count + (flag ? 1 : 0), 0)];
     const way = { ...plain, longestWait: longestWait(flags, timing, conditions, plain) };
-    let found = clock(flags, timing, way, conditions.arrivals);
-    const sends = found.waited.length;
+    const alone = clock(flags, timing, conditions.devices > 1 ? { ...way, window: null, longestWait: Infinity } : way, conditions.arrivals);
+    let found = conditions.devices > 1 ? crowd(flags, timing, way, conditions.devices) : alone;
+    const sends = alone.waited.length;
     const taken = timing.tau_nw + (images / sends) * (timing.tau_tx + timing.tau_es);
     const idle = sends ? Math.max(0, (found.systemTime * n) / sends - taken) : 0;
-    const cold = conditions.connection !== "warm" && timing.tau_tx > 0 && idle > LEAST_TIMEOUT && halvings(idle, timing.tau_nw) > 0;
+    const cold = conditions.devices === 1 && conditions.connection !== "warm" && timing.tau_tx > 0 && idle > LEAST_TIMEOUT && halvings(idle, timing.tau_nw) > 0;
     const byImages = cold ? overIdle(timing, conditions.rate, idle) : null;
     if (cold) found = clock(flags, timing, way, conditions.arrivals, byImages);
     const system = conditions.arrivals ? clock(flags, timing, way, null, byImages).systemTime : found.systemTime;
     const response = mean(found.response);
     const late = conditions.deadline === null ? NaN
-      : found.response.reduce((count, time) => count + (time > conditions.deadline * (1 + ROUNDING) ? 1 : 0), 0) / n;
+      : found.response.reduce((count, time) => count + (time > conditions.deadline * (1 + ROUNDING) ? 1 : 0), 0) / found.response.length;
     const objective = alpha === null ? system : alpha * system + (1 - alpha) * response;
     return { way, systemTime: system, responseTime: response, objective, late, p95: percentile(found.response, 0.95),
       transmissions: sends / n, idle, cold };

@@ -72,6 +72,7 @@ def evaluate(
         str, typer.Option(help="Send after so many offloads, or samples: the paper's.", rich_help_panel=_NETWORK)
     ] = "offloads",
     price: Annotated[float, typer.Option(help="Cost of a transmission, in wrong answers.")] = 0.0,
+    devices: Annotated[int, typer.Option(help="How many such devices share the server.")] = 1,
     offload_cost: Annotated[float | None, typer.Option(help="An offload in money; with --error-cost it is β.")] = None,
     error_cost: Annotated[float | None, typer.Option(help="A wrong answer in money.")] = None,
     by: Annotated[
@@ -122,6 +123,7 @@ def evaluate(
         unit=unit,
         rate=uplink,
         connection=connection,
+        devices=devices,
     )
     known = taus | ({"rate": rate} if sizes else {})
     measured = {"tau_ed": device_times, "tau_es": server_times, "tau_tx": sizes, "tau_nw": trips}

@@ -26,6 +26,7 @@ CONNECTIONS = ("auto", "warm", "cold")
 LONGEST_IDLE = 2000.0  # ms: after it a connection's window has shrunk to that of a new one, at any usual round trip
 _FEW_SIZES = (1, 2, 3, 4, 6, 8)  # where the slow clock has to count
 _SOONER = 0.99  # of all transmissions are full within the longest wait
+_MOST_SAMPLES = 200_000  # of all devices together
 _ROUNDING = 1e-9  # of a share, and of a time
 
 
@@ -56,6 +57,8 @@ class Conditions:
         Of the uplink, bit/s: with it the time of a connection that has been idle is known (`hi.tcp`).
     connection : {"auto", "warm", "cold"}
         Whether connections keep their window; by default they do unless they are idle for a retransmission time-out.
+    devices : int
+        How many such devices share the server, each at work all the time, and each with an uplink of its own.
     """
 
     network_times: Floats | None = None
@@ -69,6 +72,7 @@ class Conditions:
     unit: str = "offloads"
     rate: float | None = None
     connection: str = "auto"
+    devices: int = 1
 
     def __post_init__(self) -> None:
         if self.deadline is not None:
@@ -85,6 +89,9 @@ class Conditions:
         checks.choice("connection", self.connection, CONNECTIONS)
         if self.connection == "cold" and self.rate is None:
             raise ValueError("connection must be auto or warm where no rate is given: it decides what a cold one takes")
+        measured = (self.network_times, self.sending_times, self.arrivals)
+        if checks.whole("devices", self.devices) > 1 and any(part is not None for part in measured):
+            raise ValueError("devices must be 1 where arrivals, round trips or sizes of images were measured")
 
     def chosen(self, samples: NDArray[np.intp]) -> Conditions:
         """What surrounds a device that meets only these samples."""
@@ -237,6 +244,8 @@ def _clock(offloaded: Flags, timing: TimingModel, conditions: Conditions, way: W
     network = conditions.network_times
     if network is not None:
         network = np.random.default_rng(0).choice(network, offloaded.size)
+    if conditions.devices > 1:
+        return _crowded(offloaded, timing, conditions, way)
     how = {"unit": way.unit, "window": way.window, "max_wait": way.longest_wait}
     times = {"arrivals": conditions.arrivals, "sending_times": conditions.sending_times, "network_times": network}
     if network is None or way.window is None:
@@ -244,6 +253,16 @@ def _clock(offloaded: Flags, timing: TimingModel, conditions: Conditions, way: W
     log = simulation.simulate(timing, offloaded, way.size, **how, **times)  # type: ignore[arg-type]
     sends = np.zeros(int((log.offloads > 0).sum()))  # how long each waited is not known here, and not asked for
     return queueing.Pipeline(log.response_time, log.system_time, np.zeros(0, np.int64), log.sizes, sends)
+
+
+def _crowded(offloaded: Flags, timing: TimingModel, conditions: Conditions, way: Way) -> Pipeline:
+    """Times of the mean device where several share the server; none of them sends before it has all it waits for."""
+    from hi_lib.events import crowd, queueing  # bring numba
+
+    flags = offloaded[: max(1, _MOST_SAMPLES // conditions.devices)]
+    found = crowd.crowd(timing, flags, way.size, conditions.devices, unit=way.unit, window=way.window)
+    alone = queueing.pipeline(timing, offloaded, way.size, unit=way.unit)
+    return alone._replace(response_time=found.response_time, system_time=found.system_time)
 
 
 def _longest_wait(offloaded: Flags, timing: TimingModel, conditions: Conditions, way: Way) -> float:
@@ -272,7 +291,8 @@ def _rounded_up(time: float) -> float:
 
 def _is_cold(idle: float, timing: TimingModel, conditions: Conditions) -> bool:
     """Whether connections have lost their window before a transmission, and how long that takes is known."""
-    if conditions.connection == "warm" or conditions.rate is None or timing.tau_tx == 0 or timing.network_time:
+    known = conditions.rate is not None and timing.tau_tx > 0 and timing.network_time is None
+    if conditions.connection == "warm" or conditions.devices > 1 or not known:
         return False
     return idle > LEAST_TIMEOUT and idle_halvings(idle, timing.tau_nw) > 0
 

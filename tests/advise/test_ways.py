@@ -106,6 +106,22 @@ def test_a_connection_that_is_idle_takes_longer():
     assert not busy.cold
 
 
+def test_a_crowd_is_what_the_simulation_of_all_says():
+    flags = FLAGS[:400]
+    for row in sending.ways(flags, TIMING, Conditions(devices=8, window=2), 0.9)[::9]:
+        way = row.way
+        log = simulate(TIMING, flags, way.size, unit=way.unit, window=way.window, devices=8)
+        assert row.system_time == pytest.approx(log.system_time, rel=1e-9)
+        assert row.response_time == pytest.approx(log.response_time.mean(), rel=1e-9)
+    # Nine samples of ten wait at the server of eight: T24, and alone one would send after more of them.
+    together, alone = (
+        sending.best(sending.ways(FLAGS, TIMING, around, 0.9), around)
+        for around in (Conditions(devices=8), Conditions())
+    )
+    assert together.system_time >= 8 * FLAGS.mean() * TIMING.tau_es
+    assert together.way.size < alone.way.size
+
+
 def test_ways_in_words():
     assert str(Way(1)) == "send each offload at once, and wait for the answer"
     assert (
@@ -157,6 +173,8 @@ def test_a_transmission_does_not_wait_for_an_hour():
         ({"unit": "pictures"}, "unit must be one of"),
         ({"rate": 0}, r"rate must be in \(0, inf\)"),
         ({"connection": "hot"}, "connection must be one of"),
+        ({"devices": 0}, "devices must be an integer >= 1"),
+        ({"devices": 2, "arrivals": np.arange(3.0)}, "devices must be 1 where arrivals"),
         ({"connection": "cold"}, "connection must be auto or warm where no rate is given"),
     ],
 )
