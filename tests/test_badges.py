@@ -208,7 +208,7 @@ def licence(path):
     {
         "hi_lib/timing.py": "BSD-3-Clause",
         "book/_extensions/readable.py": "BSD-3-Clause",
-        "book/explorer/explorer.js": "BSD-3-Clause",
+        "book/decide/advice.js": "BSD-3-Clause",
         "book/appendix.md": "CC-BY-4.0",
         "book/images/framework.svg": "CC-BY-4.0",
         "data/traces/cifar10-resnet8.csv": "CC-BY-4.0",

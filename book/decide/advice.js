@@ -234,7 +234,7 @@
   // ---- Several devices at one server: hi_lib/events/crowd.py, the same additions in the same order. ----
 
   const [READY, COMES, LOOK] = [0, 1, 3];
-  const MOST_SAMPLES = 200000;
+  const MOST_SAMPLES = 40000;
 
   const heap = (before) => {
     const items = [];
@@ -545,10 +545,13 @@
       keepsUp: rows.some((each) => keepsUp(each, conditions)),
       cost: policy.averageCost, againstNever: difference(never, policy),
       nextPolicy: compared.nextBest.name, againstNext: difference(compared.nextBest, policy),
-      waitingCosts: policy.name === NAMES.learner && row ? hearingLate(log, found, large) : null,
-      assumption: assumption(found, timing, conditions, alpha),
-      changes: changes(log, found, timing, conditions, alpha),
       offloadRatio: mean(Array.from(policy.share)), conditions, alpha,
+      // What takes longer is found when it is asked for.
+      why: () => ({
+        waitingCosts: policy.name === NAMES.learner && row ? hearingLate(log, found, large) : null,
+        assumption: assumption(found, timing, conditions, alpha),
+        changes: changes(log, found, timing, conditions, alpha),
+      }),
     };
   };
 
@@ -559,7 +562,7 @@
     const rows = tried(ratio, timing);
     const row = best(rows, conditions);
     const policy = ratio === 0 ? NAMES.never : ratio === 1 ? NAMES.always : calibrated ? NAMES.rule : NAMES.learner;
-    const others = row === null || ratio === 0 ? [] : [
+    const others = () => row === null || ratio === 0 ? [] : [
       ["half of the offloads", tried(ratio / 2, timing)],
       ["twice the offloads", tried(Math.min(1, 2 * ratio), timing)],
       ["a network twice as slow", tried(ratio, { ...timing, tau_nw: 2 * timing.tau_nw })],
@@ -567,12 +570,80 @@
     return {
       policy, threshold: policy === NAMES.rule && beta !== null ? 1 - beta : null, beta, row, rows, policies: [], counted: null,
       keepsUp: rows.some((each) => keepsUp(each, conditions)), cost: null, againstNever: null, nextPolicy: null, againstNext: null,
-      waitingCosts: null,
-      assumption: "samples are offloaded independently of each other; a log of your own tells whether HI pays at all",
-      changes: others.map(([what, found]) => changed(what, { policy: { name: policy }, row }, policy, best(found, conditions))),
       offloadRatio: ratio, conditions, alpha,
+      why: () => ({
+        waitingCosts: null,
+        assumption: "samples are offloaded independently of each other; a log of your own tells whether HI pays at all",
+        changes: others().map(([what, found]) => changed(what, { policy: { name: policy }, row }, policy, best(found, conditions))),
+      }),
     };
   };
 
-  window.hiAdvice = { fromLog, fromRatio, short, digits, NAMES };
+  // ---- The words: hi_lib/advise/recommendation.py. ----
+
+  const told = (way) => {
+    let says = way.size === 1 ? "send each offload at once" : `send after ${way.size} ${way.unit}`;
+    if (way.size > 1 && isFinite(way.longestWait)) says += `, or ${digits(way.longestWait)} ms after the first`;
+    if (way.window === null) return `${says}, and wait for the answer`;
+    return `${says}, without waiting: ${way.window === Infinity ? "any number" : `up to ${way.window}`} may be out`;
+  };
+
+  const percent = (share) => `${(100 * share).toFixed(2)}%`;
+
+  const nearest = ({ rows, keepsUp: up }) => {
+    const by = (row) => (Number.isNaN(row.late) || !up ? row.systemTime : row.late);
+    return rows.reduce((least, row) => (by(row) < by(least) ? row : least));
+  };
+
+  const whatToSet = (found) => {
+    const { policy, threshold, row, conditions } = found;
+    if (!found.keepsUp) {
+      const fastest = nearest(found);
+      return `no way to send, since the device cannot keep up: a sample comes every ${digits(conditions.spacing)} ms, and takes ${digits(fastest.systemTime)} ms at best (${told(fastest.way)})`;
+    }
+    if (policy === NAMES.never) return "keep every answer on the device; nothing that offloads costs clearly less";
+    if (row === null) {
+      const soonest = nearest(found);
+      return `no way to send, since none has at most ${digits(conditions.miss)} of all answers after ${digits(conditions.deadline)} ms: ${percent(soonest.late)} are later if you ${told(soonest.way)}`;
+    }
+    const theta = threshold === null ? null : `θ = ${threshold.toFixed(4)}`;
+    const offload = policy === NAMES.always ? "offload every sample"
+      : policy === NAMES.learner ? `let HIL-F learn θ, with the adaptive rate and β = ${digits(found.beta ?? 0)}${theta ? `, by now ${theta}` : ""}`
+      : `offload what is less sure than ${theta === null ? NAMES.rule : theta + (policy === NAMES.rule ? " (1 − β)" : "")}`;
+    return `${offload}; ${told(row.way)}`;
+  };
+
+  const inWords = ({ mean: more, error }) => Math.abs(more) < SAME && error < SAME ? "the same"
+    : `${Math.abs(more).toFixed(4)} ${more > 0 ? "more" : "less"} (one standard error: ${error.toFixed(4)})`;
+
+  const costs = (found, { waitingCosts }) => {
+    if (found.cost === null) return [];
+    let says = `Cost: ${found.cost.toFixed(4)} a sample`;
+    if (![found.policy, found.nextPolicy].includes(NAMES.never)) says += `; never offloading costs ${inWords(found.againstNever)}`;
+    says += `; the next best, ${found.nextPolicy}, costs ${inWords(found.againstNext)}`;
+    if (waitingCosts !== null && found.row) says += `; sending this way the learner hears later, which costs ${Math.abs(waitingCosts).toFixed(4)} ${waitingCosts > 0 ? "more" : "less"}`;
+    return [says];
+  };
+
+  const times = ({ row, conditions }) => {
+    if (row === null) return [];
+    const late = Number.isNaN(row.late) ? "" : `, ${percent(row.late)} after ${digits(conditions.deadline)} ms`;
+    const cold = row.cold ? ", over a connection that has been idle" : "";
+    return [`Times: ${digits(row.systemTime)} ms of the system a sample; answers after ${digits(row.responseTime)} ms on average, 95 of 100 within ${digits(row.p95)} ms${late}${cold}`];
+  };
+
+  const whatIf = ({ changes: said }) => {
+    if (said.length === 0) return [];
+    const other = said.filter(({ policy, send }) => policy ?? send)
+      .map(({ what, policy, send }) => `${what}: ${[policy, send].filter((each) => each !== null).join("; ")}`);
+    const same = said.filter(({ policy, send }) => !(policy ?? send)).map(({ what }) => what);
+    return [`What if: ${[...other, ...(same.length ? [`the same with ${same.join(", ")}`] : [])].join(". ")}`];
+  };
+
+  const lines = (found) => {
+    const why = found.why();
+    return [`Recommended: ${whatToSet(found)}`, ...costs(found, why), ...times(found), `Assumed: ${why.assumption}`, ...whatIf(why)];
+  };
+
+  window.hiAdvice = { fromLog, fromRatio, lines, whatToSet, short, digits, NAMES };
 })();

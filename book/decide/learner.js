@@ -437,10 +437,11 @@
   at("end").addEventListener("click", finish);
   at("again").addEventListener("click", begin);
   new MutationObserver(() => show()).observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
-  document.getElementById("hi-explorer").addEventListener("input", () => drawTimeline());
+  document.getElementById("hi-decide").addEventListener("input", () => drawTimeline());
   addEventListener("resize", () => drawTimeline());
 
   Object.assign(window.batchHI, { replay, readTable, unpack });
   root.hidden = false;
   choose();
+  finish(); // a picture to begin with
 })();

@@ -1,4 +1,4 @@
-"""Tables of plain text whose columns never run together, however long a number gets, and errors with enough digits."""
+"""Tables of plain text whose columns never run together, however long a number gets, and numbers for reading."""
 
 from __future__ import annotations
 
@@ -29,14 +29,12 @@ def aligned(rows: Sequence[Sequence[str]], least: Sequence[int]) -> list[str]:
     return ["".join(map(str.rjust, row, widths)).rstrip() for row in rows]
 
 
-def error_digits(error: float) -> str:
-    """A standard error in four decimals, or as many as it takes to show one that is not zero.
+def four_digits(value: float) -> str:
+    """A number to four digits, never with an exponent.
 
     Examples
     --------
-    >>> error_digits(0.0123), error_digits(0.000042), error_digits(1e-9)
-    ('0.0123', '0.00004', 'below 0.000001')
+    >>> four_digits(12345.6), four_digits(0.39), four_digits(20)
+    ('12350', '0.39', '20')
     """
-    if error >= 0.00095:
-        return f"{error:.4f}"
-    return np.format_float_positional(error, precision=1, fractional=False) if error >= 1e-6 else "below 0.000001"
+    return np.format_float_positional(value, precision=4, unique=False, fractional=False, trim="-")

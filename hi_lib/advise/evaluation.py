@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from hi_lib import checks, regret
-from hi_lib.advise.aligned import aligned
+from hi_lib.advise.aligned import aligned, four_digits
 from hi_lib.logs.reading import Log
 from hi_lib.logs.scores import Scale
 from hi_lib.paper import setting_of
@@ -181,11 +181,16 @@ class Evaluation:
 
 
 def _row(row: Sent, chosen: bool, late: bool) -> list[str]:
-    waits = "" if row.way.longest_wait == np.inf else f"{row.way.longest_wait:.4g}"
+    waits = "" if row.way.longest_wait == np.inf else four_digits(row.way.longest_wait)
     times = (row.system_time, row.response_time, row.p50, row.p95, row.p99, row.objective)
     cold = " (cold)" if row.cold else ""
     shares = [f"{row.late:.2%}"] if late else []
-    return [f"{'*' if chosen else ' '} {row.way.short}{cold}", waits, *(f"{each:.4g}" for each in times), *shares]
+    return [
+        f"{'*' if chosen else ' '} {row.way.short}{cold}",
+        waits,
+        *map(four_digits, times),
+        *shares,
+    ]
 
 
 def _records(table: Any) -> list[dict[str, Any]]:
@@ -307,6 +312,6 @@ def _fitted(path: str | Path) -> Line:
 def _positive(where: str | Path, value: float) -> float:
     if value < 1e-9:  # a flat fit leaves rounding errors
         raise ValueError(
-            f"{where}: the fitted time of a picture must be positive, got {value:.4g} ms: time larger batches"
+            f"{where}: the fitted time of a picture must be positive, got {four_digits(value)} ms: time larger batches"
         )
     return value

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hi_lib.advise.aligned import four_digits
 from hi_lib.advise.policies import ALWAYS, LEARNER, NEVER, RULE, Difference
 from hi_lib.advise.ways import Conditions, Sent
 
@@ -122,27 +123,31 @@ class Recommendation:
 
     def _what(self) -> str:
         if not self.keeps_up:
-            row, spacing = self.nearest, self.conditions.spacing
+            row, every = self.nearest, four_digits(self.conditions.spacing or 0.0)
             return (
-                f"no way to send, since the device cannot keep up: a sample comes every {spacing:.4g} ms, and takes "
-                f"{row.system_time:.4g} ms at best ({row.way})"
+                f"no way to send, since the device cannot keep up: a sample comes every {every} ms, and takes "
+                f"{four_digits(row.system_time)} ms at best ({row.way})"
             )
         if self.policy == NEVER:
             return "keep every answer on the device; nothing that offloads costs clearly less"
         if self.sent is None:
-            row, asked = self.nearest, self.conditions
+            row, miss, late = self.nearest, four_digits(self.conditions.miss), self._deadline
             return (
-                f"no way to send, since none has at most {asked.miss:.3g} of all answers after {asked.deadline:g} ms: "
-                f"{row.late:.2%} are later if you {row.way}"
+                f"no way to send, since none has at most {miss} of all answers after {late} ms: {row.late:.2%} are "
+                f"later if you {row.way}"
             )
         return f"{self._offload()}; {self.sent.way}"
+
+    @property
+    def _deadline(self) -> str:
+        return four_digits(self.conditions.deadline or 0.0)
 
     def _offload(self) -> str:
         if self.policy == ALWAYS:
             return "offload every sample"
         if self.policy == LEARNER:
             now = "" if self.threshold is None else f", by now {self.own_threshold or f'θ = {self.threshold:.4f}'}"
-            return f"let HIL-F learn θ, with the adaptive rate and β = {self.beta:.4g}{now}"
+            return f"let HIL-F learn θ, with the adaptive rate and β = {four_digits(self.beta or 0.0)}{now}"
         return f"offload what is less sure than {self._rule()}"
 
     def _rule(self) -> str:
@@ -156,22 +161,24 @@ class Recommendation:
         if self.cost is None or self.against_next is None or self.against_never is None:
             return []
         says = f"Cost: {self.cost:.4f} a sample"
-        if self.policy != NEVER:
+        if NEVER not in (self.policy, self.next_policy):
             says += f"; never offloading costs {self.against_never.in_words()}"
         says += f"; the next best, {self.next_policy}, costs {self.against_next.in_words()}"
         if self.waiting_costs is not None and self.sent is not None:
-            says += f"; sending this way adds {self.waiting_costs:.4f}, since the learner hears later"
+            more = "more" if self.waiting_costs > 0 else "less"
+            says += f"; sending this way the learner hears later, which costs {abs(self.waiting_costs):.4f} {more}"
         return [says]
 
     def _times(self) -> list[str]:
         row = self.sent
         if row is None:
             return []
-        late = "" if math.isnan(row.late) else f", {row.late:.2%} after {self.conditions.deadline:g} ms"
+        late = "" if math.isnan(row.late) else f", {row.late:.2%} after {self._deadline} ms"
         cold = ", over a connection that has been idle" if row.cold else ""
+        system, response, most = map(four_digits, (row.system_time, row.response_time, row.p95))
         return [
-            f"Times: {row.system_time:.4g} ms of the system a sample; answers after {row.response_time:.4g} ms on "
-            f"average, 95 of 100 within {row.p95:.4g} ms{late}{cold}"
+            f"Times: {system} ms of the system a sample; answers after {response} ms on average, 95 of 100 within "
+            f"{most} ms{late}{cold}"
         ]
 
     def _if(self) -> list[str]:

@@ -11,6 +11,7 @@ import numpy as np
 from hi_lib import checks
 from hi_lib.advise import policies as deciding
 from hi_lib.advise import ways as sending
+from hi_lib.advise.aligned import four_digits
 from hi_lib.advise.policies import ALWAYS, ASSUMED, FITTED, LEARNER, NEVER, RULE, Comparison, Policy, compare
 from hi_lib.advise.recommendation import Change, Recommendation
 from hi_lib.advise.ways import Conditions, Sent
@@ -166,9 +167,10 @@ def _assumption(found: _Decision) -> str:
     if found.policy.name != NEVER and found.sent is not None and found.conditions.window is None:
         free = sending.best(_without_waiting(found), found.conditions)
         if free is not None and free.objective < (1 - _MATTERS) * found.sent.objective:
+            response, system = four_digits(free.response_time), four_digits(free.system_time)
             return (
                 f"the link allows one transmission at a time; if it allows {_OUT}, send without waiting, and answers "
-                f"come after {free.response_time:.4g} ms, {free.system_time:.4g} ms of the system a sample"
+                f"come after {response} ms, {system} ms of the system a sample"
             )
     if found.compared.counted == ASSUMED and found.policy.name != NEVER:
         return (
@@ -190,7 +192,7 @@ def _of_idle(found: _Decision, row: Sent) -> str:
         kept = next(each for each in warm if each.way[:3] == row.way[:3])
         return (
             f"{pause} and loses its window; kept warm (BBR, or tcp_slow_start_after_idle = 0), answers come after "
-            f"{kept.response_time:.4g} ms"
+            f"{four_digits(kept.response_time)} ms"
         )
     if row.idle > LEAST_TIMEOUT and found.conditions.connection == "auto" and found.conditions.rate is None:
         return f"{pause} and keeps its window; with Linux' defaults it loses it, and takes up to three round trips"

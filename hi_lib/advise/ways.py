@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hi_lib import checks
+from hi_lib.advise.aligned import four_digits
 from hi_lib.slow_start import LEAST_TIMEOUT, TCP, idle_halvings
 from hi_lib.timing import TimingModel
 from hi_lib.typing import Flags, Floats
@@ -26,7 +27,7 @@ CONNECTIONS = ("auto", "warm", "cold")
 LONGEST_IDLE = 2000.0  # ms: after it a connection's window has shrunk to that of a new one, at any usual round trip
 _FEW_SIZES = (1, 2, 3, 4, 6, 8)  # where the slow clock has to count
 _SOONER = 0.99  # of all transmissions are full within the longest wait
-_MOST_SAMPLES = 200_000  # of all devices together
+_MOST_SAMPLES = 40_000  # of all devices together
 _ROUNDING = 1e-9  # of a share, and of a time
 
 
@@ -130,7 +131,7 @@ class Way(NamedTuple):
         else:
             says = f"send after {self.size} {self.unit}"
             if self.longest_wait != math.inf:
-                says += f", or {self.longest_wait:.4g} ms after the first"
+                says += f", or {four_digits(self.longest_wait)} ms after the first"
         if self.window is None:
             return f"{says}, and wait for the answer"
         out = "any number" if self.window == math.inf else f"up to {self.window:g}"

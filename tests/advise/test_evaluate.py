@@ -89,7 +89,7 @@ def test_graded_answers_are_right_above_a_grade(tmp_path):
 
 
 def test_the_worked_example_prints_what_the_book_shows(monkeypatch):
-    notebook = json.loads((places.EXECUTED / "explorer.ipynb").read_text())
+    notebook = json.loads((places.EXECUTED / "decide.ipynb").read_text())
     outputs = [output.get("data", {}) for cell in notebook["cells"] for output in cell.get("outputs", [])]
     text = "\n".join("".join(data.get("text/markdown", "")) for data in outputs)
     command = shlex.split(re.search(r"^\.venv/bin/hi evaluate .*$", text, re.MULTILINE).group())

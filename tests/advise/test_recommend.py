@@ -273,7 +273,7 @@ def test_a_learner_that_hears_late_is_told_what_it_costs():
     trace = drifting()
     late, soon = (hi.replay(trace, 0.3, each, learning_rate="adaptive").cost[N // 2 :].mean() for each in (size, 1))
     assert found.waiting_costs == pytest.approx(late - soon)
-    assert f"sending this way adds {found.waiting_costs:.4f}" in found.as_lines()[1]
+    assert f"the learner hears later, which costs {abs(found.waiting_costs):.4f} " in found.as_lines()[1]
     assert "let HIL-F learn θ, with the adaptive rate and β = 0.3" in found.as_lines()[0]
 
 

@@ -29,7 +29,7 @@ PAGES = sorted(
 # `make test-slow` opens all.
 OPENED = [
     ("book/intro.html", "desktop"),
-    ("notebooks/explorer.html", "phone"),
+    ("notebooks/decide.html", "phone"),
     ("notebooks/which_learner.html", "phone"),
 ]
 SIZES = {"desktop": (1280, 900, "light"), "phone": (390, 844, "dark")}
@@ -182,7 +182,7 @@ def test_the_book_knows_where_the_docstrings_that_it_prints_are(monkeypatch):
     assert printed <= book._sources()
 
 
-HOMES = ("book/intro.html", "notebooks/fig4_objective.html", "notebooks/explorer.html")
+HOMES = ("book/intro.html", "notebooks/fig4_objective.html", "notebooks/decide.html")
 
 
 @pytest.mark.parametrize("page", HOMES)

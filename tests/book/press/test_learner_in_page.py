@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import hi_lib as hi
-from hi_book.press.explorer import packed
+from hi_book.press.decide import packed
 
-PAGE = "notebooks/explorer.html"
+PAGE = "notebooks/decide.html"
 READY = "window.batchHI && batchHI.replay && document.querySelector('#hi-learn-plot .main-svg')"
 REPLAY = """([name, beta, size, eta, delay]) => {
     const { confidence, correct } = batchHI.unpack(hiTraces[name]);
@@ -167,11 +167,11 @@ def test_a_setting_out_of_range_is_refused(fresh, field, value):
 def test_without_javascript_there_is_a_picture(browser, site):
     tab = browser.new_page(java_script_enabled=False)
     tab.goto(site + PAGE)
-    assert tab.locator("noscript svg").count() == 1
+    assert tab.locator("noscript svg").count() == 2  # what is recommended at first, and the learner
     tab.close()
 
 
 def test_packed_traces_are_plain_json():
     script = packed([hi.Trace([0.25, 1.0], [0, 1], name="a")])
     data = json.loads(script.removeprefix("window.hiTraces = ").removesuffix(";\n"))
-    assert data == {"a": {"confidence": "AAAAAAAA0D8AAAAAAADwPw==", "correct": "01"}}
+    assert data == {"a": {"confidence": "AAAAAAAA0D8AAAAAAADwPw==", "correct": "01", "lml": ""}}

@@ -1,4 +1,4 @@
-"""What the explorer's page loads: its scripts, the traces, and plotly.js."""
+"""What the page "Decide" loads: its scripts, the traces, and plotly.js."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from hi_lib.traces import Trace, load_trace, shipped
 
 
 def copy(target: Path) -> None:
-    """The explorer's scripts and traces, and plotly.js of its package; outside _static, which every page would load."""
-    shutil.copytree(places.PAGES / "explorer", target)
+    """The page's scripts and traces, and plotly.js of its package; outside _static, which every page would load."""
+    shutil.copytree(places.PAGES / "decide", target)
     traces = [load_trace(name).shuffled(0) for name in shipped()]
     (target / "traces.js").write_text(packed(traces), encoding="utf-8")
     package = importlib.util.find_spec("plotly")
@@ -27,11 +27,12 @@ def copy(target: Path) -> None:
 
 
 def packed(traces: Iterable[Trace]) -> str:
-    """Traces as a script that learner.js unpacks: confidences as doubles in base64, a digit for each sample's truth."""
+    """Traces as a script: confidences as doubles in base64, a digit for each answer of the S-ML, and of the L-ML."""
     data = {
         trace.name: {
             "confidence": base64.b64encode(trace.confidence.astype("<f8").tobytes()).decode(),
             "correct": "".join(map(str, trace.correct.astype(int))),
+            "lml": "" if trace.lml_correct is None else "".join(map(str, trace.lml_correct.astype(int))),
         }
         for trace in traces
     }
