@@ -1,13 +1,15 @@
 """A Sphinx extension: pages that can be read with JavaScript off, by keyboard and by a screen reader.
 
 Formulas get MathML beside what MathJax sets, and whatever may scroll sideways can be reached by keyboard. Proofs are
-folded, but for those that a page is about, and so is all of a public name's entry but its first paragraph.
+folded, but for those that a page is about, and so is all of a public name's entry but its first paragraph. On a phone
+a figure is the one that was drawn for it.
 """
 
 from __future__ import annotations
 
 import html
 import re
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
@@ -19,6 +21,8 @@ from sphinx_proof.nodes import proof_node
 _FORMULA = re.compile(
     r'(?<=nohighlight")([^>]*>\s*(?:<span class="eqno">.*?</span>)?)\\([(\[])(.*?)\\[)\]](?=</)', re.DOTALL
 )
+_FIGURE = re.compile(r'<img [^>]*src="(?P<folder>[^"]*_images/)(?P<name>[^"/]+)\.svg"[^>]*>')
+_PHONE = "(max-width: 600px)"
 _ABOUT_A_PROOF = "notebooks/regret_bound"
 _PUBLIC_NAMES = "book/api"
 # Formulas lie in scripts, so that no TeX stands in a page's text; MathJax is told to look there, too.
@@ -73,12 +77,20 @@ def _close_details(translator: Any, _node: Any) -> None:
     translator.body.append("</details>")
 
 
-def _improve(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _doctree: Any) -> None:
+def _improve(app: Sphinx, _page: str, _template: str, context: dict[str, Any], _doctree: Any) -> None:
     if "body" in context:
         body = _FORMULA.sub(_both, context["body"])
         body = re.sub(r"<(table|pre)(?![^>]*tabindex)\b", r'<\1 tabindex="0"', body)
+        body = _FIGURE.sub(lambda found: _for_phones(app, found), body)
         # Its entries link back, which the role of a list does not allow.
         context["body"] = body.replace('role="list" class="citation-list"', 'class="citation-list"')
+
+
+def _for_phones(app: Sphinx, found: re.Match[str]) -> str:
+    folder, name = found["folder"], found["name"]
+    if not Path(app.srcdir, "extra", "_images", f"{name}-narrow.svg").exists():
+        return found[0]
+    return f'<picture><source media="{_PHONE}" srcset="{folder}{name}-narrow.svg">{found[0]}</picture>'
 
 
 def _both(found: re.Match[str]) -> str:

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from traitlets import ObjectName, Unicode
 
 from hi_book.figures.symbols import in_html, in_mathtext
 from hi_lib import checks
@@ -35,6 +36,9 @@ STAGE_COLOURS = {"device": "#009E73", "uplink": "#E69F00", "network": "#BBBBBB",
 # What one may get wrong about the times, and its symbol.
 SYMBOLS = {"tau_nw": "τ_nw", "offload_ratio": "ρ", "tau_ed": "τ_ed", "tau_es": "τ_es", "tau_tx": "τ_tx"}
 FONT = "DejaVu Sans"
+NARROW = "application/vnd.hi.narrow+svg"
+"""Under this type a notebook holds a figure drawn for a phone."""
+_NARROW_WIDTH, _SHORT_LABEL = 4.4, 22  # inches; letters of a label, of which two fit beside each other
 _EMPTY = "no panel"  # by this label the place for a legend is found again
 PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
 DECADES = [step * 10.0**power for power in range(-4, 9) for step in (1, 2, 5)]  # ticks of a logarithmic axis
@@ -58,6 +62,77 @@ def use_style() -> None:
     set_matplotlib_formats("svg", metadata={"Date": None}, bbox_inches="tight")
     plt.uninstall_repl_displayhook()  # it would draw every figure once more than the SVG needs
     mpl.rcParams.update(settings())
+    _show_narrow_figures_too()
+
+
+def _show_narrow_figures_too() -> None:
+    """Let notebooks keep every figure of several columns a second time, drawn for a phone."""
+    from IPython.core.formatters import BaseFormatter
+    from IPython.core.getipython import get_ipython
+
+    class Narrow(BaseFormatter):
+        format_type = Unicode(NARROW)
+        print_method = ObjectName("_repr_narrow_")
+
+    shell = get_ipython()
+    if shell is not None and (shown := shell.display_formatter) is not None:
+        formatter = Narrow(parent=shown)
+        formatter.for_type(Figure, narrow_svg)
+        shown.formatters[NARROW] = formatter  # the last one: it rearranges the figure
+
+
+def narrow_svg(figure: Figure) -> str | None:
+    """The same figure with its panels below each other, as an SVG; None where it has one column.
+
+    The figure is rearranged for that: this is the last thing to do with it.
+    """
+    if not stack(figure):
+        return None
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None}, bbox_inches="tight")
+    return buffer.getvalue()
+
+
+def stack(figure: Figure) -> bool:
+    """Put all panels of a figure below each other, each with its own labels; whether there was anything to do."""
+    placed = [(axis, place) for axis in figure.axes if (place := axis.get_subplotspec()) is not None]
+    columns = {place.colspan.start for _, place in placed}
+    if len(columns) < 2:
+        return False
+    _label_each(placed)
+    shown = [axis for axis, _ in placed]
+    empty = [axis for axis in shown if axis.get_label() == _EMPTY and axis.get_legend() is None]
+    for axis in empty:
+        axis.remove()
+    shown = [axis for axis in shown if axis not in empty]
+    rows = figure.get_figheight() / len({place.rowspan.start for _, place in placed})
+    heights = [1.0 if axis.get_label() == _EMPTY else max(rows, 2.4) for axis in shown]
+    grid = figure.add_gridspec(len(shown), 1, height_ratios=heights)
+    for number, axis in enumerate(shown):
+        axis.set_subplotspec(grid[number])
+    figure.set_size_inches(_NARROW_WIDTH, sum(heights) + 0.8 * len(figure.legends))
+    for legend in list(figure.legends):  # whose columns are fixed once it is there
+        labels = [text.get_text() for text in legend.get_texts()]
+        columns_of = 2 if max(map(len, labels)) <= _SHORT_LABEL else 1
+        handles = [handle for handle in legend.legend_handles if handle is not None]
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns_of)
+        legend.remove()
+    return True
+
+
+def _label_each(placed: Sequence[tuple[Axes, Any]]) -> None:
+    """Give every panel the labels that stand once a row, or once a column, while panels are beside each other."""
+    rows: dict[int, list[Axes]] = {}
+    columns: dict[int, list[Axes]] = {}
+    for axis, place in placed:
+        rows.setdefault(place.rowspan.start, []).append(axis)
+        columns.setdefault(place.colspan.start, []).append(axis)
+    for axis, place in placed:
+        axis.tick_params(labelleft=True, labelbottom=True)
+        beside = [other.get_ylabel() for other in rows[place.rowspan.start]]
+        below = [other.get_xlabel() for other in columns[place.colspan.start]]
+        axis.set_ylabel(axis.get_ylabel() or next(filter(None, beside), ""))
+        axis.set_xlabel(axis.get_xlabel() or next(filter(None, below[::-1]), ""))
 
 
 def house_style() -> AbstractContextManager[None]:

@@ -24,7 +24,7 @@ from typing import Any
 
 import yaml
 
-from hi_book.press import claims, decide, places, plain_yaml, provenance, results, surroundings, uses
+from hi_book.press import claims, decide, phones, places, plain_yaml, provenance, results, surroundings, uses
 from hi_book.press.notebooks import BuildError, Progress, installed, notebook_names, run_notebooks
 from hi_lib.files import write_atomically
 
@@ -102,6 +102,7 @@ def _render(builder: str = "html") -> Path:
         changed |= bool(other)
     _copy_mathjax(source / "extra" / "mathjax")
     decide.copy(source / "extra" / "decide")
+    phones.take_out(source)
     _configure(source / "_config.yml", changed)
     command: list[str | Path] = [sys.executable, "-P", "-c", _JUPYTER_BOOK, "build", source, "--builder", builder]
     command += ["--config", source / "_config.yml", "--toc", source / "book" / "_toc.yml", "--path-output", output]

@@ -83,9 +83,12 @@ def _plain(value: Any) -> Value:
 
 def save_figure(notebook: str, name: str, figure: Figure) -> None:
     """Save a figure as SVG among a notebook's results, for a page of prose to show; the notebook does not show it."""
-    from hi_book.figures.style import as_svg
+    from hi_book.figures.style import as_svg, narrow_svg, svg_element
 
-    write_atomically(folder(notebook) / f"{name}.svg", as_svg(figure))
+    wide, narrow = as_svg(figure), narrow_svg(figure)
+    write_atomically(folder(notebook) / f"{name}.svg", wide)
+    if narrow:
+        write_atomically(folder(notebook) / f"{name}-narrow.svg", svg_element(narrow))
 
 
 def numbers(notebook: str, below: Path | None = None) -> dict[str, Value]:
