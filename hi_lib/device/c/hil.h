@@ -239,7 +239,7 @@ static inline bool hil_init(hil_learner *l, float beta, float eta)
     if (!(beta >= 0.0f && beta <= 1.0f && eta >= HIL_LEAST_RATE && eta <= HIL_MOST_RATE))
         return false;
     memset(l, 0, sizeof *l);
-    l->beta = (uint32_t)(beta * 0x1p24f + 0.5f);
+    l->beta = (uint32_t)roundf(beta * 0x1p24f);
     l->eta = eta;
     return true;
 }

@@ -55,3 +55,6 @@ void powers(uint32_t step, size_t n, uint64_t *found)
     for (i = 0; i < n; i++)
         found[i] = hil_internal_power((uint32_t)i * step);
 }
+
+double distance(void) { return HIL_DISTANCE; }
+double adaptive_distance(void) { return HIL_ADAPTIVE_DISTANCE; }
