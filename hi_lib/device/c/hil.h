@@ -113,6 +113,18 @@ typedef struct {
     uint64_t below, above; /* weight of the cells below and above a confidence; the best cell has 2^55 */
 } hil_internal_share;
 
+/* The upper half of a product, for which a Cortex-M0 has no instruction, and compilers a slow function. */
+static inline uint32_t hil_internal_high(uint32_t a, uint32_t b)
+{
+#ifdef __ARM_ARCH_6M__
+    const uint32_t a1 = a >> 16, a0 = a & 0xffff, b1 = b >> 16, b0 = b & 0xffff;
+    const uint32_t first = a1 * b0 + (a0 * b0 >> 16), second = a0 * b1 + (first & 0xffff);
+    return a1 * b1 + (first >> 16) + (second >> 16);
+#else
+    return (uint32_t)(((uint64_t)a * b) >> 32);
+#endif
+}
+
 static inline hil_internal_rate hil_internal_rate_of(float eta)
 {
     hil_internal_rate rate;
@@ -135,24 +147,25 @@ static inline uint64_t hil_internal_power(uint32_t f)
     uint32_t value = factor[0];
     int i;
     for (i = 1; i < 6; i++)
-        value = factor[i] - (uint32_t)(((uint64_t)f * value) >> 32);
-    return ((uint64_t)1 << 32) - (((uint64_t)f * value) >> 32);
+        value = factor[i] - hil_internal_high(f, value);
+    return ((uint64_t)1 << 32) - hil_internal_high(f, value);
 }
 
 /* Weight of a cell that has lost so much more than the best. */
 static inline uint64_t hil_internal_weight(uint64_t loss, const hil_internal_rate *rate)
 {
-    uint64_t bits;
+    uint32_t scaled, high, low;
     if (loss >= rate->limit)
         return 0;
     if (rate->shift > 0)
-        loss = (loss + ((uint64_t)1 << (rate->shift - 1))) >> rate->shift;
+        scaled = (uint32_t)((loss + ((uint64_t)1 << (rate->shift - 1))) >> rate->shift);
     else
-        loss <<= -rate->shift;
-    bits = loss * rate->mantissa;
-    if (bits >> 57 > 55)
+        scaled = (uint32_t)(loss << -rate->shift);
+    high = hil_internal_high(scaled, rate->mantissa);
+    low = scaled * rate->mantissa;
+    if (high >> 25 > 55)
         return 0;
-    return (hil_internal_power((uint32_t)(bits >> 25)) << 23) >> (bits >> 57);
+    return (hil_internal_power(high << 7 | low >> 25) << 23) >> (high >> 25);
 }
 
 /* A number in (0, 1) in 2^-32, cut off. */
@@ -301,6 +314,8 @@ static inline bool hil_internal_hear(hil_adaptive *a, unsigned level, bool corre
 /* What was heard of a level and is not yet learned, as a step, in 2^-24. */
 static inline int64_t hil_internal_heard(const hil_adaptive *a, unsigned k)
 {
+    if ((a->right[k] | a->wrong[k]) == 0)
+        return 0;
     return a->right[k] * hil_internal_step(&a->learner, true) + a->wrong[k] * hil_internal_step(&a->learner, false);
 }
 
