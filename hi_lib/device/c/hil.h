@@ -128,9 +128,10 @@ static inline uint32_t hil_internal_high(uint32_t a, uint32_t b)
 static inline hil_internal_rate hil_internal_rate_of(float eta)
 {
     hil_internal_rate rate;
-    int exponent, cut;
-    uint64_t product = (uint64_t)(frexpf(eta, &exponent) * 0x1p24f) * 3098164009u; /* log2(e), in 2^-31 */
-    cut = product >> 55 ? 24 : 23;
+    int exponent;
+    const uint32_t fraction = (uint32_t)(frexpf(eta, &exponent) * 0x1p24f);
+    const uint64_t product = (uint64_t)fraction * 3098164009u; /* log2(e), in 2^-31 */
+    const int cut = product >> 55 ? 24 : 23;
     rate.mantissa = (uint32_t)(product >> cut);
     rate.shift = 22 - cut - exponent;
     if (rate.shift > 0)
@@ -252,7 +253,7 @@ static inline bool hil_init(hil_learner *l, float beta, float eta)
     if (!(beta >= 0.0f && beta <= 1.0f && eta >= HIL_LEAST_RATE && eta <= HIL_MOST_RATE))
         return false;
     memset(l, 0, sizeof *l);
-    l->beta = (uint32_t)roundf(beta * 0x1p24f);
+    l->beta = ((uint32_t)(beta * 0x1p25f) + 1) >> 1;
     l->eta = eta;
     return true;
 }
