@@ -2,7 +2,7 @@
 
 * environment.yml, from pyproject.toml
 * in README.md, how many of the paper's claims hold (book/claims.yml)
-* in book/rerun.md, the table of the `hi` commands
+* in book/rerun.md, the table of the `hi` commands, and what the learner takes on a microcontroller
 * in book/appendix.md, which experiment decides which claims, within which tolerance, and what it takes
 * in book/appendix.md, which other versions find the same
 * in README.md and book/appendix.md, where the deposit is
@@ -33,6 +33,7 @@ from hi_book.press.claims import VERDICTS, Claim, by_author, load_claims
 ROOT = Path(__file__).resolve().parent.parent
 BADGES = runpy.run_path(str(ROOT / "tools" / "badges.py"))
 TAKEN = ROOT / "data" / "benchmarks" / "experiments.csv"
+DEVICE = ROOT / "data" / "benchmarks" / "device.csv"
 ELSEWHERE = ROOT / "data" / "benchmarks" / "versions.csv"
 PLURAL = dict(zip(VERDICTS, ("hold", "hold in part", "do not hold", "are not testable here"), strict=True))
 CONDA_NAMES = {"torch": "pytorch"}
@@ -93,7 +94,7 @@ def expected() -> dict[Path, str]:
         ROOT / "environment.yml": environment(),
         ROOT / "book" / "api.md": api(),
         readme: filled(readme, counts=counts(), deposit=deposit),
-        rerun: filled(rerun, commands=commands()),
+        rerun: filled(rerun, commands=commands(), microcontrollers=microcontrollers()),
         appendix: page,
         **BADGES["expected"](page),
     }
@@ -207,6 +208,40 @@ def _found(row: dict[str, str]) -> tuple[str, str]:
     difference = row["largest_difference"].replace("e-", "e−")
     same = float(row["largest_difference"]) == 0
     return verdicts, f"all {row['numbers']} {'the same' if same else f'within `{difference}`'}"
+
+
+def microcontrollers() -> str:
+    """What the C header takes on each core: bytes, and instructions a sample."""
+    with DEVICE.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    head = ["", "Flash", "Memory", "Stack", "Instructions of a decision", "of learning"]
+    lines = [_row(head), "|---" + "|---:" * (len(head) - 1) + "|"]
+    for core, learner in dict.fromkeys((row["core"], row["learner"]) for row in rows):
+        own = [row for row in rows if (row["core"], row["learner"]) == (core, learner)]
+        replayed = [row for row in own if row["samples"]]
+        sizes = [_whole(own[0]["flash"]), _whole(own[0]["ram"])]
+        sizes.append(_whole(max(int(row["stack"]) for row in replayed)) if replayed else "")
+        counts = [_mean_and_most(replayed, what) if replayed else "" for what in ("decide", "learn")]
+        lines.append(_row([f"{core}, {learner}", *sizes, *counts]))
+    return "\n".join([*lines, "", _measured_with(rows[0])])
+
+
+def _mean_and_most(rows: list[dict[str, str]], what: str) -> str:
+    """The mean over the trace, and the most of all."""
+    mean = next(row[what] for row in rows if row["samples"] == "trace")
+    return f"{_whole(mean)} (at most {_whole(max(int(row[f'{what}_most']) for row in rows))})"
+
+
+def _measured_with(row: dict[str, str]) -> str:
+    return (
+        f"Flash, memory and stack in bytes, with arm-none-eabi-gcc `{row['compiler']}` and -Os; flash includes what the header draws from libgcc and libm, stack what the program "
+        f"that calls it takes.\nInstructions are those that QEMU `{row['emulator']}` has run: on average over the ResNet-8's samples, and the most of any sample, drawn ones included. "
+        "Fewer levels take\nproportionally fewer."
+    )
+
+
+def _whole(number: str | int) -> str:
+    return f"{int(number):,}".replace(",", "\N{NO-BREAK SPACE}")
 
 
 def api() -> str:

@@ -397,3 +397,16 @@ def test_sanitizers_find_nothing_whatever_it_is_given(compiler, levels, tmp_path
     kept = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
     done = subprocess.run([program, "30"], capture_output=True, text=True, env=kept)
     assert (done.returncode, done.stdout) == (0, "all held\n"), done.stderr
+
+
+def test_the_loop_of_the_page_works_and_is_short(tmp_path):
+    loop = re.search(r"```c\n(.*?)```", (ROOT / "book" / "rerun.md").read_text(encoding="utf-8"), flags=re.DOTALL)[1]
+    assert len(loop.splitlines()) <= 30
+    (tmp_path / "page.h").write_text(loop)
+    program = compiled("cc", SOURCES / "loop.c", tmp_path / "loop", f"-I{tmp_path}")
+    done = subprocess.run([program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    sent, cycles, lost, learned = map(int, done.stdout.split())
+    assert 0 < sent <= 4 * cycles
+    assert 0 < lost < cycles
+    assert learned == 1
