@@ -1,5 +1,6 @@
 """What the C header is held to: HILF, sample by sample, on drawn samples and with uniforms that are given to both."""
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -31,13 +32,19 @@ class Played(NamedTuple):
 
 
 class Uniforms:
-    """In the place of NumPy's generator: for each θ a given number, which picks its cell, and one for the place in it."""
+    """In the place of NumPy's generator: for each θ a given number, which picks its cell, and another one."""
 
     def __init__(self, values):
         self._values = iter([number for value in values.tolist() for number in (value, 0.5)])
 
     def random(self):
         return next(self._values)
+
+
+@functools.cache
+def expected_of(n, seed, beta, rate, levels):
+    """What Python does with `drawn` samples, once for all compilers."""
+    return by_python(drawn(n, seed), beta, rate, levels)
 
 
 def by_python(samples, beta, rate, levels=256):

@@ -37,6 +37,7 @@ NANOSECONDS = 64  # of an instruction: -icount shift=6
 FIXED, ADAPTIVE, WITH_BATCHES = "one rate", "adaptive", "adaptive, batches, saving"
 PARTS = {FIXED: 1, ADAPTIVE: 2, WITH_BATCHES: 3}
 RUNS = {"fixed": FIXED, "adaptive": ADAPTIVE}  # as replay.c names them
+COUNTED = ("stack", "decide", "decide_most", "learn", "learn_most")
 LIMIT = 300  # s for a program, which takes a few
 
 
@@ -124,7 +125,12 @@ def replay(core: Core | None, folder: Path) -> list[Run]:
     emulator += [] if core is None else ["-semihosting-config", "enable=on,target=native", "-kernel"]
     # QEMU prints what the program says to its standard error.
     done = subprocess.run(
-        [*emulator, str(program)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=LIMIT, check=True
+        [*emulator, str(program)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=LIMIT,
+        check=True,
     )
     return _read(done.stdout)
 
@@ -163,7 +169,7 @@ def measure(folder: Path, cores: Sequence[Core] = CORES) -> pd.DataFrame:
             own = {"core": core.name, "learner": run.learner, "samples": run.samples}
             rows.append(own | size[run.learner] | {"stack": run.numbers["stack"]} | instructions(core, run) | versions)
         rows.append({"core": core.name, "learner": WITH_BATCHES} | size[WITH_BATCHES] | versions)
-    return pd.DataFrame(rows).astype({name: "Int64" for name in ("stack", "decide", "decide_most", "learn", "learn_most")})
+    return pd.DataFrame(rows).astype(dict.fromkeys(COUNTED, "Int64"))
 
 
 def _version(program: str) -> str:

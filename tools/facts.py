@@ -233,10 +233,12 @@ def _mean_and_most(rows: list[dict[str, str]], what: str) -> str:
 
 
 def _measured_with(row: dict[str, str]) -> str:
+    compiler, emulator = row["compiler"], row["emulator"]
     return (
-        f"Flash, memory and stack in bytes, with arm-none-eabi-gcc `{row['compiler']}` and -Os; flash includes what the header draws from libgcc and libm, stack what the program "
-        f"that calls it takes.\nInstructions are those that QEMU `{row['emulator']}` has run: on average over the ResNet-8's samples, and the most of any sample, drawn ones included. "
-        "Fewer levels take\nproportionally fewer."
+        f"Flash, memory and stack in bytes, with arm-none-eabi-gcc `{compiler}` and `-Os`: flash with what the header\n"
+        "draws from libgcc and libm, stack with that of the program around it. Instructions are those that QEMU\n"
+        f"`{emulator}` ran: on average over ResNet-8's samples, and the most of any sample, drawn ones included. They\n"
+        "grow with the number of levels."
     )
 
 

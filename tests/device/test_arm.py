@@ -73,7 +73,10 @@ def test_a_microcontroller_decides_alike_and_takes_no_more_than_is_said(core, he
     kept = ["core", "learner", "samples", "ram"]
     assert table[kept].fillna("").values.tolist() == saved[kept].fillna("").values.tolist()
     # Another compiler makes other programs of the same header.
-    same = (table["compiler"].iloc[0], table["emulator"].iloc[0]) == (saved["compiler"].iloc[0], saved["emulator"].iloc[0])
+    same = (table["compiler"].iloc[0], table["emulator"].iloc[0]) == (
+        saved["compiler"].iloc[0],
+        saved["emulator"].iloc[0],
+    )
     for name in ("flash", "stack", "decide", "decide_most", "learn", "learn_most"):
         found, expected = table[name].dropna().astype(float), saved[name].dropna().astype(float)
         assert found.to_numpy() == pytest.approx(expected.to_numpy(), rel=0.002 if same else 0.5, abs=1)
@@ -92,8 +95,8 @@ def test_what_is_said_of_microcontrollers_is_complete():
 def test_instructions_follow_from_the_ticks_of_each_clock():
     core = bench.Core("a core", (), "a machine", 25)  # 40 ns a tick: 1.6 ticks an instruction
     run = bench._read(
-        "empty 2\nnops 161\nrun fixed trace\ndecided ff\noffloads 8\ndecide 1616\ndecide_most 322\nlearn 144\nlearn_most 18\n"
-        "stack 9\n"
+        "empty 2\nnops 161\nrun fixed trace\ndecided ff\noffloads 8\n"
+        "decide 1616\ndecide_most 322\nlearn 144\nlearn_most 18\nstack 9\n"
     )
     assert [each.learner for each in run] == [bench.FIXED]
     assert bench.instructions(core, run[0]) == {"decide": 125, "decide_most": 200, "learn": 10, "learn_most": 10}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from c_peers import Drawn, Played, Uniforms, by_python, drawn
+from c_peers import Drawn, Played, Uniforms, drawn, expected_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -24,10 +24,11 @@ from hi_lib.files import ROOT
 HEADER = ROOT / "hi_lib" / "device" / "c"
 SOURCES = Path(__file__).parent / "c"
 STRICT = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-pedantic")
-SANITIZERS = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+SANITIZERS = ("-g", "-O1", "-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all")
 LOADED, DAMAGED, OTHER_VERSION, OTHER_LEVELS, OTHER_LEARNER = range(5)
 SAYS = (KEEP, HOLD, SEND)
 WAIT = 3
+SAME_RATE = 1.6e-7  # as the header says
 ETAS = (0.001, 0.01, 0.1, 0.5, 3.0)
 
 
@@ -48,7 +49,7 @@ class Library:
         self._functions = ctypes.CDLL(str(path))
         for name in ("size_of_learner", "size_of_adaptive", "size_of_batch", "size_saved"):
             getattr(self._functions, name).restype = ctypes.c_size_t
-        for name in ("begin", "begin_adaptive", "begin_batch", "decide", "offloads"):
+        for name in ("begin", "begin_adaptive", "begin_batch", "decide", "offloads", "keep"):
             getattr(self._functions, name).restype = ctypes.c_bool
         for name in ("beta_of", "rate_of", "probability"):
             getattr(self._functions, name).restype = ctypes.c_float
@@ -124,15 +125,15 @@ def compare(library, n, beta, eta, seed=0, levels=256):
     samples = drawn(n, seed)
     learner = library.fixed(beta, eta) if eta else library.adaptive(beta)
     found = by_c(library, samples, learner, adaptive=eta is None)
-    expected = by_python(samples, library.call("beta_of", learner), float(np.float32(eta)) if eta else "adaptive", levels)
+    rate = float(np.float32(eta)) if eta else "adaptive"
+    expected = expected_of(n, seed, library.call("beta_of", learner), rate, levels)
     distance = library.call("distance" if eta else "adaptive_distance")
     assert np.abs(found.q - expected.q).max() < distance
     near = np.abs(samples.uniform - (1 - expected.q)) < distance
     differ = found.offload != expected.offload
     assert not (differ & ~near).any()
     assert 0 < expected.offload.sum() < n
-    # A float is within 2^-25 of a double; the gaps' part is a tenth of that.
-    assert np.abs(found.rate / expected.rate - 1).max() < (2**-24 if eta is None else 1e-15)
+    assert np.abs(found.rate / expected.rate - 1).max() < (SAME_RATE if eta is None else 1e-15)
     return int(near.sum()), int(differ.sum())
 
 
@@ -239,6 +240,60 @@ def test_powers_of_two_are_wrong_by_no_more_than_is_said(library):
     assert worst < float(said[1]) < 1.1 * worst
 
 
+def hold_rates(library, learner, python):
+    assert library.call("rate_of", learner) == pytest.approx(python.learning_rate, rel=SAME_RATE)
+    assert library.call("gap_of", learner) == pytest.approx(python._gap, rel=SAME_RATE)
+
+
+def test_the_adaptive_rate_is_that_of_python_on_all_kinds_of_logs(library):
+    """Batches of any size, S-MLs that are always or never right, few confidences, and all costs of an offload."""
+    rng = np.random.default_rng(8)
+    for beta in (0.0, 1e-4, 0.25, 0.5, 0.77, 0.999, 1.0):
+        for accuracy in (0.0, 0.1, 0.5, 0.97, 1.0):
+            for kinds in (3, 300):
+                learner, batch = library.adaptive(beta), library.batch(200, 200)
+                python = hi.HILF(library.call("beta_of", learner), "adaptive", levels=256)
+                met = rng.random(kinds).astype(np.float32)
+                for size in rng.choice([1, 1, 1, 2, 7, 50, 200], 8):
+                    confidence, correct = rng.choice(met, size), rng.random(size) < accuracy
+                    for p in confidence.tolist():
+                        library.call("says", batch, learner, p, 0.5)
+                    library.call("hear_adaptive", batch, learner, correct)
+                    python.update(confidence, correct)
+                    hold_rates(library, learner, python)
+
+
+def test_more_than_255_alike_are_learned_in_two_batches(library):
+    def heard(count):
+        learner, python = library.adaptive(0.5), hi.HILF(0.5, "adaptive", levels=256)
+        assert all(library.call("keep", learner, 0.5, True) for _ in range(count))
+        return learner, python
+
+    def batch(count):
+        return np.full(count, 0.5), np.ones(count, np.bool_)
+
+    learner, python = heard(255)
+    assert not library.call("keep", learner, 0.5, True)
+    assert library.call("keep", learner, 0.5, False)
+    library.call("update", learner)
+    python.update(np.full(256, 0.5), np.arange(256) > 0)
+    hold_rates(library, learner, python)
+
+    learner, python = heard(255)
+    library.call("learn_adaptive", learner, 0.5, True)
+    python.update(*batch(255))
+    python.update(*batch(1))
+    hold_rates(library, learner, python)
+
+    (learner, python), cycle = heard(200), library.batch(100, 100)
+    while library.call("says", cycle, learner, 0.5, 0.0) != WAIT:
+        pass
+    library.call("hear_adaptive", cycle, learner, np.ones(100, np.bool_))
+    python.update(*batch(255))
+    python.update(*batch(45))
+    hold_rates(library, learner, python)
+
+
 @pytest.mark.parametrize("adaptive", [False, True])
 def test_cycles_of_offloads_are_those_of_python(adaptive, library):
     samples = drawn(4000, 3)
@@ -259,8 +314,7 @@ def test_cycles_of_offloads_are_those_of_python(adaptive, library):
         batches.hear(decision.cycle, correct)
         library.call("hear_adaptive" if adaptive else "hear", batch, learner, correct)
         if adaptive:
-            assert library.call("rate_of", learner) == pytest.approx(python.learning_rate, rel=2**-24)
-            assert library.call("gap_of", learner) == pytest.approx(python._gap, rel=1e-6)
+            hold_rates(library, learner, python)
         first, cycles = t + 1, cycles + 1
     assert cycles > 60
 
@@ -388,9 +442,10 @@ def test_it_is_as_small_as_promised(library):
 def test_sanitizers_find_nothing_whatever_it_is_given(compiler, levels, tmp_path):
     empty = tmp_path / "empty.c"
     empty.write_text("int main(void) { return 0; }\n")
-    if shutil.which(compiler) and subprocess.run(
-        [compiler, *SANITIZERS, empty, "-o", tmp_path / "empty"], capture_output=True
-    ).returncode:
+    if (
+        shutil.which(compiler)
+        and subprocess.run([compiler, *SANITIZERS, empty, "-o", tmp_path / "empty"], capture_output=True).returncode
+    ):
         pytest.skip(f"{compiler} has no sanitizers here: hil.h was not run under them")
     options = (*SANITIZERS, f"-DHIL_LEVELS={levels}")
     program = compiled(compiler, SOURCES / "fuzz.c", tmp_path / "fuzz", *options)

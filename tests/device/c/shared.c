@@ -11,6 +11,8 @@ bool begin_batch(hil_batch *b, unsigned offloads, unsigned samples) { return hil
 bool decide(const hil_learner *l, float p, float u) { return hil_decide(l, p, u); }
 void learn(hil_learner *l, float p, bool correct) { hil_learn(l, p, correct); }
 void learn_adaptive(hil_adaptive *a, float p, bool correct) { hil_adaptive_learn(a, p, correct); }
+bool keep(hil_adaptive *a, float p, bool correct) { return hil_adaptive_hear(a, p, correct); }
+void update(hil_adaptive *a) { hil_adaptive_update(a); }
 float beta_of(const hil_learner *l) { return hil_beta(l); }
 float rate_of(const hil_learner *l) { return l->eta; }
 double gap_of(const hil_adaptive *a) { return a->gap; }
