@@ -1,6 +1,7 @@
 /* HIL-F on a microcontroller: the learner of `hi_lib.HILF(beta, learning_rate, levels=256)`, sample by sample.
  *
- * C99, to be included and no more: no allocation, nothing global, <math.h> alone beside the headers of the language.
+ * C99, to be included and no more: no allocation, nothing global, <math.h> alone beside the headers of the language. It
+ * learns from feedback on all samples, and needs a double of 64 bits.
  *
  *     hil_learner learner;                                  2 KB; any of its functions takes it by its address
  *     hil_init(&learner, 0.7f, 0.1f);                       cost of an offload, learning rate
@@ -32,7 +33,7 @@
  *     negative), q is wrong by at most ln(256) ρ = 2.6e-9;
  *   - weights are cut off at 2^-55 (together 2^-47), and u at 2^-32 (2.4e-10).
  * Together less than 1.0e-8, and 2^-26 is 1.49e-8: what is left covers the rounding of Python's doubles, which is far
- * smaller. With u in steps of 2^-24, two decisions in 2^26 fall into that distance, at most and on average.
+ * smaller. Of u in steps of 2^-24, at most one lies that close to an edge; on average, one decision in 2^25 does.
  * With the adaptive rate, η is a float made of a sum of mixability gaps, and Python's a double. By the bound above, q is
  * wrong by at most another ln(256) times the share by which the two differ. That share stayed below 1.2e-7 on all logs
  * that were tried, and the tests hold it below 1.6e-7: then |q'_t − q_t| < HIL_ADAPTIVE_DISTANCE = 2^-20. This is
