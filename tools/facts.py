@@ -57,6 +57,14 @@ dependencies:
 {pip}
       - --editable .
 """
+TAKES = (
+    *("", "flash", "with batches and saving", "memory", "with a batch of 200", "stack"),
+    *("instructions of a decision", "at most", "of learning", "at most"),
+)
+TAKEN_WITH = """\
+Flash, memory and stack are bytes, with arm-none-eabi-gcc `{compiler}` and `-Os`: flash with what the header draws from
+libgcc and libm, stack with that of the program around it. Instructions are those that QEMU `{emulator}` ran: on average
+over ResNet-8's samples, and the most of any sample, drawn ones included. They grow with the number of levels."""
 API = """\
 (api)=
 # Public names
@@ -214,36 +222,26 @@ def microcontrollers() -> str:
     """What the C header takes on each core: bytes, and instructions a sample."""
     with DEVICE.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    head = ["", "Flash", "Memory", "Stack", "Instructions of a decision", "of learning"]
-    lines = [_row(head), "|---" + "|---:" * (len(head) - 1) + "|"]
-    for core, learner in dict.fromkeys((row["core"], row["learner"]) for row in rows):
+    more = {row["core"]: row for row in rows if not row["samples"]}  # what is not replayed: bytes alone
+    kinds = dict.fromkeys((row["core"], row["learner"]) for row in rows if row["samples"])
+    columns = []
+    for core, learner in kinds:
         own = [row for row in rows if (row["core"], row["learner"]) == (core, learner)]
-        replayed = [row for row in own if row["samples"]]
-        sizes = [_whole(own[0]["flash"]), _whole(own[0]["ram"])]
-        sizes.append(_whole(max(int(row["stack"]) for row in replayed)) if replayed else "")
-        counts = [_mean_and_most(replayed, what) if replayed else "" for what in ("decide", "learn")]
-        lines.append(_row([f"{core}, {learner}", *sizes, *counts]))
-    return "\n".join([*lines, "", _measured_with(rows[0])])
+        trace = next(row for row in own if row["samples"] == "trace")
+        most = {name: str(max(int(row[name]) for row in own)) for name in ("stack", "decide_most", "learn_most")}
+        batches = more[core] if learner == "adaptive" else {"flash": "", "ram": ""}
+        column = [trace["flash"], batches["flash"], trace["ram"], batches["ram"], most["stack"], trace["decide"]]
+        columns.append(
+            [f"{core}, {learner}", *map(_whole, [*column, most["decide_most"], trace["learn"], most["learn_most"]])]
+        )
+    head, *body = zip(TAKES, *columns, strict=True)
+    lines = [_row(list(head)), "|---" + "|---:" * len(columns) + "|", *(_row(list(each)) for each in body)]
+    compiler, emulator = rows[0]["compiler"], rows[0]["emulator"]
+    return "\n".join([*lines, "", TAKEN_WITH.format(compiler=compiler, emulator=emulator)])
 
 
-def _mean_and_most(rows: list[dict[str, str]], what: str) -> str:
-    """The mean over the trace, and the most of all."""
-    mean = next(row[what] for row in rows if row["samples"] == "trace")
-    return f"{_whole(mean)} (at most {_whole(max(int(row[f'{what}_most']) for row in rows))})"
-
-
-def _measured_with(row: dict[str, str]) -> str:
-    compiler, emulator = row["compiler"], row["emulator"]
-    return (
-        f"Flash, memory and stack in bytes, with arm-none-eabi-gcc `{compiler}` and `-Os`: flash with what the header\n"
-        "draws from libgcc and libm, stack with that of the program around it. Instructions are those that QEMU\n"
-        f"`{emulator}` ran: on average over ResNet-8's samples, and the most of any sample, drawn ones included. They\n"
-        "grow with the number of levels."
-    )
-
-
-def _whole(number: str | int) -> str:
-    return f"{int(number):,}".replace(",", "\N{NO-BREAK SPACE}")
+def _whole(number: str) -> str:
+    return f"{int(number):,}".replace(",", "\N{NO-BREAK SPACE}") if number else ""
 
 
 def api() -> str:

@@ -10,7 +10,7 @@ static unsigned images, kept, sent, cycles, lost;
 static uint8_t image[1];
 static uint32_t state = 2463534242u;
 
-float random_uniform(void)
+float draw(void)
 {
     state ^= state << 13;
     state ^= state >> 17;
@@ -21,7 +21,7 @@ float random_uniform(void)
 float small_model(const uint8_t *seen)
 {
     assert(seen == image);
-    return random_uniform();
+    return draw();
 }
 
 void radio_keep(const uint8_t *seen)
@@ -30,17 +30,17 @@ void radio_keep(const uint8_t *seen)
     kept++;
 }
 
-bool radio_exchange(bool *correct, unsigned samples)
+bool radio_exchange(bool *correct, unsigned n)
 {
     unsigned i;
-    assert(samples > 0 && samples <= HIL_BATCH && kept <= 4);
+    assert(n > 0 && n <= HIL_BATCH && kept <= 4);
     sent += kept;
     kept = 0;
     if (++cycles % 3 == 0) {
         lost++;
         return false;
     }
-    for (i = 0; i < samples; i++)
+    for (i = 0; i < n; i++)
         correct[i] = true; /* so that nothing need be offloaded, after a while */
     return true;
 }
