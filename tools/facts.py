@@ -62,9 +62,10 @@ TAKES = (
     *("instructions of a decision", "at most", "of learning", "at most"),
 )
 TAKEN_WITH = """\
-Flash, memory and stack are bytes, with arm-none-eabi-gcc `{compiler}` and `-Os`: flash with what the header draws from
-libgcc and libm, stack with that of the program around it. Instructions are those that QEMU `{emulator}` ran: on average
-over ResNet-8's samples, and the most of any sample, drawn ones included. They grow with the number of levels."""
+On a Cortex-M0+ and a Cortex-M4F. Flash, memory and stack are bytes, with arm-none-eabi-gcc `{compiler}` and `-Os`: flash
+with what the header draws from libgcc and libm, stack with that of the program around it. Instructions are those that
+QEMU `{emulator}` ran: on average over ResNet-8's samples, and the most of any sample, drawn ones included. They grow
+with the number of levels."""
 API = """\
 (api)=
 # Public names
@@ -232,7 +233,10 @@ def microcontrollers() -> str:
         batches = more[core] if learner == "adaptive" else {"flash": "", "ram": ""}
         column = [trace["flash"], batches["flash"], trace["ram"], batches["ram"], most["stack"], trace["decide"]]
         columns.append(
-            [f"{core}, {learner}", *map(_whole, [*column, most["decide_most"], trace["learn"], most["learn_most"]])]
+            [
+                f"{core.removeprefix('Cortex-')}, {learner}",
+                *map(_whole, [*column, most["decide_most"], trace["learn"], most["learn_most"]]),
+            ]
         )
     head, *body = zip(TAKES, *columns, strict=True)
     lines = [_row(list(head)), "|---" + "|---:" * len(columns) + "|", *(_row(list(each)) for each in body)]
