@@ -62,10 +62,10 @@ TAKES = (
     *("instructions of a decision", "at most", "of learning", "at most"),
 )
 TAKEN_WITH = """\
-On a Cortex-M0+ and a Cortex-M4F. Flash, memory and stack are bytes, with arm-none-eabi-gcc `{compiler}` and `-Os`: flash
-with what the header draws from libgcc and libm, stack with that of the program around it. Instructions are those that
-QEMU `{emulator}` ran: on average over ResNet-8's samples, and the most of any sample, drawn ones included. They grow
-with the number of levels."""
+On a Cortex-M0+ and a Cortex-M4F. Flash, memory and stack are bytes, with arm-none-eabi-gcc `{compiler}` and `-Os`:
+flash with what the header draws from libgcc and libm, stack with that of the program around it. Instructions are those
+that QEMU `{emulator}` ran: on average over ResNet-8's samples, and the most of any sample, drawn ones included. They
+grow with the number of levels."""
 API = """\
 (api)=
 # Public names
@@ -223,25 +223,24 @@ def microcontrollers() -> str:
     """What the C header takes on each core: bytes, and instructions a sample."""
     with DEVICE.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    more = {row["core"]: row for row in rows if not row["samples"]}  # what is not replayed: bytes alone
     kinds = dict.fromkeys((row["core"], row["learner"]) for row in rows if row["samples"])
-    columns = []
-    for core, learner in kinds:
-        own = [row for row in rows if (row["core"], row["learner"]) == (core, learner)]
-        trace = next(row for row in own if row["samples"] == "trace")
-        most = {name: str(max(int(row[name]) for row in own)) for name in ("stack", "decide_most", "learn_most")}
-        batches = more[core] if learner == "adaptive" else {"flash": "", "ram": ""}
-        column = [trace["flash"], batches["flash"], trace["ram"], batches["ram"], most["stack"], trace["decide"]]
-        columns.append(
-            [
-                f"{core.removeprefix('Cortex-')}, {learner}",
-                *map(_whole, [*column, most["decide_most"], trace["learn"], most["learn_most"]]),
-            ]
-        )
-    head, *body = zip(TAKES, *columns, strict=True)
-    lines = [_row(list(head)), "|---" + "|---:" * len(columns) + "|", *(_row(list(each)) for each in body)]
-    compiler, emulator = rows[0]["compiler"], rows[0]["emulator"]
-    return "\n".join([*lines, "", TAKEN_WITH.format(compiler=compiler, emulator=emulator)])
+    columns = [_column(rows, *kind) for kind in kinds]
+    head, *body = (_row([label, *cells]) for label, *cells in zip(TAKES, *columns, strict=True))
+    told = TAKEN_WITH.format(compiler=rows[0]["compiler"], emulator=rows[0]["emulator"])
+    return "\n".join([head, "|---" + "|---:" * len(columns) + "|", *body, "", told])
+
+
+def _column(rows: list[dict[str, str]], core: str, learner: str) -> list[str]:
+    """One learner on one core: means over the trace, and the most of all its samples."""
+    own = [row for row in rows if (row["core"], row["learner"]) == (core, learner)]
+    trace = next(row for row in own if row["samples"] == "trace")
+    most = {name: max((row[name] for row in own), key=int) for name in ("stack", "decide_most", "learn_most")}
+    more = {"flash": "", "ram": ""}
+    if learner == "adaptive":
+        more = next(row for row in rows if row["core"] == core and not row["samples"])
+    column = [trace["flash"], more["flash"], trace["ram"], more["ram"], most["stack"]]
+    column += [trace["decide"], most["decide_most"], trace["learn"], most["learn_most"]]
+    return [f"{core.removeprefix('Cortex-')}, {learner}", *map(_whole, column)]
 
 
 def _whole(number: str) -> str:
