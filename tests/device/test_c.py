@@ -294,6 +294,16 @@ def test_more_than_255_alike_are_learned_in_two_batches(library):
     hold_rates(library, learner, python)
 
 
+def test_what_a_cortex_m0_multiplies_in_parts_is_the_same(library, tmp_path):
+    options = ("-shared", "-fPIC", "-D__ARM_ARCH_6M__")
+    other = Library(compiled("cc", SOURCES / "shared.c", tmp_path / "m0.so", *options))
+    samples = drawn(3000, 5)
+    for adaptive in (False, True):
+        both = [each.adaptive(0.3) if adaptive else each.fixed(0.3, 0.2) for each in (library, other)]
+        here, there = by_c(library, samples, both[0], adaptive), by_c(other, samples, both[1], adaptive)
+        assert all((a == b).all() for a, b in zip(here, there, strict=True))
+
+
 @pytest.mark.parametrize("adaptive", [False, True])
 def test_cycles_of_offloads_are_those_of_python(adaptive, library):
     samples = drawn(4000, 3)
