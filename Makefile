@@ -56,6 +56,9 @@ test-slow: for-test for-pdf for-lab book ## every printed command, killed builds
 test-models: for-models for-test-models for-live ##: what makes traces, for real (torch: 5 GB); HI_DATA adds real images
 	$(BIN)/pytest -o addopts="" -o filterwarnings="" -ra tests/book/makers/with_models
 
+test-device: for-test ##: the C header for microcontrollers, on emulated ones (apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm)
+	$(BIN)/pytest -n auto -m "slow or not slow" tests/device/test_c.py tests/device/test_arm.py
+
 test-badges: for-test for-badges ##: croissant.json, licences and Dockerfile, by the tools of those who define them
 	$(BIN)/pytest -ra tests/test_badges.py
 
@@ -84,6 +87,9 @@ bench-live: for-live for-models ##: measure Batch HI over a real wire here; writ
 
 bench-network: for-live ##: measure transmissions through the kernel's TCP here (Linux, root); writes data/benchmarks/network
 	@$(BIN)/python tools/bench_network.py
+
+bench-device: for-book ##: measure the C header on emulated microcontrollers; writes data/benchmarks/device.csv, which the book shows
+	@$(BIN)/python tools/bench_device.py
 
 experiments: book ##: measure what each experiment of the appendix takes; writes data/benchmarks/experiments.csv
 	@$(BIN)/python tools/experiments.py
@@ -116,5 +122,5 @@ EXTRAS := book pdf test lab cluster live onnx models test-models badges
 $(EXTRAS:%=for-%): for-%:
 	@$(INSTALL) $*
 
-.PHONY: help book pdf archive check test test-random test-slow test-models test-badges serve lab bench bench-live bench-network \
-	experiments versions note-doi lock facts models onnx cluster live clean $(EXTRAS:%=for-%)
+.PHONY: help book pdf archive check test test-random test-slow test-models test-device test-badges serve lab bench bench-live \
+	bench-network bench-device experiments versions note-doi lock facts models onnx cluster live clean $(EXTRAS:%=for-%)

@@ -207,6 +207,8 @@ def licence(path):
     ("path", "name"),
     {
         "hi_lib/timing.py": "BSD-3-Clause",
+        "hi_lib/device/c/hil.h": "BSD-3-Clause",
+        "tools/device/replay.c": "BSD-3-Clause",
         "book/_extensions/readable.py": "BSD-3-Clause",
         "book/decide/advice.js": "BSD-3-Clause",
         "book/appendix.md": "CC-BY-4.0",

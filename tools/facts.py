@@ -2,7 +2,7 @@
 
 * environment.yml, from pyproject.toml
 * in README.md, how many of the paper's claims hold (book/claims.yml)
-* in book/rerun.md, the table of the `hi` commands
+* in book/rerun.md, the table of the `hi` commands, and what the learner takes on a microcontroller
 * in book/appendix.md, which experiment decides which claims, within which tolerance, and what it takes
 * in book/appendix.md, which other versions find the same
 * in README.md and book/appendix.md, where the deposit is
@@ -33,6 +33,7 @@ from hi_book.press.claims import VERDICTS, Claim, by_author, load_claims
 ROOT = Path(__file__).resolve().parent.parent
 BADGES = runpy.run_path(str(ROOT / "tools" / "badges.py"))
 TAKEN = ROOT / "data" / "benchmarks" / "experiments.csv"
+DEVICE = ROOT / "data" / "benchmarks" / "device.csv"
 ELSEWHERE = ROOT / "data" / "benchmarks" / "versions.csv"
 PLURAL = dict(zip(VERDICTS, ("hold", "hold in part", "do not hold", "are not testable here"), strict=True))
 CONDA_NAMES = {"torch": "pytorch"}
@@ -56,6 +57,15 @@ dependencies:
 {pip}
       - --editable .
 """
+TAKES = (
+    *("", "flash", "with batches and saving", "memory", "with a batch of 200", "stack"),
+    *("instructions of a decision", "at most", "of learning", "at most"),
+)
+TAKEN_WITH = """\
+On a Cortex-M0+ and a Cortex-M4F. Flash, memory and stack are bytes, with arm-none-eabi-gcc `{compiler}` and `-Os`:
+flash with what the header draws from libgcc and libm, stack with that of the program around it. Instructions are those
+that QEMU `{emulator}` ran: on average over ResNet-8's samples, and the most of any sample, drawn ones included. They
+grow with the number of levels."""
 API = """\
 (api)=
 # Public names
@@ -93,7 +103,7 @@ def expected() -> dict[Path, str]:
         ROOT / "environment.yml": environment(),
         ROOT / "book" / "api.md": api(),
         readme: filled(readme, counts=counts(), deposit=deposit),
-        rerun: filled(rerun, commands=commands()),
+        rerun: filled(rerun, commands=commands(), microcontrollers=microcontrollers()),
         appendix: page,
         **BADGES["expected"](page),
     }
@@ -207,6 +217,34 @@ def _found(row: dict[str, str]) -> tuple[str, str]:
     difference = row["largest_difference"].replace("e-", "e−")
     same = float(row["largest_difference"]) == 0
     return verdicts, f"all {row['numbers']} {'the same' if same else f'within `{difference}`'}"
+
+
+def microcontrollers() -> str:
+    """What the C header takes on each core: bytes, and instructions a sample."""
+    with DEVICE.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    kinds = dict.fromkeys((row["core"], row["learner"]) for row in rows if row["samples"])
+    columns = [_column(rows, *kind) for kind in kinds]
+    head, *body = (_row([label, *cells]) for label, *cells in zip(TAKES, *columns, strict=True))
+    told = TAKEN_WITH.format(compiler=rows[0]["compiler"], emulator=rows[0]["emulator"])
+    return "\n".join([head, "|---" + "|---:" * len(columns) + "|", *body, "", told])
+
+
+def _column(rows: list[dict[str, str]], core: str, learner: str) -> list[str]:
+    """One learner on one core: means over the trace, and the most of all its samples."""
+    own = [row for row in rows if (row["core"], row["learner"]) == (core, learner)]
+    trace = next(row for row in own if row["samples"] == "trace")
+    most = {name: max((row[name] for row in own), key=int) for name in ("stack", "decide_most", "learn_most")}
+    more = {"flash": "", "ram": ""}
+    if learner == "adaptive":
+        more = next(row for row in rows if row["core"] == core and not row["samples"])
+    column = [trace["flash"], more["flash"], trace["ram"], more["ram"], most["stack"]]
+    column += [trace["decide"], most["decide_most"], trace["learn"], most["learn_most"]]
+    return [f"{core.removeprefix('Cortex-')}, {learner}", *map(_whole, column)]
+
+
+def _whole(number: str) -> str:
+    return f"{int(number):,}".replace(",", "\N{NO-BREAK SPACE}") if number else ""
 
 
 def api() -> str:

@@ -24,6 +24,8 @@ DRY = {
     "make versions": "the whole book, half a dozen times",
     "make test-models": "it installs 5 GB; .ci/run runs it",
     "make test-badges": ".ci/run runs it",
+    "make test-device": "it would lead this environment to the copy; few machines have what it needs",
+    "make bench-device": "few machines have a compiler for microcontrollers; tests/device/test_arm.py measures, too",
     "make experiments": "its commands are all run here, one by one",
     "tools/container": "few machines have a container engine; tests/test_badges.py reads the Dockerfile",
     "make lab": "it installs JupyterLab",

@@ -50,6 +50,8 @@ def test_the_library_works_alone(installed):
     assert not {"matplotlib", "typer", "rich", "pyzmq", "torch"} & {line.split()[0] for line in packages.splitlines()}
     refused = subprocess.run([folder / "env/bin/hi", "--help"], cwd=folder, capture_output=True, text=True)
     assert refused.stderr.startswith("error: the command hi needs ")
+    header = "import hi_lib, pathlib; print((pathlib.Path(hi_lib.__path__[0]) / 'device/c/hil.h').read_text())"
+    assert run([python, "-c", header], folder).rstrip() == (ROOT / "hi_lib/device/c/hil.h").read_text().rstrip()
     kept = "from hi_lib import traces\ntry:\n    traces.own_file('mine')\nexcept ValueError as error:\n    print(error)"
     assert run([python, "-c", kept], folder).startswith("HI_TRACES must name a folder")
 
