@@ -61,11 +61,10 @@ class Log:
 
     def chosen(self, samples: NDArray[np.intp]) -> Log:
         """These samples, in this order."""
-        trace, arrivals, groups = self.trace, _of(self.arrivals, samples), self.groups
-        lml = _of(trace.lml_correct, samples)
+        arrivals, groups = _of(self.arrivals, samples), self.groups
         return replace(
             self,
-            trace=Trace(trace.confidence[samples], trace.correct[samples], lml, trace.name),
+            trace=self.trace.chosen(samples),
             offload_probability=_of(self.offload_probability, samples),
             arrivals=None if arrivals is None else arrivals - arrivals[0],
             rows=samples if self.rows is None else self.rows[samples],
