@@ -64,7 +64,7 @@ class Evaluation:
     compared : Comparison
         Every policy, by cost.
     best : BestThreshold
-        In hindsight.
+        In hindsight, within the budget if there is one.
     paper_times : PaperTimes or None
         The times that are the paper's, where any are.
     scale : Scale or None
@@ -153,8 +153,10 @@ class Evaluation:
         label = max(len(row[0]) for row in rows)
         lines = aligned([[row[0].ljust(label), *row[1:]] for row in rows], [0] * len(rows[0]))
         found = self.best
+        within = "" if self.compared.budget is None else f" within the budget of {self.compared.budget:.4g}"
         best = (
-            f"best fixed threshold in hindsight, all samples, every offload right: {self._threshold(found.threshold)}"
+            f"best fixed threshold{within} in hindsight, all samples, every offload right: "
+            f"{self._threshold(found.threshold)}"
         )
         lines.append(f"{best}, cost {found.average_cost:.4f}, offloads {found.offload_ratio:.1%}")
         if self.scale:
@@ -218,7 +220,7 @@ def evaluate(
     timing : TimingModel, optional
         ms; by default the paper's, of the setting that the trace's record names, or for Imagenette.
     conditions : Conditions, optional
-        Network, deadline, window, arrivals, price; the means of what was measured replace those of `timing`.
+        Network, deadline, window, arrivals, price, budget; the means of what was measured replace those of `timing`.
     borrowed : PaperTimes, optional
         Which times of `timing` are the paper's.
     paper : bool
@@ -267,7 +269,7 @@ def evaluate(
         timing=timing,
         recommendation=found,
         compared=compared,
-        best=regret.best_threshold(trace, beta),
+        best=regret.best_threshold(trace, beta, budget=conditions.budget),
         paper_times=borrowed,
         scale=log.scale,
         groups=Groups(log.groups.column, groups, compared.answer) if log.groups else None,

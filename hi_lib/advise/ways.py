@@ -56,6 +56,8 @@ class Conditions:
         Of the uplink, bit/s: with it the time of a connection that has been idle is known (`hi.tcp`).
     connection : {"auto", "warm", "cold"}
         Whether connections keep their window; by default they do unless they are idle for a retransmission time-out.
+    budget : float or None
+        The share of the samples that may be offloaded (T26).
     """
 
     network_times: Floats | None = None
@@ -69,6 +71,7 @@ class Conditions:
     unit: str = "offloads"
     rate: float | None = None
     connection: str = "auto"
+    budget: float | None = None
 
     def __post_init__(self) -> None:
         if self.deadline is not None:
@@ -83,6 +86,8 @@ class Conditions:
         if self.rate is not None:
             checks.positive("rate", self.rate)
         checks.choice("connection", self.connection, CONNECTIONS)
+        if self.budget is not None:
+            checks.real("budget", self.budget, 0, 1)
         if self.connection == "cold" and self.rate is None:
             raise ValueError("connection must be auto or warm where no rate is given: it decides what a cold one takes")
 
