@@ -34,6 +34,8 @@ FAST = {
         "map_shuffles": 1,
         "bound_sizes": [16, 64],
         "seeds": 2,
+        "budget_draws": 2,
+        "devices_shuffles": 1,
     },
     "not_waiting": {"shuffles": 2, "arrivals": 2000, "overheads": [0.0, 50.0]},
     "real_lml": {"shuffles": 2, "batch_sizes": [1, 128]},
