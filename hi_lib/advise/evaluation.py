@@ -11,6 +11,7 @@ import numpy as np
 from hi_lib import checks, regret
 from hi_lib.advise.aligned import aligned
 from hi_lib.logs.reading import Log
+from hi_lib.logs.regression import out_of_sample
 from hi_lib.logs.scores import Scale
 from hi_lib.paper import setting_of
 from hi_lib.regret import BestThreshold
@@ -250,7 +251,8 @@ def evaluate(
     from hi_lib.advise.ways import Conditions, with_means
 
     log = log if isinstance(log, Log) else Log(checked(log))
-    trace, conditions = log.trace, conditions or Conditions()
+    whole = out_of_sample(log)
+    trace, conditions = whole.trace, conditions or Conditions()
     weight = weight_of(alpha, conditions)
     if timing is None:
         setting = setting_of(trace.name)
@@ -258,8 +260,8 @@ def evaluate(
     timing = with_means(timing, conditions)
     for tau, value in timing.taus.items():
         checks.real(tau, value, 0, 1e9)  # milliseconds; beyond it the products overflow
-    found, compared = from_log(log, beta, timing, conditions, weight, str(borrowed) if borrowed else "")
-    groups = by_group(log, beta, timing, weight, conditions)
+    found, compared = from_log(whole, beta, timing, conditions, weight, str(borrowed) if borrowed else "")
+    groups = by_group(log, beta, timing, weight, conditions)  # each fits a score of its own, on its own first half
     return Evaluation(
         trace=trace.name or "trace",
         samples=len(trace),

@@ -14,6 +14,7 @@ import numpy as np
 from hi_lib import checks
 from hi_lib.learners import replay
 from hi_lib.logs.reading import Log
+from hi_lib.logs.regression import out_of_sample
 from hi_lib.logs.scores import Scale
 from hi_lib.specification import ADAPTIVE
 from hi_lib.studies import lml
@@ -194,7 +195,7 @@ def compare(log: Log | Trace, beta: float, budget: float | None = None) -> Compa
     >>> [compare(hi.load_trace("cifar10-alexnet").shuffled(0), beta).chosen().name for beta in (0.05, 0.5, 1)]
     ['θ = 1 − β', 'fitted θ', 'never']
     """
-    log = log if isinstance(log, Log) else Log(checked(log))
+    log = out_of_sample(log if isinstance(log, Log) else Log(checked(log)))
     trace, beta = log.trace, checks.real("beta", beta, 0, 1)
     most = None if budget is None else checks.real("budget", budget, 0, 1)
     right = {ASSUMED: np.ones(len(trace)), **lml.answers(trace, log.offload_probability)}

@@ -16,6 +16,7 @@ from hi_lib.advise.recommendation import Change, Recommendation
 from hi_lib.advise.ways import Conditions, Sent
 from hi_lib.learners import replay
 from hi_lib.logs.reading import Log
+from hi_lib.logs.regression import out_of_sample
 from hi_lib.slow_start import LEAST_TIMEOUT
 from hi_lib.specification import ADAPTIVE
 from hi_lib.studies import lml
@@ -45,7 +46,7 @@ def from_log(
     borrowed : str
         Which times are the paper's, in words, if any are.
     """
-    log = log if isinstance(log, Log) else Log(checked(log))
+    log = out_of_sample(log if isinstance(log, Log) else Log(checked(log)))
     found = _Decision(log, beta, timing, conditions, alpha)
     policy, row = found.policy, found.sent
     next_best, never = found.compared.next_best(), found.compared.policies[found.compared.counted][NEVER]
