@@ -26,7 +26,7 @@ FAST = {
     "explorer": {"betas": [0.5], "shuffles": 1, "run_shuffles": 1},
     "fig3_cost_vs_batch_size": {"shuffles": 2, "adaptive_shuffles": 1, "batch_sizes": [1, 16, 128]},
     "adaptive_batch_size": {"runs": 2, "samples": 2000, "burst_lengths": [30, 300]},
-    "calibration": {"shuffles": 1, "batch_sizes": [1, 8, 64]},
+    "calibration": {"shuffles": 1, "score_shuffles": 1, "batch_sizes": [1, 8, 64]},
     "which_learner": {
         "shuffles": 1,
         "drift_shuffles": 1,
