@@ -121,7 +121,7 @@ def draw(table: pd.DataFrame) -> Figure:
         axis.grid(visible=False, axis="y")
     axes[0][0].invert_yaxis()
     axes[0][0].set_yticks(list(place.values()), [f"{_short(title)}, β = {beta:g}" for title, beta in cells])
-    figure.supxlabel("cost minus that of the plain confidence, thousandths of a wrong answer", fontsize=9)
+    axes[0][1].set_xlabel("cost minus that of the plain confidence, thousandths of a wrong answer")
     handles = [Line2D([], [], marker="o", ms=4, color=colour, label=name) for name, colour in SCORES.items()]
     shared_legend(figure, 3, handles)
     return figure
@@ -140,8 +140,8 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
     wide = table.assign(cell=cells).pivot(index=keys, columns="score", values="cell")[list(SCORES)].fillna("")
     plain = table.groupby(keys, sort=False)["plain"].first()
     wide.insert(0, "plain", [f"{cost:.4f}" for cost in plain[wide.index]])
-    wide = wide.loc[plain.index].reset_index()
-    return wide.rename_axis(columns=None).rename(columns={"title": "S-ML", "beta": "β"})
+    wide = wide.loc[plain.index].reset_index().rename_axis(columns=None).rename(columns={"title": "S-ML", "beta": "β"})
+    return wide.assign(**{"S-ML": wide["S-ML"].map(_short), "β": wide["β"].map("{:g}".format)})
 
 
 def numbers(table: pd.DataFrame) -> dict[str, Any]:

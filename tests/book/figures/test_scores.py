@@ -85,7 +85,8 @@ def test_numbers_by_hand():
 
 def test_the_table_and_the_figure_show_every_cell(compared):
     shown = page.shown(compared)
-    assert shown["β"].tolist() == [0.3] * 3 + [0.5] * 3
+    assert shown["β"].tolist() == ["0.3"] * 3 + ["0.5"] * 3
+    assert set(shown["S-ML"]) == {"Net"}
     assert shown["way"].tolist() == list(page.WAYS) * 2
     row = cell(compared, 0.3, page.FITTED, page.MARGIN)
     assert shown.loc[0, page.MARGIN] == f"{1000 * row['more']:+.1f} ± {1000 * row['error']:.1f}"
