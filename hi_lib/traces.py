@@ -36,11 +36,14 @@ class Trace:
         The same for the L-ML, nan (or None) where it is not known: logs know it for offloaded samples only.
     name : str, optional
         Shown in captions and error messages.
+    second_confidence : array-like of shape (n,), optional
+        The second largest softmax value, in [0, p_t]; no learner needs it, but a score may be made of the two.
 
     Raises
     ------
     ValueError
-        Empty, not one-dimensional, unequal lengths, a confidence outside [0, 1], correctness that is not 0/1.
+        Empty, not one-dimensional, unequal lengths, a confidence outside [0, 1], a second one above the first,
+        correctness that is not 0/1.
 
     Examples
     --------
@@ -53,6 +56,7 @@ class Trace:
     correct: NDArray[np.bool_]
     lml_correct: NDArray[np.float64] | None = None
     name: str | None = None
+    second_confidence: NDArray[np.float64] | None = None
 
     def __init__(
         self,
@@ -60,6 +64,7 @@ class Trace:
         correct: ArrayLike,
         lml_correct: ArrayLike | None = None,
         name: str | None = None,
+        second_confidence: ArrayLike | None = None,
     ) -> None:
         values = checks.vector("confidence", confidence)
         object.__setattr__(self, "confidence", _frozen(values))
@@ -67,6 +72,8 @@ class Trace:
         lml = None if lml_correct is None else _frozen(checks.known_flags("lml_correct", lml_correct, values.size))
         object.__setattr__(self, "lml_correct", lml)
         object.__setattr__(self, "name", name)
+        second = None if second_confidence is None else _frozen(_below(values, second_confidence))
+        object.__setattr__(self, "second_confidence", second)
 
     def __repr__(self) -> str:
         """One line: its name, how long it is, how right the S-ML."""
@@ -109,9 +116,33 @@ class Trace:
         ValueError
             A seed that is none.
         """
-        order = self.shuffle_order(seed)
-        lml = None if self.lml_correct is None else self.lml_correct[order]
-        return Trace(self.confidence[order], self.correct[order], lml, self.name)
+        return self.chosen(self.shuffle_order(seed))
+
+    def chosen(self, samples: NDArray[np.intp]) -> Trace:
+        """These samples, in this order.
+
+        Parameters
+        ----------
+        samples : NDArray of int, shape (k,)
+            Their places in the trace.
+
+        Returns
+        -------
+        Trace
+            Of k samples, with all that is known of them.
+
+        Raises
+        ------
+        ValueError
+            No sample.
+
+        Examples
+        --------
+        >>> Trace([0.9, 0.4, 0.7], [1, 0, 1]).chosen(np.array([1, 0])).confidence
+        array([0.4, 0.9])
+        """
+        lml, second = (None if part is None else part[samples] for part in (self.lml_correct, self.second_confidence))
+        return Trace(self.confidence[samples], self.correct[samples], lml, self.name, second)
 
     def shuffle_order(self, seed: int) -> NDArray[np.intp]:
         """The order of `shuffled`, for what else is known of each sample, shape (n,).
@@ -125,9 +156,10 @@ class Trace:
 
     @classmethod
     def from_csv(cls, path: str | os.PathLike[str], name: str | None = None) -> Trace:
-        """Read a file with at least the columns `confidence` and `correct` (and `lml_correct`, if there, with blanks).
+        """Read a file with at least the columns `confidence` and `correct`.
 
-        Any format that `tables.load` knows; `hi evaluate` and its like also understand columns of other names.
+        `lml_correct`, with blanks, and `second_confidence` are read where they are there. Any format that `tables.load`
+        knows; `hi evaluate` and its like also understand columns of other names.
 
         Returns
         -------
@@ -146,7 +178,9 @@ class Trace:
         known = None if lml is None else table.flags(lml, blanks=True)
         try:
             confidence = checks.vector("confidence", table.numbers(names["confidence"]))
-            return cls(confidence, table.flags(names["correct"]), known, name or Path(path).stem)
+            column = table.find("second_confidence")
+            second = None if column is None else table.numbers(column)
+            return cls(confidence, table.flags(names["correct"]), known, name or Path(path).stem, second)
         except ValueError as error:
             raise ValueError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from None
 
@@ -345,6 +379,20 @@ def verify_hash(path: Path, sha256: str) -> None:
             f"{path} has sha256 {found[:12]}…, but {REGISTRY.name} says {sha256[:12]}…: "
             "the file is damaged or was swapped; restore it (git checkout, or fetch it again)"
         )
+
+
+def _below(confidence: NDArray[np.float64], values: ArrayLike) -> NDArray[np.float64]:
+    """Second largest softmax values, each at most the largest one."""
+    second = checks.vector("second_confidence", values)
+    if second.size != confidence.size:
+        raise ValueError(f"second_confidence must hold {confidence.size} values, got {second.size}")
+    if (above := second > confidence).any():
+        place = int(above.argmax())
+        raise ValueError(
+            f"second_confidence must be at most confidence, got {second[place]:g} above {confidence[place]:g} "
+            f"at position {place}"
+        )
+    return second
 
 
 def _frozen(array: NDArray) -> NDArray:  # type: ignore[type-arg]

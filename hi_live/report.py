@@ -58,7 +58,7 @@ class Stages:
     def as_dict(self) -> dict[str, float]:
         """Plain numbers."""
         own = {name: getattr(self, name) for name in ("small", "learner", "overhead", "framework", "serving")}
-        return {name: float(value) for name, value in vars(self.timing).items()} | own
+        return {name: float(value) for name, value in self.timing.taus.items()} | own
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ FAST = {
     "fig4_objective": {"shuffles": 2},
     "fig3_cost_vs_batch_size": {"shuffles": 2, "adaptive_shuffles": 1, "batch_sizes": [1, 16, 128]},
     "adaptive_batch_size": {"runs": 2, "samples": 2000, "burst_lengths": [30, 300]},
-    "calibration": {"shuffles": 1, "batch_sizes": [1, 8, 64]},
+    "calibration": {"shuffles": 1, "score_shuffles": 1, "batch_sizes": [1, 8, 64]},
     "which_learner": {
         "shuffles": 1,
         "drift_shuffles": 1,
@@ -33,6 +33,8 @@ FAST = {
         "map_shuffles": 1,
         "bound_sizes": [16, 64],
         "seeds": 2,
+        "budget_draws": 2,
+        "devices_shuffles": 1,
     },
     "not_waiting": {"shuffles": 2, "arrivals": 2000, "overheads": [0.0, 50.0]},
     "real_lml": {"shuffles": 2, "batch_sizes": [1, 128]},

@@ -47,12 +47,40 @@ def test_a_trace_keeps_its_own_copy():
 
 
 def test_shuffling_permutes_samples_together():
-    trace = hi.Trace([0.1, 0.2, 0.3, 0.4], [0, 1, 0, 1], lml_correct=[1, 1, 0, 1])
+    second = [0.05, 0.1, 0.3, 0.2]
+    trace = hi.Trace([0.1, 0.2, 0.3, 0.4], [0, 1, 0, 1], lml_correct=[1, 1, 0, 1], second_confidence=second)
     shuffled = trace.shuffled(seed=3)
-    triples = set(zip(trace.confidence, trace.correct, trace.lml_correct, strict=True))
-    assert set(zip(shuffled.confidence, shuffled.correct, shuffled.lml_correct, strict=True)) == triples
+    known = [zip(t.confidence, t.correct, t.lml_correct, t.second_confidence, strict=True) for t in (trace, shuffled)]
+    assert set(known[0]) == set(known[1])
     assert (trace.shuffled(3).confidence == shuffled.confidence).all()
     assert any((trace.shuffled(seed).confidence != shuffled.confidence).any() for seed in range(5))
+
+
+def test_the_second_value_is_read_where_there_is_one(tmp_path):
+    path = tmp_path / "two.csv"
+    path.write_text("confidence,second_confidence,correct\n0.5,0.25,1\n0.75,0.125,0\n")
+    trace = hi.Trace.from_csv(path)
+    assert trace.second_confidence.tolist() == [0.25, 0.125]
+    assert trace.chosen(np.array([1])).second_confidence.tolist() == [0.125]
+    path.write_text("confidence,correct\n0.5,1\n")
+    assert hi.Trace.from_csv(path).second_confidence is None
+    path.write_text("confidence,second_confidence,correct\n0.5,0.75,1\n")
+    with pytest.raises(ValueError, match=r"two\.csv: second_confidence must be at most confidence, got 0\.75"):
+        hi.Trace.from_csv(path)
+    with pytest.raises(ValueError, match="second_confidence must hold 2 values, got 1"):
+        hi.Trace([0.5, 0.6], [1, 0], second_confidence=[0.1])
+
+
+def test_shipped_eight_bit_traces_know_the_second_value():
+    """Both are multiples of 1/256, and all outputs add up to one: the two to no more, but for the rounding of each."""
+    names = hi.list_traces(own=False)
+    known = [name for name in names if hi.load_trace(name).second_confidence is not None]
+    assert known == [name for name in names if "mobilenet" in name]
+    for name in known:
+        trace = hi.load_trace(name)
+        two = np.array([trace.confidence, trace.second_confidence]) * 256
+        assert (two == two.round()).all()
+        assert (two.sum(axis=0) <= 256 + 1).all()
 
 
 @pytest.mark.parametrize(

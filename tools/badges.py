@@ -28,7 +28,7 @@ ABOUT = ROOT / "tools" / "about.toml"
 DOI = re.compile(r"10\.\d{4,9}/[A-Za-z0-9][-A-Za-z0-9._;()/]*", flags=re.ASCII)
 NUMBER = re.compile(r"\{\{(\w+)\.(\w+):([^{}]+)\}\}")
 SPDX = "https://spdx.org/licenses/"
-KINDS = {"image": "sc:Text", "confidence": "sc:Float"}  # of columns; all others are whole numbers
+KINDS = {"image": "sc:Text", **dict.fromkeys(("confidence", "second_confidence"), "sc:Float")}  # else whole numbers
 GENERATED = "<!-- Generated from book/appendix.md by `make facts`; the book's page has the figures. -->\n\n"
 
 

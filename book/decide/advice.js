@@ -608,7 +608,7 @@
     }
     const theta = threshold === null ? null : `θ = ${threshold.toFixed(4)}`;
     const offload = policy === NAMES.always ? "offload every sample"
-      : policy === NAMES.learner ? `let HIL-F learn θ, with the adaptive rate and β = ${digits(found.beta ?? 0)}${theta ? `, by now ${theta}` : ""}`
+      : policy === NAMES.learner ? `let HIL-F learn θ, with the adaptive rate${found.beta === null ? "" : ` and β = ${digits(found.beta)}`}${theta ? `, by now ${theta}` : ""}`
       : `offload what is less sure than ${theta === null ? NAMES.rule : theta + (policy === NAMES.rule ? " (1 − β)" : "")}`;
     return `${offload}; ${told(row.way)}`;
   };

@@ -14,6 +14,7 @@ from hi_book.commands.line import complain, one_line_errors, path_argument, path
 from hi_book.commands.outputs import checked_output
 from hi_book.commands.reading import log_options, tell
 from hi_lib import checks, files, traces
+from hi_lib.budgets import budget_of_energy
 from hi_lib.logs import reading
 from hi_lib.logs.columns import Columns
 from hi_lib.paper import setting_of
@@ -21,6 +22,7 @@ from hi_lib.paper import setting_of
 app = typer.Typer()
 
 _NETWORK = "The network, and when an answer is late"
+_BUDGET = "A budget on offloads, as a share or in joules"
 
 
 @app.command()
@@ -73,6 +75,18 @@ def evaluate(
     ] = "offloads",
     price: Annotated[float, typer.Option(help="Cost of a transmission, in wrong answers.")] = 0.0,
     devices: Annotated[int, typer.Option(help="How many such devices share the server.")] = 1,
+    budget: Annotated[
+        float | None, typer.Option(help="At most this share of the samples is offloaded.", rich_help_panel=_BUDGET)
+    ] = None,
+    energy_budget: Annotated[
+        float | None, typer.Option(help="J a sample, instead of --budget.", rich_help_panel=_BUDGET)
+    ] = None,
+    offload_joules: Annotated[
+        float | None, typer.Option(help="J of an offload, for --energy-budget.", rich_help_panel=_BUDGET)
+    ] = None,
+    local_joules: Annotated[
+        float | None, typer.Option(help="J of a local inference, for --energy-budget.", rich_help_panel=_BUDGET)
+    ] = None,
     offload_cost: Annotated[float | None, typer.Option(help="An offload in money; with --error-cost it is β.")] = None,
     error_cost: Annotated[float | None, typer.Option(help="A wrong answer in money.")] = None,
     by: Annotated[
@@ -90,7 +104,7 @@ def evaluate(
     from hi_lib.logs import network
 
     beta = _beta(beta, offload_cost, error_cost)
-
+    most = _budget(budget, energy_budget, offload_joules, local_joules)
     _refuse_both({"tau-ed": (tau_ed, device_times), "tau-es": (tau_es, server_times)})
     _refuse_both({"tau-nw": (tau_nw, network_times), "tau-tx": (tau_tx, image_bytes)})
     _refuse_alone({"miss": (miss, "deadline", deadline)})
@@ -124,6 +138,7 @@ def evaluate(
         rate=uplink,
         connection=connection,
         devices=devices,
+        budget=most,
     )
     known = taus | ({"rate": rate} if sizes else {})
     measured = {"tau_ed": device_times, "tau_es": server_times, "tau_tx": sizes, "tau_nw": trips}
@@ -149,6 +164,19 @@ def _beta(beta: float | None, offload_cost: float | None, error_cost: float | No
     if found > 1:
         raise ValueError(f"--offload-cost must be at most --error-cost, got {offload_cost:g} and {error_cost:g}")
     return found
+
+
+def _budget(
+    budget: float | None, energy: float | None, offload_joules: float | None, local_joules: float | None
+) -> float | None:
+    """The share of samples that may be offloaded: as it is, or what joules leave for offloads."""
+    if energy is None or offload_joules is None or local_joules is None:
+        if any(given is not None for given in (energy, offload_joules, local_joules)):
+            raise ValueError("--energy-budget, --offload-joules and --local-joules must be given together")
+        return None if budget is None else checks.real("--budget", budget, 0, 1)
+    if budget is not None:
+        raise ValueError("--budget must be left out where --energy-budget is given")
+    return budget_of_energy(energy, local_joules, offload_joules)
 
 
 def _refuse_both(pairs: dict[str, tuple[float | None, object]]) -> None:

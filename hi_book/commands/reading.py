@@ -16,6 +16,7 @@ from hi_lib.logs.columns import Columns
 
 _SAYS = {
     "confidence": "How sure the S-ML was, from 0 to 1.",
+    "second_confidence": "The second largest softmax value, for --score regression.",
     "correct": "Whether it was right: 1/0 or true/false.",
     "label": "The true class; with --predicted or --probabilities, instead of --correct.",
     "predicted": "The class that the S-ML said.",
@@ -27,7 +28,7 @@ _SAYS = {
     "time": "When a sample arrived: a date or a number; '' leaves it out.",
     "time_unit": "Unit of times that are numbers: ns, us, ms or s.",
     "time_format": "How times that are text are written: '%d.%m.%Y %H:%M:%S'.",
-    "score": "What to take of the probabilities: max, margin or entropy.",
+    "score": "What to take of the probabilities: max, margin, entropy or regression.",
     "correct_above": "Answers that are graded are right above this grade.",
     "rescale": "Map any score to 0 … 0.999, turned round if accuracy falls as it rises.",
 }

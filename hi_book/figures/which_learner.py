@@ -30,6 +30,7 @@ from hi_lib import checks
 from hi_lib.learners import replay
 from hi_lib.regret import best_threshold
 from hi_lib.studies.sweeps import sweep
+from hi_lib.studies.variants import fewer_bits, restarting
 from hi_lib.traces import Trace, load_trace, trace_files
 from hi_lib.typing import Floats
 
@@ -43,6 +44,9 @@ RATES = {
     "adaptive": ("adaptive rate", "#009E73"),
 }
 COLOURS = WAYS | dict(RATES.values())
+# Beside them in the comparison of rates: those that know no horizon, and keep the past or begin anew.
+ANYTIME, RESTARTS = "anytime rate", "restarts"
+_COMPARED = [*(way for way, _ in RATES.values()), ANYTIME, RESTARTS]
 _CLEAR = 2  # standard errors from which on chance does not explain a lead
 _CLEAN = "ILSVRC2012_val_"  # how an image is called on which no S-ML can have been trained
 _NAMED = ["hil-f", "quantised", "naive"]  # learners of which the text gives numbers
@@ -282,20 +286,19 @@ def rates(traces: Sequence[str], beta: float, batch_sizes: Sequence[int]) -> pd.
     for name in dict.fromkeys(traces):
         trace = load_trace(name).shuffled(0)
         for size in ordered(batch_sizes):
-            for rate, (way, _) in RATES.items():
-                run = replay(trace, beta, size, learning_rate=rate)
-                rows.append((trace_title(name), size, way, run.regret, run.regret_bound))
+            runs = {way: replay(trace, beta, size, learning_rate=rate) for rate, (way, _) in RATES.items()}
+            runs[ANYTIME] = replay(trace, beta, size, learning_rate="anytime")
+            runs[RESTARTS] = restarting(trace, beta, size)
+            rows += [(trace_title(name), size, way, run.regret, run.regret_bound) for way, run in runs.items()]
     return pd.DataFrame(rows, columns=["title", "batch_size", "rate", "regret", "bound"])
 
 
 def rates_shown(table: pd.DataFrame) -> pd.DataFrame:
-    """The page's table: a row a trace, a column a rate and batch size, with regret and bound in each cell."""
+    """The page's table: a row a trace and batch size, a column a rate, with regret and bound in each cell."""
     cells = [f"{regret:.0f} ({bound:.0f})" for regret, bound in zip(table["regret"], table["bound"], strict=True)]
-    wide = table.assign(cell=cells).pivot(index="title", columns=["rate", "batch_size"], values="cell")
-    order = [(way, size) for way, _ in RATES.values() for size in ordered(table["batch_size"])]
-    wide = wide.reindex(columns=order).loc[by_data_set(table["title"].unique())]
-    wide.columns = pd.Index([f"{way}, M = {size}" for way, size in order])
-    return wide.rename_axis("regret (bound)").reset_index()
+    wide = table.assign(cell=cells).pivot(index=["title", "batch_size"], columns="rate", values="cell")[_COMPARED]
+    wide = wide.loc[by_data_set(table["title"].unique())].reset_index()
+    return wide.rename_axis(columns=None).rename(columns={"title": "regret (bound)", "batch_size": "M"})
 
 
 def rate_numbers(table: pd.DataFrame) -> dict[str, Any]:
@@ -303,11 +306,16 @@ def rate_numbers(table: pd.DataFrame) -> dict[str, Any]:
     wide = table.pivot(index=["title", "batch_size"], columns="rate", values=["regret", "bound"])
     tuned, adaptive = (RATES[rate][0] for rate in ("tuned", "adaptive"))
     sizes = ordered(table["batch_size"])
+    restarts = wide["regret", RESTARTS] / wide["regret", tuned].where(wide["regret", tuned] > 0)
     smallest, largest = (wide.xs(size, level="batch_size") for size in (sizes[0], sizes[-1]))
     growth = largest["regret"] - smallest["regret"]
     smallest = smallest["bound"]
     return {
         "adaptive_ratio_most": most(wide["regret", adaptive] / wide["bound", adaptive]),
+        "restarts_least": least(restarts),
+        "restarts_most": most(restarts),
+        "restarts_bound": most(wide["bound", RESTARTS] / wide["bound", tuned]),
+        "anytime_most": most(wide["regret", ANYTIME] / wide["regret", tuned].where(wide["regret", tuned] > 0)),
         "adaptive_bound_least": least(smallest[adaptive]),
         "adaptive_bound_most": most(smallest[adaptive]),
         "tuned_bound_least": least(smallest[tuned]),
@@ -319,4 +327,38 @@ def rate_numbers(table: pd.DataFrame) -> dict[str, Any]:
         "bound_sizes": listed(map(str, sizes)),
         "bound_smallest": sizes[0],
         "bound_largest": sizes[-1],
+    }
+
+
+def rounded(traces: Sequence[str], beta: float, bits: Sequence[int], shuffles: int) -> pd.DataFrame:
+    """HIL-F on confidences of fewer bits: what `fewer_bits` says of each trace, by its title."""
+    tables = {
+        trace_title(name): fewer_bits(load_trace(name), beta, ordered(bits), seeds=range(shuffles))
+        for name in dict.fromkeys(traces)
+    }
+    return pd.concat(tables, names=["title"]).reset_index("title").reset_index(drop=True)
+
+
+def rounded_shown(table: pd.DataFrame) -> pd.DataFrame:
+    """The page's table: a row a number of bits, a column a trace, with mean cost and bound in each cell."""
+    cells = [
+        f"{cost:.4f} ({bound:.0f})" for cost, bound in zip(table["average_cost"], table["regret_bound"], strict=True)
+    ]
+    wide = table.assign(cell=cells).pivot(index="bits", columns="title", values="cell")
+    wide = wide[by_data_set(table["title"].unique())].rename(columns=lambda title: title.replace(", ", "<br>"))
+    order = [*(bits for bits in wide.index if bits), 0]
+    wide = wide.loc[order].rename(index={0: "as it is"})
+    return wide.rename_axis("bits", axis="index").rename_axis(None, axis="columns").reset_index()
+
+
+def rounded_numbers(table: pd.DataFrame) -> dict[str, Any]:
+    """By how much the fewest bits raise the mean cost, and what they do to the bound: the most of all traces."""
+    fewest = min(bits for bits in table["bits"] if bits)
+    by_bits = table.set_index(["bits", "title"])
+    few, whole = (by_bits.xs(bits, level="bits") for bits in (fewest, 0))
+    return {
+        "fewest_bits": fewest,
+        "bits_cost_most": most(few["average_cost"] - whole["average_cost"]),
+        "bits_bound_least": least(few["regret_bound"] / whole["regret_bound"]),
+        "bits_bound_most": most(few["regret_bound"] / whole["regret_bound"]),
     }

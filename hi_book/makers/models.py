@@ -170,7 +170,7 @@ def classify(
     """What a model says of pictures: one row each with the columns of a trace, and the logits (n, outputs)."""
     import pandas as pd
 
-    rows: list[tuple[str, int, int, float]] = []
+    rows: list[tuple[str, int, int, float, float]] = []
     scores = []
     for part in parts(pictures, PART):
         for name, folder, _ in part:
@@ -178,11 +178,12 @@ def classify(
         probabilities, logits = classifier([images.preprocess(name, data, maker.side, how) for name, _, data in part])
         for (name, folder, _), row in zip(part, probabilities, strict=True):
             best = int(row.argmax())
-            rows.append((name, maker.label_index[folder], best + maker.first_class, float(row[best])))
+            second = float(np.partition(row, -2)[-2])
+            rows.append((name, maker.label_index[folder], best + maker.first_class, float(row[best]), second))
         scores.append(logits.astype(np.float32))
         if progress:
             progress(len(part))
-    frame = pd.DataFrame(rows, columns=["image", "label", "predicted", "confidence"])
+    frame = pd.DataFrame(rows, columns=["image", "label", "predicted", "confidence", "second_confidence"])
     frame["correct"] = (frame["label"] == frame["predicted"]).astype(int)
     return frame, np.concatenate(scores)
 

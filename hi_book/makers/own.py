@@ -115,6 +115,7 @@ def _answers(
     read = outputs.read(np.concatenate(raw), kind)
     frame = pd.DataFrame(rows, columns=["image", "label"])
     frame["predicted"] = read.probabilities.argmax(axis=1)
-    frame["confidence"] = read.probabilities.max(axis=1)
+    second, first = np.partition(read.probabilities, -2)[:, -2:].T
+    frame["confidence"], frame["second_confidence"] = first, second
     frame["correct"] = (frame["label"] == frame["predicted"]).astype(int)
     return frame, read

@@ -11,6 +11,7 @@ import numpy as np
 from hi_lib import checks, regret
 from hi_lib.advise.aligned import aligned, four_digits
 from hi_lib.logs.reading import Log
+from hi_lib.logs.regression import out_of_sample
 from hi_lib.logs.scores import Scale
 from hi_lib.paper import setting_of
 from hi_lib.regret import BestThreshold
@@ -64,7 +65,7 @@ class Evaluation:
     compared : Comparison
         Every policy, by cost.
     best : BestThreshold
-        In hindsight.
+        In hindsight, within the budget if there is one.
     paper_times : PaperTimes or None
         The times that are the paper's, where any are.
     scale : Scale or None
@@ -153,8 +154,10 @@ class Evaluation:
         label = max(len(row[0]) for row in rows)
         lines = aligned([[row[0].ljust(label), *row[1:]] for row in rows], [0] * len(rows[0]))
         found = self.best
+        within = "" if self.compared.budget is None else f" within the budget of {self.compared.budget:.4g}"
         best = (
-            f"best fixed threshold in hindsight, all samples, every offload right: {self._threshold(found.threshold)}"
+            f"best fixed threshold{within} in hindsight, all samples, every offload right: "
+            f"{self._threshold(found.threshold)}"
         )
         lines.append(f"{best}, cost {found.average_cost:.4f}, offloads {found.offload_ratio:.1%}")
         if self.scale:
@@ -223,7 +226,7 @@ def evaluate(
     timing : TimingModel, optional
         ms; by default the paper's, of the setting that the trace's record names, or for Imagenette.
     conditions : Conditions, optional
-        Network, deadline, window, arrivals, price; the means of what was measured replace those of `timing`.
+        Network, deadline, window, arrivals, price, budget; the means of what was measured replace those of `timing`.
     borrowed : PaperTimes, optional
         Which times of `timing` are the paper's.
     paper : bool
@@ -253,7 +256,8 @@ def evaluate(
     from hi_lib.advise.ways import Conditions, with_means
 
     log = log if isinstance(log, Log) else Log(checked(log))
-    trace, conditions = log.trace, conditions or Conditions()
+    whole = out_of_sample(log)
+    trace, conditions = whole.trace, conditions or Conditions()
     weight = weight_of(alpha, conditions)
     if timing is None:
         setting = setting_of(trace.name)
@@ -261,8 +265,8 @@ def evaluate(
     timing = with_means(timing, conditions)
     for tau, value in timing.taus.items():
         checks.real(tau, value, 0, 1e9)  # milliseconds; beyond it the products overflow
-    found, compared = from_log(log, beta, timing, conditions, weight, str(borrowed) if borrowed else "")
-    groups = by_group(log, beta, timing, weight, conditions)
+    found, compared = from_log(whole, beta, timing, conditions, weight, str(borrowed) if borrowed else "")
+    groups = by_group(log, beta, timing, weight, conditions)  # each fits a score of its own, on its own first half
     return Evaluation(
         trace=trace.name or "trace",
         samples=len(trace),
@@ -272,7 +276,7 @@ def evaluate(
         timing=timing,
         recommendation=found,
         compared=compared,
-        best=regret.best_threshold(trace, beta),
+        best=regret.best_threshold(trace, beta, budget=conditions.budget),
         paper_times=borrowed,
         scale=log.scale,
         groups=Groups(log.groups.column, groups, compared.answer) if log.groups else None,

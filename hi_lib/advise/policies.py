@@ -14,6 +14,7 @@ import numpy as np
 from hi_lib import checks
 from hi_lib.learners import replay
 from hi_lib.logs.reading import Log
+from hi_lib.logs.regression import out_of_sample
 from hi_lib.logs.scores import Scale
 from hi_lib.specification import ADAPTIVE
 from hi_lib.studies import lml
@@ -105,10 +106,18 @@ class Comparison:
         By what is said of the L-ML ("always right", and what `lml.answers` knows), then by name.
     scale : Scale or None
         Of confidences that are no probabilities.
+    budget : float or None
+        The share of the samples that may be offloaded.
     """
 
     policies: dict[str, dict[str, Policy]]
     scale: Scale | None = None
+    budget: float | None = None
+
+    @property
+    def overspent(self) -> float | None:
+        """By which share of the second half the chosen policy exceeds the budget; below zero where some is left."""
+        return None if self.budget is None else self.chosen().offload_ratio - self.budget
 
     @property
     def known(self) -> list[str]:
@@ -157,7 +166,7 @@ def difference(one: Policy, other: Policy) -> Difference:
     return Difference(float(more.mean()), float(more.std() / np.sqrt(more.size)))
 
 
-def compare(log: Log | Trace, beta: float) -> Comparison:
+def compare(log: Log | Trace, beta: float, budget: float | None = None) -> Comparison:
     """Judge every policy on the second half of a log; what must be fitted is fitted on the first.
 
     Parameters
@@ -167,6 +176,9 @@ def compare(log: Log | Trace, beta: float) -> Comparison:
         confidences are no probabilities, the rule θ = 1 − β is left out.
     beta : float
         Cost of an offload, in [0, 1].
+    budget : float, optional
+        The share of the samples that may be offloaded, in [0, 1]: what offloads more on the first half is left out, the
+        fitted threshold is the best one that does not, and the learner follows what is spent.
 
     Returns
     -------
@@ -183,25 +195,37 @@ def compare(log: Log | Trace, beta: float) -> Comparison:
     >>> [compare(hi.load_trace("cifar10-alexnet").shuffled(0), beta).chosen().name for beta in (0.05, 0.5, 1)]
     ['θ = 1 − β', 'fitted θ', 'never']
     """
-    log = log if isinstance(log, Log) else Log(checked(log))
+    log = out_of_sample(log if isinstance(log, Log) else Log(checked(log)))
     trace, beta = log.trace, checks.real("beta", beta, 0, 1)
+    most = None if budget is None else checks.real("budget", budget, 0, 1)
     right = {ASSUMED: np.ones(len(trace)), **lml.answers(trace, log.offload_probability)}
     thresholds = {NEVER: 0.0, ALWAYS: np.inf} | ({} if log.scale else {RULE: 1 - beta})
-    learned = replay(trace, beta, learning_rate=ADAPTIVE).offload_probability
+    thresholds = {name: theta for name, theta in thresholds.items() if _kept(trace, theta, most)}
+    learned = replay(trace, beta, learning_rate=ADAPTIVE, budget=most).offload_probability
     found = {}
     for lml_is, large in right.items():
-        fixed = thresholds | ({FITTED: _fitted(trace, beta, large)} if len(trace) > 1 else {})
+        fixed = thresholds | _fitted(trace, beta, large, most)
         shares = {name: (theta, (trace.confidence < theta).astype(float)) for name, theta in fixed.items()}
         shares[LEARNER] = (_indifferent(trace.confidence, learned), learned)
         found[lml_is] = {name: _judged(trace, name, *shares[name], beta, large) for name in POLICIES if name in shares}
-    return Comparison(found, log.scale)
+    return Comparison(found, log.scale, most)
 
 
-def _fitted(trace: Trace, beta: float, large: Floats) -> float:
-    """The best threshold of the first half."""
+def _kept(trace: Trace, threshold: float, budget: float | None) -> bool:
+    """Whether a threshold keeps a budget on the first half; of an empty one, where it offloads nothing at all."""
+    if budget is None or threshold == 0:
+        return True
     half = len(trace) // 2
+    return half > 0 and bool((trace.confidence[:half] < threshold).mean() <= budget)
+
+
+def _fitted(trace: Trace, beta: float, large: Floats, budget: float | None) -> dict[str, float]:
+    """The best threshold of the first half, within the budget; nothing where there is none."""
+    half = len(trace) // 2
+    if not half or not _kept(trace, np.nextafter(0.0, 1.0), budget):
+        return {}
     first = Trace(trace.confidence[:half], trace.correct[:half])
-    return lml.best_threshold(first, beta, large[:half]).threshold
+    return {FITTED: lml.best_threshold(first, beta, large[:half], budget).threshold}
 
 
 def _indifferent(confidence: Floats, offload_probability: Floats) -> float:

@@ -52,6 +52,9 @@ class Recommendation:
         Of all samples.
     own_threshold : str or None
         The threshold in the units of the log, if these are no probabilities.
+    overspent : float or None
+        By which share of the second half of the log the budget is exceeded, if there is one; below zero where some of
+        it is left.
     """
 
     policy: str
@@ -71,6 +74,7 @@ class Recommendation:
     conditions: Conditions
     offload_ratio: float
     own_threshold: str | None = None
+    overspent: float | None = None
 
     @property
     def pays(self) -> bool:
@@ -102,6 +106,8 @@ class Recommendation:
             "response_p95": None if row is None else row.p95,
             "late": None if row is None else _known(row.late),
             "offload_ratio": self.offload_ratio,
+            "budget": self.conditions.budget,
+            "overspent": self.overspent,
             "cost": self.cost,
             "against_never": None if self.against_never is None else self.against_never._asdict(),
             "next_policy": self.next_policy,
@@ -147,7 +153,8 @@ class Recommendation:
             return "offload every sample"
         if self.policy == LEARNER:
             now = "" if self.threshold is None else f", by now {self.own_threshold or f'θ = {self.threshold:.4f}'}"
-            return f"let HIL-F learn θ, with the adaptive rate and β = {four_digits(self.beta or 0.0)}{now}"
+            cost = "" if self.beta is None else f" and β = {four_digits(self.beta)}"
+            return f"let HIL-F learn θ, with the adaptive rate{cost}{now}"
         return f"offload what is less sure than {self._rule()}"
 
     def _rule(self) -> str:
@@ -167,7 +174,15 @@ class Recommendation:
         if self.waiting_costs is not None and self.sent is not None:
             more = "more" if self.waiting_costs > 0 else "less"
             says += f"; sending this way the learner hears later, which costs {abs(self.waiting_costs):.4f} {more}"
-        return [says]
+        return [says + self._spent()]
+
+    def _spent(self) -> str:
+        """What becomes of the budget on the second half, if there is one."""
+        budget = self.conditions.budget
+        if budget is None or self.overspent is None:
+            return ""
+        beyond = f"{abs(self.overspent):.2%} of all samples {'more' if self.overspent > 0 else 'less'} than"
+        return f"; offloads {budget + self.overspent:.2%}, {beyond} the budget of {four_digits(budget)}"
 
     def _times(self) -> list[str]:
         row = self.sent

@@ -17,6 +17,7 @@ from hi_lib.advise.recommendation import Change, Recommendation
 from hi_lib.advise.ways import Conditions, Sent
 from hi_lib.learners import replay
 from hi_lib.logs.reading import Log
+from hi_lib.logs.regression import out_of_sample
 from hi_lib.slow_start import LEAST_TIMEOUT
 from hi_lib.specification import ADAPTIVE
 from hi_lib.studies import lml
@@ -46,7 +47,7 @@ def from_log(
     borrowed : str
         Which times are the paper's, in words, if any are.
     """
-    log = log if isinstance(log, Log) else Log(checked(log))
+    log = out_of_sample(log if isinstance(log, Log) else Log(checked(log)))
     found = _Decision(log, beta, timing, conditions, alpha)
     policy, row = found.policy, found.sent
     next_best, never = found.compared.next_best(), found.compared.policies[found.compared.counted][NEVER]
@@ -70,6 +71,7 @@ def from_log(
         conditions=conditions,
         offload_ratio=float(policy.offload_probability.mean()),
         own_threshold=shown,
+        overspent=found.compared.overspent,
     )
     return recommendation, found.compared
 
@@ -85,7 +87,7 @@ class _Decision:
             self._settle(beta + conditions.price / float(together))
 
     def _settle(self, price_of_an_offload: float) -> None:
-        self.compared = compare(self.log, min(price_of_an_offload, 1.0))
+        self.compared = compare(self.log, min(price_of_an_offload, 1.0), self.conditions.budget)
         self.policy: Policy = self.compared.chosen()
         self.ways = self.ways_of(self.policy.offloaded)
         self.sent = sending.best(self.ways, self.conditions)
@@ -143,7 +145,9 @@ def _hearing_late(found: _Decision) -> float:
     """What a learner's cost rises by if it hears once for as many samples as lie between two transmissions."""
     trace, row = found.log.trace, found.sent
     size = max(1, round(1 / row.transmissions)) if row and row.transmissions else 1
-    late = replay(trace, found.beta, min(size, len(trace)), learning_rate=ADAPTIVE).offload_probability
+    late = replay(
+        trace, found.beta, min(size, len(trace)), learning_rate=ADAPTIVE, budget=found.conditions.budget
+    ).offload_probability
     large = _answers(found)
     half = len(trace) // 2
     change = (late - found.policy.offload_probability) * (found.beta + trace.correct - large)
@@ -218,7 +222,7 @@ def recommend(
     Parameters
     ----------
     offload_ratio : float
-        ρ, in [0, 1].
+        ρ, in [0, 1], and within the budget of the conditions, if they have one.
     timing : TimingModel
         ms.
     alpha : float, optional
@@ -248,7 +252,7 @@ def recommend(
     ('θ = 1 − β', 4, 27.0)
     """
     conditions = conditions or Conditions()
-    ratio = checks.real("offload_ratio", offload_ratio, 0, 1)
+    ratio = checks.real("offload_ratio", offload_ratio, 0, 1 if conditions.budget is None else conditions.budget)
     price = None if beta is None else checks.real("beta", beta, 0, 1)
     weight = weight_of(alpha, conditions)
     uniforms = steady_uniforms(NO_LOG)

@@ -60,6 +60,8 @@ class Conditions:
         Whether connections keep their window; by default they do unless they are idle for a retransmission time-out.
     devices : int
         How many such devices share the server, each at work all the time, and each with an uplink of its own.
+    budget : float or None
+        The share of the samples that may be offloaded (T26).
     """
 
     network_times: Floats | None = None
@@ -74,6 +76,7 @@ class Conditions:
     rate: float | None = None
     connection: str = "auto"
     devices: int = 1
+    budget: float | None = None
 
     def __post_init__(self) -> None:
         if self.deadline is not None:
@@ -88,6 +91,8 @@ class Conditions:
         if self.rate is not None:
             checks.positive("rate", self.rate)
         checks.choice("connection", self.connection, CONNECTIONS)
+        if self.budget is not None:
+            checks.real("budget", self.budget, 0, 1)
         if self.connection == "cold" and self.rate is None:
             raise ValueError("connection must be auto or warm where no rate is given: it decides what a cold one takes")
         measured = (self.network_times, self.sending_times, self.arrivals)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 NAMES = {
     "confidence": "confidence, sml confidence, device confidence, max probability, max prob, maxprob, max softmax, "
     "softmax max, msp, top1 probability, top1 prob, top 1 confidence, conf, score, probability",
+    "second_confidence": "second confidence, sml second confidence, second probability, top2 probability, "
+    "top 2 probability, top2 prob, top 2 confidence",
     "correct": "correct, sml correct, is correct, device correct, correctness, hit, right",
     "label": "label, true label, true class, target, ground truth, groundtruth, gt, y true, y, class, labels, targets",
     "predicted": "predicted, sml predicted, sml prediction, predicted label, predicted class, prediction, pred, "
@@ -39,7 +41,8 @@ class Columns:
 
     An empty text means that the log has no such column, whatever it is called. `probabilities` and `logits` are
     patterns such as "prob_*", for a column a class. `score` says what is taken of them: "max" (the largest), "margin"
-    (less the second largest) or "entropy" (1 minus it, as a share of the most that it can be). `rescale` maps any other
+    (less the second largest), "entropy" (1 minus it, as a share of the most that it can be) or "regression" (on the two
+    largest, fitted where the log is evaluated), for which two columns will do, too. `rescale` maps any other
     score to [0, 1), the surest to `scores.SUREST`. `time_unit` is that of times that are numbers ("ns", "us", "ms",
     "s"), `time_format` is how `strptime` reads those that are text. Where answers are graded, those above
     `correct_above` are right. `by` parts the log into groups, and is never
@@ -47,6 +50,7 @@ class Columns:
     """
 
     confidence: str | None = None
+    second_confidence: str | None = None
     correct: str | None = None
     label: str | None = None
     predicted: str | None = None
@@ -65,18 +69,23 @@ class Columns:
 
     def __post_init__(self) -> None:
         if self.score is not None:
-            checks.choice("score", self.score, scores.SCORES)
+            checks.choice("score", self.score, (*scores.SCORES, scores.REGRESSION))
         if self.time_unit is not None:
             checks.choice("time_unit", self.time_unit, ("ns", "us", "ms", "s"))
         for one, other in (
             ("correct", "predicted"),
             ("lml_correct", "lml_predicted"),
             ("probabilities", "logits"),
+            ("second_confidence", "probabilities"),
+            ("second_confidence", "logits"),
             ("time_unit", "time_format"),
         ):
             if getattr(self, one) and getattr(self, other):
                 raise ValueError(f"{one} must be left out where {other} is given")
-        if self.confidence and (matrix := self.probabilities or self.logits or self.score):
+        if self.rescale and self.score == scores.REGRESSION:
+            raise ValueError("rescale must be left out where the score is a regression, which is a probability")
+        of_all = self.score if self.score != scores.REGRESSION else None
+        if self.confidence and (matrix := self.probabilities or self.logits or of_all):
             raise ValueError(f"confidence must be left out where {checks.shown(matrix)} gives the score")
 
 

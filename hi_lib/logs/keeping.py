@@ -51,6 +51,8 @@ def as_csv(log: reading.Log) -> str:
     trace = log.trace
     columns = {"confidence": trace.confidence, "correct": trace.correct.astype(int)}
     table = pd.DataFrame(columns)
+    if trace.second_confidence is not None:
+        table.insert(1, "second_confidence", trace.second_confidence)
     if trace.lml_correct is not None:
         table["lml_correct"] = pd.array(trace.lml_correct, dtype="Int64")
     for name, values in (("offload_probability", log.offload_probability), ("time_ms", log.arrivals)):

@@ -45,6 +45,8 @@ class Log:
         What its confidences are if they are no probabilities of being right.
     groups : Groups or None
         The group of each sample, if the log was to be parted.
+    regression : bool
+        Whether a score shall be made of the two largest softmax values: `regression.out_of_sample` does.
     """
 
     trace: Trace
@@ -54,6 +56,7 @@ class Log:
     rows: NDArray[np.intp] | None = None
     scale: Scale | None = None
     groups: Groups | None = None
+    regression: bool = False
 
     def shuffled(self, seed: int) -> Log:
         """The same samples in an order drawn with the given seed; the arrivals stay where they are."""
@@ -61,11 +64,10 @@ class Log:
 
     def chosen(self, samples: NDArray[np.intp]) -> Log:
         """These samples, in this order."""
-        trace, arrivals, groups = self.trace, _of(self.arrivals, samples), self.groups
-        lml = _of(trace.lml_correct, samples)
+        arrivals, groups = _of(self.arrivals, samples), self.groups
         return replace(
             self,
-            trace=Trace(trace.confidence[samples], trace.correct[samples], lml, trace.name),
+            trace=self.trace.chosen(samples),
             offload_probability=_of(self.offload_probability, samples),
             arrivals=None if arrivals is None else arrivals - arrivals[0],
             rows=samples if self.rows is None else self.rows[samples],
@@ -81,12 +83,13 @@ class Groups(NamedTuple):
 
 
 class _Matrix(NamedTuple):
-    """What a column a class comes to: the score and the likeliest class of each sample, all classes, and the scale."""
+    """What a column a class comes to: score and likeliest class of each sample, all classes, scale, second value."""
 
     score: Floats
     likeliest: NDArray[np.str_]
     classes: list[str]
     scale: Scale | None
+    second: Floats
 
 
 def _of(values: Floats | None, samples: NDArray[np.intp]) -> Floats | None:
@@ -123,6 +126,7 @@ class _Reader:
         self.notes: list[str] = []
         self.guessed: dict[str, str] = {}
         self.scale: Scale | None = None
+        self.regression = wanted.score == scores.REGRESSION
 
     def log(self, name: str) -> Log:
         if not len(self.table.frame):
@@ -130,8 +134,8 @@ class _Reader:
         matrix = self.matrix()
         correct = self.correct(matrix)
         confidence = self.confidence(matrix, correct)
-        trace = Trace(confidence, correct, self.lml_correct(), name)
-        log = Log(trace, [], self.share(), self.arrivals(), scale=self.scale, groups=self.groups())
+        trace = Trace(confidence, correct, self.lml_correct(), name, self.second(matrix, confidence))
+        log = Log(trace, [], self.share(), self.arrivals(), None, self.scale, self.groups(), self.regression)
         guessed = ", ".join(f"{option} {column!r}" for option, column in self.guessed.items())
         return replace(_in_order(log), notes=[*([f"guessed: {guessed}"] if guessed else []), *self.notes])
 
@@ -157,6 +161,8 @@ class _Reader:
 
     def matrix(self) -> _Matrix | None:
         """What columns with a value for each class say: those that are asked for, or else those that look like it."""
+        if self.regression and not (self.wanted.probabilities or self.wanted.logits) and self.pick("second_confidence"):
+            return None
         for kind in columns.PATTERNS:
             if asked := getattr(self.wanted, kind):
                 if found := self.matching(asked):
@@ -168,6 +174,11 @@ class _Reader:
                 if len(found) > 1:
                     self.guessed[columns.flag(kind)] = f"{found[0]} … {found[-1]}"
                     return self.scored(kind, found)
+        if self.regression:
+            raise ValueError(
+                "score regression is for probabilities or logits, a column a class, or for a column second_confidence; "
+                f"found {self.table.found}"
+            )
         if self.wanted.score is not None:
             raise ValueError("score is for probabilities or logits, a column a class; no such columns were found")
         return None
@@ -202,9 +213,10 @@ class _Reader:
                 values = np.exp(values - values.max(axis=1, keepdims=True))
             values /= values.sum(axis=1, keepdims=True)
         self.check_probabilities(values, names)
-        score = self.wanted.score or "max"
-        found = scores.SCORES[score](np.clip(values, 0, 1))
-        return _Matrix(found, np.array(classes)[values.argmax(axis=1)], classes, scores.scale_of(score, len(classes)))
+        score = "max" if self.regression else self.wanted.score or "max"
+        within, likeliest = np.clip(values, 0, 1), np.array(classes)[values.argmax(axis=1)]
+        found, second = scores.SCORES[score](within), scores.second_largest(within)
+        return _Matrix(found, likeliest, classes, scores.scale_of(score, len(classes)), second)
 
     def check_probabilities(self, values: Floats, names: list[str]) -> None:
         """Rows that are no probabilities are refused: they may be percentages, or logits."""
@@ -297,6 +309,11 @@ class _Reader:
                 f"{self.table.name} has no column confidence: name it with --confidence, or the probabilities of all "
                 f"classes with --probabilities; found {self.table.found}"
             )
+        if self.regression:
+            self.notes.append(
+                f"score regression: {where} is kept as it is; hi evaluate makes a score of it and the second largest, "
+                "fitted on the first half"
+            )
         values = self.rescaled(values, where, correct) if self.wanted.rescale else self.within(values, where, correct)
         full = values == 1
         if wrong := int((full & ~correct).sum()):
@@ -305,6 +322,25 @@ class _Reader:
                 "no θ in [0, 1] offloads these; rescale puts them below 1"
             )
         return values
+
+    def second(self, matrix: _Matrix | None, confidence: Floats) -> Floats | None:
+        """The second largest softmax value, where a score is made of it or a trace's own column has it."""
+        if matrix is not None:
+            return np.minimum(matrix.second, confidence) if self.regression else None
+        asked = self.regression or self.wanted.second_confidence
+        column = self.pick("second_confidence") if asked else self.table.find("second_confidence")
+        if column is None or self.wanted.rescale:
+            return None
+        values = self.table.numbers(column)
+        off = ~((values >= -_ROUNDING) & (values <= confidence + _ROUNDING))
+        if off.any():
+            row = int(off.argmax())
+            says = f"{self.table.where(row)}: {column} must be in [0, {confidence[row]:.6g}], got {values[row]:.6g}"
+            if asked:
+                raise ValueError(f"{says}: the second largest value lies below the largest")
+            self.notes.append(f"{column} is not used: {says}")
+            return None
+        return np.clip(values, 0, confidence)
 
     def within(self, values: Floats, column: str, correct: Flags) -> Floats:
         """Values in [0, 1], and those that only rounding put beyond."""

@@ -15,10 +15,14 @@ def largest(values: Floats) -> Floats:
     return values.max(axis=1)
 
 
+def second_largest(values: Floats) -> Floats:
+    """The probability of the second likeliest class."""
+    return np.partition(values, -2, axis=1)[:, -2]
+
+
 def margin(values: Floats) -> Floats:
     """By how much the likeliest class is likelier than the second."""
-    two = np.partition(values, -2, axis=1)[:, -2:]
-    return two[:, 1] - two[:, 0]
+    return largest(values) - second_largest(values)
 
 
 def entropy(values: Floats) -> Floats:
@@ -28,6 +32,7 @@ def entropy(values: Floats) -> Floats:
 
 
 SCORES: dict[str, Callable[[Floats], Floats]] = {"max": largest, "margin": margin, "entropy": entropy}
+REGRESSION = "regression"  # on the two largest: `logs.regression` fits it, on samples that it does not judge
 SUREST = 0.999  # what the surest score is mapped to: a threshold above it offloads all
 
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from hi_lib import checks
 from hi_lib.learners import Run
-from hi_lib.regret import BestThreshold, cell_middle
+from hi_lib.regret import BestThreshold, cell_middle, keeping
 from hi_lib.traces import Trace, checked
 from hi_lib.typing import Floats
 
@@ -106,9 +106,17 @@ def curve(trace: Trace, right: ArrayLike | None = None) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def best_threshold(trace: Trace, beta: float, right: ArrayLike | None = None) -> BestThreshold:
-    """The best fixed threshold in hindsight when a wrong offload costs 1 + β."""
+def best_threshold(
+    trace: Trace, beta: float, right: ArrayLike | None = None, budget: float | None = None
+) -> BestThreshold:
+    """The best fixed threshold in hindsight when a wrong offload costs 1 + β.
+
+    With a `budget` it is the best that offloads at most this share of the samples; ValueError where none does.
+    """
     table = curve(trace, right)
+    if budget is not None:
+        offloaded = np.flatnonzero(trace.gaps > 0)
+        table = table[: keeping(trace, offloaded, checks.real("budget", budget, 0, 1))]
     cost = 1 - table["accuracy"] + checks.real("beta", beta, 0, 1) * table["offload_ratio"]
     best = int(cost.argmin())
     lower = table["threshold"][best - 1] if best else 0.0

@@ -76,6 +76,54 @@ def test_a_price_in_money_is_a_beta(mine):
     assert "--offload-cost must be at most --error-cost" in run(mine, "--offload-cost", 3, "--error-cost", 2).stderr
 
 
+def test_a_budget_is_told_with_what_is_overspent(mine):
+    result = json.loads(run(mine, "--beta", 0.1, "--budget", 0.1, "--json").stdout)
+    found = result["recommendation"]
+    jsonschema.validate(found, SCHEMA)
+    compared = compare(CSV, 0.1, 0.1)
+    chosen = compared.chosen()
+    assert (found["budget"], found["policy"]) == (0.1, chosen.name)
+    assert found["overspent"] == pytest.approx(chosen.offload_probability[400:].mean() - 0.1)
+    assert [row["policy"] for row in result["policies"]] == list(compared.policies[ASSUMED])
+    assert result["best_threshold"]["offload_ratio"] <= 0.1
+    text = run(mine, "--beta", 0.1, "--budget", 0.1).stdout
+    assert f"offloads {chosen.offload_ratio:.2%}, {abs(found['overspent']):.2%} of all samples " in text
+    assert "than the budget of 0.1" in text
+    assert "best fixed threshold within the budget of 0.1 in hindsight" in text
+    free = json.loads(run(mine, "--beta", 0.1, "--json").stdout)["recommendation"]
+    assert (free["budget"], free["overspent"]) == (None, None)
+
+
+def test_joules_are_a_budget(mine):
+    joules = ["--energy-budget", 0.03, "--local-joules", 0.01, "--offload-joules", 0.1]
+    assert run(mine, *joules, "--json").stdout == run(mine, "--budget", 0.2, "--json").stdout
+    assert "--budget must be left out where --energy-budget is given" in run(mine, *joules, "--budget", 0.2).stderr
+    for wrong in (joules[:2], joules[2:], joules[:4]):
+        refused = run(mine, *wrong)
+        assert refused.exit_code == 2
+        assert "--energy-budget, --offload-joules and --local-joules must be given together" in refused.stderr
+    assert "joules must be at least 0.05" in run(mine, *joules[:2], "--local-joules", 0.05, *joules[4:]).stderr
+    assert "--budget must be in [0, 1]" in run(mine, "--budget", 2).stderr
+
+
+def test_groups_keep_the_budget_too(devices):
+    found = json.loads(run(devices, "--beta", 0.3, "--by", "device", "--budget", 0.1, "--json").stdout)["groups"]
+    rows = np.genfromtxt(devices, delimiter=",", skip_header=1, usecols=(0, 1))
+    for number, group in enumerate(found["groups"]):
+        assert group["recommendation"]["policy"] == compare(hi.Trace(*rows[number::2].T), 0.3, 0.1).chosen().name
+
+
+def test_without_a_log_the_offload_ratio_is_within_the_budget():
+    around = hi.Conditions(budget=0.2)
+    found = hi.recommend(0.2, hi.IMAGENETTE.timing, conditions=around).as_dict()
+    assert found["budget"] == 0.2
+    assert found["says"][0].startswith("Recommended: let HIL-F learn θ, with the adaptive rate; ")  # β is not known
+    with pytest.raises(ValueError, match=r"offload_ratio must be in \[0, 0\.2\]"):
+        hi.recommend(0.3, hi.IMAGENETTE.timing, conditions=around)
+    with pytest.raises(ValueError, match="budget must be in"):
+        hi.Conditions(budget=-0.1)
+
+
 def test_graded_answers_are_right_above_a_grade(tmp_path):
     path = tmp_path / "graded.csv"
     path.write_text("confidence,correct\n" + "".join(f"{k / 100},{k % 10 / 10}\n" for k in range(100)))

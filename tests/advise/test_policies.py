@@ -135,3 +135,51 @@ def test_differences_in_words():
     assert Difference(0.02, 0.01).in_words() == "0.0200 more (one standard error: 0.0100)"
     assert Difference(-0.02, 0.01).in_words() == "0.0200 less (one standard error: 0.0100)"
     assert [Difference(mean, 0.01).clear for mean in (0.02, 0.01, -0.02)] == [True, False, False]
+
+
+def test_a_budget_by_hand():
+    """Ten samples, β = ¼, and of the five of the first half two at most may be offloaded."""
+    confidence = [0.1, 0.2, 0.3, 0.8, 0.9, 0.1, 0.15, 0.25, 0.3, 0.9]
+    correct = [0, 0, 0, 1, 1, 0, 0, 1, 0, 1]
+    found = compare(hi.Trace(confidence, correct), 0.25, budget=0.4)
+    assert list(found.policies[ASSUMED]) == [NEVER, FITTED, LEARNER]  # θ = ¾ offloads three of five
+    fitted = found.policies[ASSUMED][FITTED]
+    assert fitted.threshold == 0.25  # between the second and the third
+    assert fitted.offload_ratio == 0.4
+    assert fitted.average_cost == pytest.approx((2 * 0.25 + 1) / 5)
+    assert RULE in compare(hi.Trace(confidence, correct), 0.25, budget=0.6).policies[ASSUMED]
+    assert ALWAYS in compare(hi.Trace(confidence, correct), 0.25, budget=1).policies[ASSUMED]
+    assert found.overspent == found.chosen().offload_ratio - 0.4
+    assert compare(hi.Trace(confidence, correct), 0.25).overspent is None
+
+
+def test_what_keeps_a_budget_was_tried_on_the_first_half_only():
+    """Every threshold of the first half by brute force; the second half, in which all is surer, changes nothing."""
+    rng = np.random.default_rng(3)
+    for seed in range(20):
+        budget, beta = float(rng.random()), float(rng.random())
+        trace = hi.synthetic_trace(int(rng.integers(2, 300)), seed=seed)
+        half, large = len(trace) // 2, rng.random(len(trace)) < 0.7
+        confidence = np.append(trace.confidence[:half], np.sqrt(trace.confidence[half:]))
+        found = compare(hi.Trace(confidence, trace.correct, large), beta, budget)
+        first = confidence[:half]
+        for lml_is, right in {ASSUMED: np.ones(half), lml.AS_IT_IS: large[:half]}.items():
+
+            def cost(theta, first=first, right=right, small=trace.correct[:half], beta=beta):
+                return np.where(first < theta, beta + 1 - right, 1 - small).mean()
+
+            policies = found.policies[lml_is]
+            assert all((first < policies[name].threshold).mean() <= budget for name in policies if name != LEARNER)
+            costs = [cost(theta) for theta in (0, *first, 1) if (first < theta).mean() <= budget]
+            assert cost(policies[FITTED].threshold) == pytest.approx(min(costs))
+        learned = hi.replay(hi.Trace(confidence, trace.correct), beta, learning_rate="adaptive", budget=budget)
+        assert (found.policies[ASSUMED][LEARNER].offload_probability == learned.offload_probability).all()
+
+
+def test_a_first_half_that_has_no_threshold_within_the_budget():
+    """Confidences of 0 are offloaded by every threshold but 0."""
+    found = compare(hi.Trace([0, 0, 0, 0.5] + [0.5] * 28, [0, 1, 0, 1] * 8), 0.5, budget=0.2)  # three of sixteen
+    assert FITTED in found.policies[ASSUMED]
+    zeros = hi.Trace([0, 0, 0, 0.5] + [0.5] * 4, [0, 1] * 4)
+    assert list(compare(zeros, 0.4, budget=0.5).policies[ASSUMED]) == [NEVER, LEARNER]
+    assert list(compare(hi.Trace([0.5], [1]), 0.5, budget=0.5).policies[ASSUMED]) == [NEVER, LEARNER]

@@ -124,3 +124,13 @@ def test_a_sweep_counts_the_lml_as_it_is():
     run = hi.replay(traces[0].shuffled(1), 0.25)
     assert row["real_cost_low"] == row["real_cost_high"] == lml.outcome(traces[0].shuffled(1), run, 0.25).average_cost
     assert row["average_cost"] == run.average_cost  # as the paper counts
+
+
+def test_the_best_threshold_within_a_budget_by_hand():
+    trace = hi.Trace([0.2, 0.4, 0.6, 0.9], [0, 0, 0, 1])
+    found = [lml.best_threshold(trace, 0.25, [1, 0, 1, 1], budget=budget) for budget in (0.2, 0.5, 1)]
+    # Offloading none costs 3; the first one, 2¼; two, 2½, since the L-ML errs on the second; three, 1¾.
+    assert [best.average_cost * 4 for best in found] == [3, 2.25, 1.75]
+    assert [best.offload_ratio for best in found] == [0, 0.25, 0.75]
+    with pytest.raises(ValueError, match=r"budget must be at least 0\.5, the share of confidence 0"):
+        lml.best_threshold(hi.Trace([0, 0.5], [1, 0]), 0.25, [1, 1], budget=0.25)

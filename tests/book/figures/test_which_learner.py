@@ -115,7 +115,30 @@ def test_rates_are_compared_on_the_first_shuffle():
     found = page.rate_numbers(table)
     assert (found["rate_cells"], found["bound_smallest"], found["bound_largest"]) == (2, 16, 64)
     assert 0 < found["adaptive_ratio_most"] <= 1
-    assert page.rates_shown(table).shape == (1, 7)
+    restarts = table[table["rate"] == page.RESTARTS].set_index("batch_size")
+    tuned = table[table["rate"] == "tuned rate"].set_index("batch_size")
+    assert found["restarts_most"] == max(restarts["regret"] / tuned["regret"])
+    assert found["restarts_bound"] < 1 / (math.sqrt(2) - 1) + 0.5  # as its docstring says
+    shown = page.rates_shown(table)
+    assert shown["M"].tolist() == [16, 64]
+    assert shown.columns.tolist()[2:] == [*(way for way, _ in page.RATES.values()), page.ANYTIME, page.RESTARTS]
+    assert shown.loc[1, "adaptive rate"] == f"{run.regret:.0f} ({run.regret_bound:.0f})"
+
+
+def test_fewer_bits_are_compared_with_confidences_as_they_are():
+    names = ["imagenette-mobilenet_v1_0.25_128", "cifar10-resnet8"]
+    table = page.rounded(names, 0.5, [4, 2], 1)
+    shown, found = page.rounded_shown(table), page.rounded_numbers(table)
+    assert shown["bits"].tolist() == [2, 4, "as it is"]
+    costs = [hi.replay(hi.load_trace(name).shuffled(0), 0.5, learning_rate="tuned").average_cost for name in names]
+    whole = table[table["bits"] == 0]["average_cost"].tolist()
+    assert whole == pytest.approx(costs)
+    few = table[table["bits"] == 2]["average_cost"].to_numpy()
+    assert found["bits_cost_most"] == (few - whole).max()
+    assert found["fewest_bits"] == 2
+    # Bounds are √(n L/2): L = 2 ln 2 against the logarithm of the shortest cell.
+    ratios = [math.sqrt(2 * math.log(2) / -math.log(hi.lambda_min(hi.load_trace(name)))) for name in names]
+    assert [found["bits_bound_least"], found["bits_bound_most"]] == pytest.approx(sorted(ratios))
 
 
 def test_learners_that_were_not_run_have_no_numbers():

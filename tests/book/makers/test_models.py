@@ -76,7 +76,8 @@ def test_a_trace_is_made_with_its_record_and_calibration():
     # Sorted by name: bright/b right, bright/d right but less sure, dark/a right, dark/c (a bright picture) wrong.
     assert trace.confidence == pytest.approx([0.8, 0.6, 0.8, 0.8])
     assert trace.correct.tolist() == [True, True, True, False]
-    assert path.read_text().splitlines()[0] == "image,label,predicted,confidence,correct"
+    assert trace.second_confidence == pytest.approx([0.2, 0.4, 0.2, 0.2])  # of two classes
+    assert path.read_text().splitlines()[0] == "image,label,predicted,confidence,second_confidence,correct"
     assert sum(counts) == 4
     record = json.loads(path.with_suffix(".json").read_text())
     assert record["accuracy"] == 0.75
