@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from hi_book.figures.style import name_beside, plain_ticks, shared_legend
 from hi_book.figures.style import table as table_of
@@ -181,7 +182,7 @@ def draw_frontier(table: pd.DataFrame) -> Figure:
     for axis, devices in zip(axes.flat, crowds, strict=False):
         for _, row in table[table["D"] == devices].iterrows():
             x, y = networks.index(row["τ_nw"]), setups.index(row["setup"])
-            axis.add_patch(plt.Rectangle((x, y), 1, 1, facecolor=_SHADES[row["who"]], edgecolor="white"))
+            axis.add_patch(Rectangle((x, y), 1, 1, facecolor=_SHADES[row["who"]], edgecolor="white"))
             axis.text(x + 0.5, y + 0.5, row["who"], ha="center", va="center", fontsize=8, color="#222222")
         axis.set(xlim=(0, len(networks)), ylim=(0, len(setups)))
         axis.set_title("one device" if devices == 1 else f"{devices} devices")

@@ -11,7 +11,7 @@ too.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -20,9 +20,9 @@ import simpy
 from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks
-from hi_lib.events.crowd import begins, checked_cap, checked_server, dealt, of_each, one_or_each
+from hi_lib.events.crowd import begins, checked_cap, dealt, of_each, one_or_each
 from hi_lib.events.queueing import checked_window, in_order, n_times
-from hi_lib.events.serving import SERVER, UPLINK, Line, Merger, Place
+from hi_lib.events.serving import SERVER, UPLINK, Line, Merger, Place, checked_server
 from hi_lib.payload import NetworkTime
 from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace
@@ -141,6 +141,20 @@ class Fixed:
     def next_size(self) -> int:
         """The size."""
         return self.size
+
+    def observe(self, size: int, offloads: int, network_time: float | None) -> None:
+        """Nothing is learned."""
+
+
+class Listed:
+    """Batches of given sizes, one after the other."""
+
+    def __init__(self, sizes: Iterable[int]) -> None:
+        self._sizes = iter(sizes)
+
+    def next_size(self) -> int:
+        """The next size."""
+        return int(next(self._sizes))
 
     def observe(self, size: int, offloads: int, network_time: float | None) -> None:
         """Nothing is learned."""
