@@ -11,7 +11,7 @@ too.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -213,7 +213,7 @@ class Log:
 def simulate(
     timing: TimingModel,
     offloaded: ArrayLike | Policy,
-    batch_size: int | BatchSizes,
+    batch_size: int | BatchSizes | Sequence[int | BatchSizes],
     *,
     unit: str = "samples",
     max_samples: int | None = None,
