@@ -116,9 +116,10 @@ class Service:
     ----------
     in_turn : {"requests", "images"}
         "requests": one of each device in turn, of a large one 32 images; of devices that wait for their answers that is
-        the order in which they came. "images": one image of each device that waits, in turn.
+        the order in which they came, but for those that come while the L-ML computes: they are taken from one
+        connection after the other. "images": one image of each device that waits, in turn.
     merge : int, optional
-        Whole requests that wait are worked on together, in the order in which they came, up to so many images, but one
+        Whole requests that wait are worked on together, in the order in which they came in, up to so many images, but one
         request at least; all are answered when the L-ML is through with them.
     merge_wait : float
         For so many ms at most, since the first of them came, a server that is free waits for so many images.

@@ -83,7 +83,8 @@ class Turns:
     def __init__(self, most: int = MOST_WAITING, behind_all: bool = False) -> None:
         self._most, self._held = most, 0
         self._devices: OrderedDict[Sender, _Device] = OrderedDict()  # whose turn it is comes first
-        self._behind_all, self._had_its_turn = behind_all, Sender(b"")
+        self._behind_all = behind_all
+        self._had_its_turn: Sender | None = None  # and waits for more
 
     def add(self, device: Sender, part: Bytes, came: float) -> list[Work]:
         """Take a part of a device's request; requests that there is no room for are given back, to be refused.
@@ -113,13 +114,15 @@ class Turns:
 
         Who has gone waits for nothing.
         """
-        if self._behind_all and self._had_its_turn in self._devices:
+        if self._had_its_turn is not None and self._had_its_turn in self._devices:
             self._devices.move_to_end(self._had_its_turn)
+        self._had_its_turn = None
         self._forget_the_gone()
         for name, device in self._devices.items():
             if device.waiting:
-                self._had_its_turn = name
-                if not self._behind_all:
+                if self._behind_all:
+                    self._had_its_turn = name
+                else:
                     self._devices.move_to_end(name)
                 return device.waiting[0]
         return None
@@ -168,6 +171,8 @@ class Turns:
         """Forget a device that waits for nothing."""
         if not self._devices[name].held:
             del self._devices[name]
+            if name == self._had_its_turn:
+                self._had_its_turn = None
 
     def _crowded_out(self, now: float) -> list[Work]:
         refused = []
