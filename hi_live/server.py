@@ -119,8 +119,8 @@ class Service:
         the order in which they came, but for those that come while the L-ML computes: they are taken from one
         connection after the other. "images": one image of each device that waits, in turn.
     merge : int, optional
-        Whole requests that wait are worked on together, in the order in which they came in, up to so many images, but one
-        request at least; all are answered when the L-ML is through with them.
+        Whole requests that wait are worked on together, in the order in which they came in, up to so many images, but
+        one request at least; all are answered when the L-ML is through with them.
     merge_wait : float
         For so many ms at most, since the first of them came, a server that is free waits for so many images.
 

@@ -92,6 +92,8 @@ def test_numbers_are_those_of_the_tables():
         100 * max(abs(value / (16 * 0.421 * 4.41) - 1) for (_, devices), value in rows.items() if devices == 16)
     )
     assert found["best_alone"] > found["best_beyond"] == 1
+    alone = simulate(case.timing, case.offloaded, 1, window=4).system_time
+    assert found["saturation_window"] == pytest.approx(alone / (0.422 * 4.41))  # 211 of 500 samples
     assert found["learned_alone"] == learned["best M"][0]
     assert (found["learned_crowd"], found["server_least"]) == (8, 16)
     assert 0 < found["device_gain_there"] < found["merging_gain_most"] < 100
