@@ -47,7 +47,7 @@ class Together:
     stages : Stages
         Means over all devices, from which the simulation follows.
     busy : float
-        Share of the time for which the server computes, by T24's sum: Σ ρ τ_es / t_s, as measured.
+        Share of the time, until the last device ended, for which the server computed.
     """
 
     devices: list[dict[str, Any]]
@@ -129,8 +129,8 @@ def together(rans: Sequence[Ran], shared: Shared) -> Together:
         own = {"measured": ran.report.measured, "simulated": simulated, "doubts": ran.report.doubts}
         off = ran.report.measured["system_time"] / system - 1
         devices.append({**own, "residual": off, "lost": ran.report.lost, "stray": ran.report.stray})
-    shares = [each["measured"]["offload_ratio"] / each["measured"]["system_time"] for each in devices]
-    busy = stages.timing.tau_es * sum(shares)
+    computing = sum(one.computing for log in logs for one in log.transmissions)
+    busy = computing / max(log.ended for log in logs)
     return Together(devices, _means(devices, "measured"), _means(devices, "simulated"), stages, busy)
 
 
