@@ -48,7 +48,7 @@ def run_all(address: str, session: Session, devices: int, inside: Callable[[int]
         for number in range(devices):
             ours, theirs = context.Pipe(duplex=False)
             log = None if session.log is None else session.log / f"device{number}"
-            own = replace(session, device=number, devices=devices, log=log)
+            own = replace(session, seed=session.seed + number, device=number, devices=devices, log=log)
             process = context.Process(target=_device, args=(address, own, barrier, theirs), daemon=True)
             with inside(number):
                 process.start()

@@ -74,7 +74,7 @@ class Session:
     lml_scaling: str = "unit"
     lml_side: int | None = None
     lml_first_class: int = 0
-    # Of a crowd: which of so many devices this one is.
+    # Of a crowd: which of so many devices this one is; their seeds are those of the first one, and so many more.
     device: int = 0
     devices: int = 1
 
@@ -228,7 +228,7 @@ def _window(text: str) -> float | None:
 
 def _network(session: Session) -> Callable[[], float] | None:
     """Draws the network time of each transmission, ms."""
-    rng = np.random.default_rng(session.seed + session.device)
+    rng = np.random.default_rng(session.seed)
     if Path(network.file_of(session.network_time)).is_file():
         times = network.network_times(session.network_time).values
         return lambda: float(rng.choice(times))
@@ -254,13 +254,14 @@ def _small(session: Session) -> tuple[Small, int]:
         if session.onnx and session.images:
             own, pictures = real.own_small(session.onnx, session.asked, session.images)
             tell(own.notes)
-            small = real.RealSmall(own.classes, pictures, n, seed + session.device)
+            small = real.RealSmall(own.classes, pictures, n, seed)
         else:
-            small = real.RealSmall(real.model(session.model), real.data_set(session.model), n, seed + session.device)
+            small = real.RealSmall(real.model(session.model), real.data_set(session.model), n, seed)
         return small, len(small)
     from hi_live.replayed import ReplayedSmall
 
-    known, setting = load_trace(session.trace).shuffled(seed), setting_of(session.trace)
+    # All of a crowd have the order that the server has, and draw for themselves.
+    known, setting = load_trace(session.trace).shuffled(seed - session.device), setting_of(session.trace)
     if n > len(known):
         raise ValueError(f"--samples must be at most the trace's {len(known)}, got {n}")
     return ReplayedSmall(known, setting.timing.tau_ed, int(setting.image_bytes), session.busy), len(known)
@@ -317,7 +318,7 @@ def _learner(session: Session, plan: Plan, beta: float) -> Any:
     rate = checks.choice("--learning-rate", _rate(session), wanted.device_rate_names)
     horizon = {} if rate in FALLING else {"samples": session.samples, "batch_size": plan.batch_size}
     kind = getattr(hi, str(wanted.device))
-    return kind(beta, rate, seed=session.seed + session.device, levels=LEVELS, **horizon)
+    return kind(beta, rate, seed=session.seed, levels=LEVELS, **horizon)
 
 
 def _rate(session: Session) -> str:
