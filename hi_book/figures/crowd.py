@@ -130,7 +130,7 @@ def draw_times(case: Case, table: pd.DataFrame, sent: Sequence[Way]) -> Figure:
             left.plot(along, bound, color="#333333", lw=1, ls=(0, (4, 2)), label="the bound (T24)")
     for _, row in table[(table["way"] == BEST) & (table["M"] > 1)].iterrows():
         point = row["devices"], row["t_r (ms)"]
-        name_beside(right, f"{row['M']}", point, _LINES["best"][0], xytext=(0, 8), ha="center")
+        name_beside(right, f"{row['M']}", point, _LINES["best"][0], xytext=(4, 7))
     _mark_saturation(left, float(case.timing.saturation(1, case.offload_ratio)), crowds[-1])
     left.set(ylabel="system time $t_s$ (ms a sample)", ylim=(0, None))
     right.set(ylabel="response time $t_r$ (ms)", yscale="log")
