@@ -287,8 +287,8 @@ def _measured(tau_ed: float, tau_tx: float, met: Exchange | None) -> TimingModel
     """Times of the device's own S-ML, and of the server and the network as one exchange met them, if it had an answer.
 
     >>> from hi_live.device import Exchange
-    >>> _measured(3.0, 2.0, Exchange(round_trip=30.0, computing=8.0))
-    TimingModel(tau_ed=3.0, tau_es=8.0, tau_tx=2.0, tau_nw=20.0)
+    >>> _measured(3.0, 2.0, Exchange(round_trip=30.0, computing=8.0)).taus
+    {'tau_ed': 3.0, 'tau_es': 8.0, 'tau_tx': 2.0, 'tau_nw': 20.0}
     """
     if met is None:
         return TimingModel(tau_ed, 0.0, tau_tx, 0.0)
