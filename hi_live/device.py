@@ -197,6 +197,7 @@ class Device:
         n = checks.whole("samples", samples)
         self.log = log = Log.empty(checks.whole("first", first, low=0), n)
         self._begin, done = time.perf_counter(), 0
+        log.begun = 1000 * self._begin
         while done < n and not self._stopped:
             done += self._batch(done, n)
             after_batch(done)

@@ -64,6 +64,8 @@ class Log:
         Messages that answered nothing: late, twice, of another run, to other samples, or no reply at all.
     interrupted : bool
         Whether it was stopped before its end; the arrays hold what was done.
+    begun : float
+        The start of the run by the clock that all processes of a machine have in common, ms.
     """
 
     first: int
@@ -80,6 +82,7 @@ class Log:
     ended: float = 0.0
     stray: int = 0
     interrupted: bool = False
+    begun: float = 0.0
     transmissions: list[Transmission] = field(default_factory=list)
 
     @classmethod

@@ -58,7 +58,7 @@ class Stages:
     def as_dict(self) -> dict[str, float]:
         """Plain numbers."""
         own = {name: getattr(self, name) for name in ("small", "learner", "overhead", "framework", "serving")}
-        return {name: float(value) for name, value in self.timing.taus.items()} | own
+        return {name: float(value) for name, value in (self.timing.taus | own).items()}
 
 
 @dataclass(frozen=True)
@@ -155,8 +155,8 @@ def report(log: Log, delays: dict[int, Delay], trace: Trace, beta: float, plan: 
     sizes = tuple(log.sizes)
     model = stages.count(log.offloaded, sizes, plan.window)
     skipped = int(WARM_UP * log.started.size)
-    measured = _times(log.system_time, log.response_time, log, skipped) | _outcome(log, trace, beta)
-    predicted = _times(model.system_time, model.response_time, log, skipped)
+    measured = times_of(log.system_time, log.response_time, log, skipped) | _outcome(log, trace, beta)
+    predicted = times_of(model.system_time, model.response_time, log, skipped)
     return Report(measured, predicted, {}, stages, int(log.lost.sum()), log.stray, _doubts(log, skipped))
 
 
@@ -199,7 +199,8 @@ def _mean(values: list[float]) -> float:
     return max(0.0, float(np.mean(values))) if values else 0.0
 
 
-def _times(system: float, responses: Floats, log: Log, skipped: int) -> dict[str, float]:
+def times_of(system: float, responses: Floats, log: Log, skipped: int) -> dict[str, float]:
+    """System time, and mean and quantiles of the response time without the first so many samples, ms."""
     found = {"system_time": float(system), "response_time": float(responses[skipped:].mean())}
     for suffix, kept in (("", responses[skipped:]), ("_offloaded", responses[skipped:][log.offloaded[skipped:]])):
         if kept.size:

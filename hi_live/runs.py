@@ -20,7 +20,8 @@ from hi_lib.learners import Run
 from hi_lib.traces import Trace
 from hi_live.device import Controller, Device, Exchange, Plan, Small
 from hi_live.keeping import Every, Growing, Kept
-from hi_live.link import Link
+from hi_live.link import Delay, Link
+from hi_live.log import Log
 from hi_live.report import Report, report
 
 _SAID_EVERY = 2.0  # seconds
@@ -69,6 +70,8 @@ class Parts:
     replays : callable, optional
         Runs the device's learner over a trace of what it saw, as often as its draws ask for: whose exact times are
         those that the device should have.
+    others : callable
+        Waits, once all is there for the first batch, for others that shall begin at the same time.
     """
 
     small: Small
@@ -86,13 +89,16 @@ class Parts:
     kept: Kept | None = None
     log: Path | None = None
     replays: Callable[[Trace], list[Run]] | None = None
+    others: Callable[[], object] = lambda: None
 
 
 class Ran(NamedTuple):
-    """What came of a run: its report, and why no answer came at all, if there was none."""
+    """What came of a run: its report, why no answer came at all, if there was none, and what both were made from."""
 
     report: Report
     silence: str
+    log: Log
+    delays: dict[int, Delay]
 
 
 def run(address: str, parts: Parts, say: Callable[[str], None]) -> Ran:
@@ -111,6 +117,7 @@ def run(address: str, parts: Parts, say: Callable[[str], None]) -> Ran:
             unit = Device(parts.small, parts.learner, link, parts.plan)
             signal.signal(signal.SIGINT, lambda *_: unit.stop())
             unit.controller = parts.controller(unit.warm_up())
+            parts.others()
             growing = Growing(parts.log, parts.small.correct, link.delays) if parts.log else None
             log = unit.run(parts.samples, parts.first, _after_batch(unit, parts, growing, say))
             silence = far.last_failure if far else link.silence
@@ -129,7 +136,7 @@ def run(address: str, parts: Parts, say: Callable[[str], None]) -> Ran:
     measured = report(log, link.delays, found, parts.beta, parts.plan)
     if parts.replays:
         measured = measured.beside(parts.replays(found))
-    return Ran(measured, silence if log.unanswered else "")
+    return Ran(measured, silence if log.unanswered else "", log, link.delays)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -15,10 +16,11 @@ import zmq
 from zmq.auth.thread import ThreadAuthenticator
 
 from hi_lib import checks
+from hi_lib.events.serving import checked_server
 from hi_lib.typing import Bytes
 from hi_live import keys
 from hi_live.connections import Connections
-from hi_live.turns import Sender, Turns, Work
+from hi_live.turns import SLICE, Sender, Turns, Work
 from hi_live.wire import MOST_OF_PART, Reply, WireError, is_answer, pack_reply
 
 LOCAL = ("127.0.0.1", "localhost", "::1")  # names of this machine
@@ -106,17 +108,51 @@ class Access(NamedTuple):
 THIS_MACHINE = Access()
 
 
+@dataclass(frozen=True)
+class Service:
+    """What the server takes next, as `hi_lib.events.simulation.simulate` has it.
+
+    Parameters
+    ----------
+    in_turn : {"requests", "images"}
+        "requests": one of each device in turn, of a large one 32 images; of devices that wait for their answers that is
+        the order in which they came, but for those that come while the L-ML computes: they are taken from one
+        connection after the other. "images": one image of each device that waits, in turn.
+    merge : int, optional
+        Whole requests that wait are worked on together, in the order in which they came in, up to so many images, but
+        one request at least; all are answered when the L-ML is through with them.
+    merge_wait : float
+        For so many ms at most, since the first of them came, a server that is free waits for so many images.
+
+    Raises
+    ------
+    ValueError
+        An argument outside its range, or what does not go together.
+    """
+
+    in_turn: str = "requests"
+    merge: int | None = None
+    merge_wait: float = 0.0
+
+    def __post_init__(self) -> None:
+        checked_server(self.in_turn, self.merge, self.merge_wait)
+
+
+IN_TURN = Service()
+
+
 def serve(
     large: Large,
     address: str,
     stop: threading.Event,
     ready: Callable[[str], None] = lambda _: None,
     access: Access = THIS_MACHINE,
+    service: Service = IN_TURN,
 ) -> Served:
     """Answer requests until told to stop; several devices may ask. Messages that are none of ours are dropped.
 
     What the L-ML cannot answer is answered as unknown, with one line a request in the log of this module. A device's
-    requests are worked on in the order in which they came, those of several devices by turns.
+    requests are worked on in the order in which they came, those of several devices by turns, or together.
 
     Parameters
     ----------
@@ -127,6 +163,7 @@ def serve(
     ready : callable
         Told the address in use.
     access : Access
+    service : Service
 
     Raises
     ------
@@ -158,7 +195,7 @@ def serve(
         except zmq.ZMQError as error:
             raise ValueError(f"address {address} cannot be used: {error}") from None
         ready(socket.getsockopt_string(zmq.LAST_ENDPOINT))
-        answered, refused = _Desk(socket, connections, large).work(stop)
+        answered, refused = _Desk(socket, connections, large, service).work(stop)
         return Served(answered, refused, connections.cut)
     finally:
         connections.close()
@@ -169,11 +206,12 @@ def serve(
 
 
 class _Desk:
-    """Where requests come in, are worked on by turns, and go out."""
+    """Where requests come in, are worked on by turns or together, and go out."""
 
-    def __init__(self, socket: zmq.Socket[bytes], connections: Connections, large: Large) -> None:
-        self._socket, self._connections, self._large = socket, connections, large
-        self._turns = Turns()
+    def __init__(self, socket: zmq.Socket[bytes], connections: Connections, large: Large, service: Service) -> None:
+        self._socket, self._connections, self._large, self._service = socket, connections, large, service
+        by_image = service.in_turn == "images"
+        self._turns, self._in_a_row = Turns(behind_all=by_image), 1 if by_image else SLICE
         self._answered = self._refused = 0
         self._free = 0.0  # since when the L-ML has been
 
@@ -182,13 +220,27 @@ class _Desk:
         self._free = time.perf_counter()
         while not stop.is_set():
             self._take()
-            if work := self._turns.next():
+            if self._service.merge is not None:
+                if self._left() <= 0:
+                    self._go_on_together(self._turns.together(self._service.merge), self._service.merge)
+            elif work := self._turns.next():
                 self._go_on(work)
         return self._answered, self._refused
 
+    def _left(self) -> float:
+        """How many ms it may still wait for requests to merge; inf where there are none."""
+        merge, wait = self._service.merge or 1, self._service.merge_wait
+        return 1000 * (self._turns.since(merge) - time.perf_counter()) + wait
+
+    def _patience(self) -> int:
+        """How many ms it may wait for a message."""
+        if not self._turns:
+            return _PATIENCE
+        return 0 if self._service.merge is None else int(min(max(self._left(), 0), _PATIENCE))
+
     def _take(self) -> None:
         """Take the messages that are there, up to so many; wait for one if there is nothing else to do."""
-        patience = 0 if self._turns else _PATIENCE
+        patience = self._patience()
         for _ in range(_IN_A_ROW):
             if not self._socket.poll(patience):
                 return
@@ -213,7 +265,7 @@ class _Desk:
         if not work.begun:
             # A request that was here already has waited since the server became free.
             work.begun, work.came = True, max(work.came, self._free)
-        samples, images = work.next_pictures()
+        samples, images = work.next_pictures(self._in_a_row)
         begun = time.perf_counter()
         answers, problem = answered(self._large, samples, images)
         self._free = time.perf_counter()
@@ -221,6 +273,30 @@ class _Desk:
         work.computing += self._free - begun
         work.problem = work.problem or problem
         if work.done:
+            self._turns.end(work)
+            self._reply(work)
+
+    def _go_on_together(self, works: list[Work], most: int) -> None:
+        """Let the L-ML work on several requests, so many pictures at once, and answer them all.
+
+        Each has computed for its share of the time.
+        """
+        for work in works:
+            work.came = max(work.came, self._free)
+        samples = [sample for work in works for sample in work.request.samples]
+        images = [image for work in works for image in work.request.images]
+        begun = time.perf_counter()
+        answers: list[int | None] = []
+        problem = ""
+        for first in range(0, len(samples), most):
+            part = slice(first, first + most)
+            found, failed = answered(self._large, samples[part], images[part])
+            answers, problem = answers + found, problem or failed
+        self._free = time.perf_counter()
+        for work in works:
+            own = len(work.request.samples)
+            work.answers, answers, work.problem = answers[:own], answers[own:], problem
+            work.computing = (self._free - begun) * own / max(len(samples), 1)
             self._turns.end(work)
             self._reply(work)
 

@@ -1,7 +1,8 @@
-"""Whose pictures are worked on next: a few of each device in turn, so that none waits for another's whole batch."""
+"""Whose pictures are worked on next: a few of each device in turn, one of each, or what waits together."""
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from hi_lib.typing import Bytes
 from hi_live.connections import Peer
 from hi_live.wire import Assembly, Request
 
-SLICE = 32  # pictures of a device in a row
+SLICE = 32  # pictures of a device in a row, where they do not go one by one
 MOST_WAITING = 256 * 2**20  # bytes of all devices' requests
 _MOST_DEVICES = 1024
 # What Python needs for a request and for each of its pictures beside their own bytes.
@@ -51,10 +52,10 @@ class Work:
         """Whether each picture has its answer."""
         return len(self.answers) == len(self.request.samples)
 
-    def next_pictures(self) -> tuple[tuple[int, ...], list[Bytes]]:
-        """Samples and pictures of the next slice."""
+    def next_pictures(self, most: int) -> tuple[tuple[int, ...], list[Bytes]]:
+        """Samples and pictures of the next slice, so many at most."""
         begin = len(self.answers)
-        return self.request.samples[begin : begin + SLICE], list(self.request.images[begin : begin + SLICE])
+        return self.request.samples[begin : begin + most], list(self.request.images[begin : begin + most])
 
 
 class _Device:
@@ -75,11 +76,15 @@ class Turns:
     ----------
     most : int
         Bytes that all of them may hold. What comes beyond goes to the cost of the device that holds most.
+    behind_all : bool
+        Whether a device that has had its turn stands behind those, too, that come while it has it.
     """
 
-    def __init__(self, most: int = MOST_WAITING) -> None:
+    def __init__(self, most: int = MOST_WAITING, behind_all: bool = False) -> None:
         self._most, self._held = most, 0
         self._devices: OrderedDict[Sender, _Device] = OrderedDict()  # whose turn it is comes first
+        self._behind_all = behind_all
+        self._had_its_turn: Sender | None = None  # and waits for more
 
     def add(self, device: Sender, part: Bytes, came: float) -> list[Work]:
         """Take a part of a device's request; requests that there is no room for are given back, to be refused.
@@ -109,13 +114,43 @@ class Turns:
 
         Who has gone waits for nothing.
         """
-        for name, device in list(self._devices.items()):
-            if name.gone:
-                self._held -= self._devices.pop(name).held
-            elif device.waiting:
-                self._devices.move_to_end(name)
+        if self._had_its_turn is not None and self._had_its_turn in self._devices:
+            self._devices.move_to_end(self._had_its_turn)
+        self._had_its_turn = None
+        self._forget_the_gone()
+        for name, device in self._devices.items():
+            if device.waiting:
+                if self._behind_all:
+                    self._had_its_turn = name
+                else:
+                    self._devices.move_to_end(name)
                 return device.waiting[0]
         return None
+
+    def together(self, images: int) -> list[Work]:
+        """Whole requests in the order in which they came, so many as have that many images, but one at least."""
+        taken: list[Work] = []
+        for work in self._by_age():
+            images -= len(work.request.samples)
+            if taken and images < 0:
+                break
+            taken.append(work)
+        return taken
+
+    def since(self, images: int) -> float:
+        """When the oldest request came by the clock; long ago where so many images wait, or more, inf where none do."""
+        waiting = self._by_age()
+        if sum(len(work.request.samples) for work in waiting) >= images:
+            return -math.inf
+        return waiting[0].came if waiting else math.inf
+
+    def _by_age(self) -> list[Work]:
+        self._forget_the_gone()
+        return sorted((work for own in self._devices.values() for work in own.waiting), key=lambda work: work.came)
+
+    def _forget_the_gone(self) -> None:
+        for name in [name for name in self._devices if name.gone]:
+            self._held -= self._devices.pop(name).held
 
     def end(self, work: Work) -> None:
         """Forget a request that is answered."""
@@ -136,6 +171,8 @@ class Turns:
         """Forget a device that waits for nothing."""
         if not self._devices[name].held:
             del self._devices[name]
+            if name == self._had_its_turn:
+                self._had_its_turn = None
 
     def _crowded_out(self, now: float) -> list[Work]:
         refused = []

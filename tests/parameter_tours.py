@@ -38,6 +38,16 @@ FAST = {
     },
     "not_waiting": {"shuffles": 2, "arrivals": 2000, "overheads": [0.0, 50.0]},
     "real_lml": {"shuffles": 2, "batch_sizes": [1, 128]},
+    "crowd": {
+        "samples": 1000,
+        "crowds": [1, 8, 16],
+        "map_samples": 100,
+        "map_crowds": [1, 8],
+        "network_times": [20.0],
+        "server_setups": [0.0, 4.0],
+        "learned_crowds": [1, 8],
+        "shuffles": 1,
+    },
 }
 
 

@@ -10,16 +10,18 @@ import stat
 import sys
 import threading
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hi_book.commands.crowd import checked_devices, run_all
 from hi_book.commands.line import complain, needs, one_line_errors, path_option, say
 from hi_book.commands.outputs import checked_output
 from hi_book.commands.own_models import network_options, refuse_without_onnx
 from hi_book.commands.reading import tell
-from hi_book.commands.session import Session, run, served
+from hi_book.commands.session import Session, plan_of, run, served
 from hi_book.makers.networks import ModelOptions
 from hi_lib import checks
 from hi_lib.paper import setting_of
@@ -28,7 +30,8 @@ from hi_lib.traces import load_trace
 if TYPE_CHECKING:
     from hi_live.hosts import Network
     from hi_live.runs import Ran
-    from hi_live.server import Large
+    from hi_live.server import Large, Service
+    from hi_live.together import Shared
 
 app = typer.Typer(no_args_is_help=True, help="Batch HI over a real wire, measured against the model.")
 
@@ -62,6 +65,10 @@ Rtt = Annotated[float | None, typer.Option(help="With --hosts: round trip of an 
 Loss = Annotated[float | None, typer.Option(help="With --hosts: share of packets that are lost; 0.")]
 Congestion = Annotated[str | None, typer.Option(help="With --hosts: cubic, bbr or reno; by default the machine's.")]
 KeepWindow = Annotated[bool, typer.Option("--keep-window", help="With --hosts: no slow start after an idle time.")]
+SharedUplink = Annotated[bool, typer.Option("--shared-uplink", help="With --hosts: one link for all devices.")]
+Fair = Annotated[bool, typer.Option("--fair", help="Images of the devices in turn, rather than requests.")]
+Merge = Annotated[int | None, typer.Option(help="Work on requests that wait together, up to so many images.")]
+MergeWait = Annotated[float, typer.Option(help="With --merge: longest wait for so many images, ms.")]
 LogFolder = Annotated[Path | None, typer.Option("--log", help="Folder for samples.csv and transmissions.csv.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Busy = Annotated[bool, typer.Option("--busy", help="Replayed models compute for their time, rather than sleep.")]
@@ -81,6 +88,9 @@ def server(
     onnx: Onnx = None,
     busy: Busy = False,
     seed: Seed = 0,
+    fair: Fair = False,
+    merge: Merge = None,
+    merge_wait: MergeWait = 0.0,
     keys: Keys = None,
     insecure: Insecure = False,
     *,
@@ -95,6 +105,7 @@ def server(
     if not onnx:
         refuse_without_onnx(asked)
     checked_address(bind, insecure, keys is not None)  # before a model is loaded
+    service = _service(fair, merge, merge_wait)
     large, stop = _own_large(onnx, asked) if onnx else _large(lml, trace, seed, busy), threading.Event()
 
     def ready(address: str) -> None:
@@ -105,7 +116,7 @@ def server(
         threading.Thread(target=_until_the_end_of_input, args=(stop,), daemon=True).start()
     signal.signal(signal.SIGINT, lambda *_: stop.set())
     warnings.filterwarnings("ignore", module="PIL")  # of damaged pictures, which have a line of their own
-    served = serve(large, bind, stop, ready, Access(insecure, keys))
+    served = serve(large, bind, stop, ready, Access(insecure, keys), service)
     cut = f", {served.cut} connections cut off" if served.cut else ""
     say(f"{served.requests} requests answered, {served.refused} messages refused{cut}")
 
@@ -184,6 +195,10 @@ def demo(
     trace: TraceName = "cifar10-alexnet",
     sml: Sml = None,
     lml: Lml = None,
+    devices: Annotated[int, typer.Option(help="How many devices use the server, each a process of its own.")] = 1,
+    fair: Fair = False,
+    merge: Merge = None,
+    merge_wait: MergeWait = 0.0,
     samples: Samples = 500,
     beta: Beta = 0.5,
     batch_size: BatchSize = None,
@@ -203,31 +218,44 @@ def demo(
     loss: Loss = None,
     congestion: Congestion = None,
     keep_window: KeepWindow = False,
+    shared_uplink: SharedUplink = False,
     timeout: Timeout = 2000.0,
     busy: Busy = False,
     seed: Seed = 0,
     log: LogFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Start a server and a device on this machine, two processes, and report what was measured and predicted."""
+    """Start a server and devices on this machine, a process each, and report what was measured and predicted."""
     given = locals()
     _prepare()
+    checked_devices(devices)
     if (sml is None) != (lml is None):
         raise ValueError("--sml and --lml must be given together: what one of them sees, the other must know")
     if sml:
         _needs_models(own=False)
+    crowd = _Crowd(devices, _service(fair, merge, merge_wait), shared_uplink)
     command = ["--trace", trace, "--seed", str(seed), *(("--lml", lml) if lml else ()), *(["--busy"] if busy else [])]
+    command += crowd.options
     if not hosts:
         own = {"rtt": rtt, "loss": loss, "congestion": congestion, "keep-window": keep_window or None}
+        own["shared-uplink"] = shared_uplink or None
         if useless := [name for name, value in own.items() if value is not None]:
             raise ValueError(f"--{useless[0]} must be left out without --hosts")
-        session = Session.of(given | {"network_time": "20" if network_time is None else network_time})
+        session = Session.of(given | {"network_time": "20" if network_time is None else network_time, "devices": 1})
         with served("tcp://127.0.0.1:0", command) as address:
-            _show(run(address, session), address, as_json)
+            if devices == 1:
+                _show(run(address, session), address, as_json)
+            else:
+                _show_all(
+                    run_all(address, session, devices, lambda _: contextlib.nullcontext()),
+                    crowd.shared(session),
+                    as_json,
+                )
         return
     if network_time is not None:
         raise ValueError("--network-time must be left out with --hosts: give --rtt")
-    _on_hosts(command, Session.of(given | {"network_time": "0", "rate": None}), _network(given), as_json)
+    session = Session.of(given | {"network_time": "0", "rate": None, "devices": 1})
+    _on_hosts(command, session, _network(given), crowd, as_json)
 
 
 @app.command()
@@ -281,24 +309,68 @@ def _network(given: dict[str, Any]) -> Network:
 
     named = {"rtt": given["rtt"], "rate": given["rate"], "loss": given["loss"], "congestion": given["congestion"]}
     chosen = {name: value for name, value in named.items() if value is not None}
-    return Network(**chosen, keep_window=given["keep_window"])
+    return Network(**chosen, keep_window=given["keep_window"], shared=given["shared_uplink"])
 
 
-def _on_hosts(command: list[str], session: Session, network: Network, as_json: bool) -> None:
-    """Let a server and a device run on hosts of their own."""
+@dataclass(frozen=True)
+class _Crowd:
+    """How many devices use the server, what it does with their requests, and whether they share the uplink."""
+
+    devices: int
+    service: Service
+    shared_uplink: bool
+
+    @property
+    def options(self) -> list[str]:
+        """For the server's command."""
+        merge, wait = self.service.merge, self.service.merge_wait
+        fair = ["--fair"] if self.service.in_turn == "images" else []
+        return fair if merge is None else ["--merge", str(merge), "--merge-wait", str(wait)]
+
+    def shared(self, session: Session, network: Network | None = None) -> Shared:
+        """What the devices have in common."""
+        from hi_live.together import Shared
+
+        window = plan_of(session).window
+        if network is None:
+            return Shared(self.service, window)
+        image_time = 8000 * setting_of(session.trace).image_bytes / network.rate
+        return Shared(self.service, window, self.shared_uplink, image_time, network.rtt)
+
+
+def _service(fair: bool, merge: int | None, merge_wait: float) -> Service:
+    from hi_live.server import Service
+
+    if fair and merge is not None:
+        raise ValueError("--fair and --merge are two ways to serve: give one of them")
+    if merge is None and merge_wait:
+        raise ValueError("--merge-wait must be left out without --merge")
+    if merge is not None:
+        checks.whole("--merge", merge)
+    return Service("images" if fair else "requests", merge, checks.nonnegative("--merge-wait", merge_wait))
+
+
+def _on_hosts(command: list[str], session: Session, network: Network, crowd: _Crowd, as_json: bool) -> None:
+    """Let a server and devices run on hosts of their own."""
     from hi_live.hosts import SERVER, Hosts
 
-    with Hosts(network) as hosts, contextlib.ExitStack() as stack:
+    with Hosts(network, crowd.devices) as hosts, contextlib.ExitStack() as stack:
         with hosts.inside(SERVER):
             address = stack.enter_context(served(hosts.address(0), [*command, "--insecure"]))
-        with hosts.inside("device0"):
-            ran = run(address, session)
+        if crowd.devices == 1:
+            with hosts.inside("device0"):
+                rans = [run(address, session)]
+        else:
+            rans = run_all(address, session, crowd.devices, lambda number: hosts.inside(f"device{number}"))
         late = hosts.punctuality()
         complain(
             f"the link between the hosts was late with a packet by {late.p50:.2f} ms (median), {late.p95:.2f} (95 %), "
             f"and took {late.core:.0%} of a core"
         )
-        _show(ran, address, as_json)
+        if crowd.devices == 1:
+            _show(rans[0], address, as_json)
+        else:
+            _show_all(rans, crowd.shared(session, network), as_json)
 
 
 def _large(lml: str | None, trace: str, seed: int, busy: bool) -> Large:
@@ -326,4 +398,16 @@ def _show(ran: Ran, server: str, as_json: bool) -> None:
     say(json.dumps(ran.report.as_dict(), indent=2) if as_json else ran.report.as_text())
     if ran.silence:
         complain(f"error: no answer came from {server}: {ran.silence}")
+        raise typer.Exit(1)
+
+
+def _show_all(rans: list[Ran], shared: Shared, as_json: bool) -> None:
+    from hi_live.together import together
+
+    found = together(rans, shared)
+    say(json.dumps(found.as_dict(), indent=2) if as_json else found.as_text())
+    for number, ran in enumerate(rans):
+        if ran.silence:
+            complain(f"error: device {number} had no answer: {ran.silence}")
+    if any(ran.silence for ran in rans):
         raise typer.Exit(1)

@@ -74,6 +74,9 @@ class Session:
     lml_scaling: str = "unit"
     lml_side: int | None = None
     lml_first_class: int = 0
+    # Of a crowd: which of so many devices this one is; their seeds are those of the first one, and so many more.
+    device: int = 0
+    devices: int = 1
 
     @classmethod
     def of(cls, given: dict[str, Any]) -> Session:
@@ -96,15 +99,24 @@ class Session:
         """Whether batch sizes are chosen on the way."""
         return self.batch_size == "adaptive"
 
+    def begins_at(self, known: int) -> int:
+        """The first of so many samples: devices of a crowd begin at places of their own, as far apart as can be."""
+        return self.device * max(0, known - self.samples) // max(1, self.devices - 1)
 
-def run(address: str, session: Session) -> Ran:
-    """Run a device against the server there."""
+
+def run(
+    address: str,
+    session: Session,
+    progress: Callable[[str], None] = complain,
+    others: Callable[[], object] = lambda: None,
+) -> Ran:
+    """Run a device against the server there; `others` waits for those that shall begin at the same time."""
     from hi_live import runs
 
     for option, path in (("--log", session.log), ("--state", session.state)):
         if path:
             checked_output(option, path)
-    return runs.run(address, _parts(address, session), complain)
+    return runs.run(address, replace(_parts(address, session), others=others), progress)
 
 
 @contextlib.contextmanager
@@ -129,11 +141,12 @@ def _parts(address: str, session: Session) -> Parts:
     """What the options of a device stand for."""
     from hi_live.runs import Parts
 
-    plan, beta = _plan(session), checks.real("--beta", session.beta, 0, 1)
+    plan, beta = plan_of(session), checks.real("--beta", session.beta, 0, 1)
     draw, speed = _network(session), None if session.rate is None else checks.positive("--rate", session.rate)
     small, known = _small(session)
     plan = replace(plan, tau_tx=8000 * _image_bytes(session, small) / speed if speed else 0.0)
     learner, first, kept = _learner_at(session, plan, beta)
+    first += session.begins_at(known)
     n = min(checks.whole("--samples", session.samples), known - first)
     if n < 1:
         raise ValueError(f"{session.state} has been through all {known} samples: remove it to start again")
@@ -166,7 +179,7 @@ def _gateway(address: str, session: Session, plan: Plan, context: Any) -> Gatewa
 
 def _replayable(session: Session, plan: Plan) -> bool:
     """Whether the times of a replay are those that the device should have: it waits, and M or m is the same."""
-    waits = plan.window is None and session.max_wait is None
+    waits = plan.window is None and session.max_wait is None and session.devices == 1
     return waits and not session.adaptive and session.learner == "hil-f"
 
 
@@ -183,7 +196,8 @@ def _replays(session: Session, plan: Plan, learner: Any, seen: Trace) -> list[Ru
     ]
 
 
-def _plan(session: Session) -> Plan:
+def plan_of(session: Session) -> Plan:
+    """How a device goes on, as its options say."""
     from hi_live.device import Plan
 
     if session.offloads is not None:
@@ -246,7 +260,8 @@ def _small(session: Session) -> tuple[Small, int]:
         return small, len(small)
     from hi_live.replayed import ReplayedSmall
 
-    known, setting = load_trace(session.trace).shuffled(seed), setting_of(session.trace)
+    # All of a crowd have the order that the server has, and draw for themselves.
+    known, setting = load_trace(session.trace).shuffled(seed - session.device), setting_of(session.trace)
     if n > len(known):
         raise ValueError(f"--samples must be at most the trace's {len(known)}, got {n}")
     return ReplayedSmall(known, setting.timing.tau_ed, int(setting.image_bytes), session.busy), len(known)
@@ -272,8 +287,8 @@ def _measured(tau_ed: float, tau_tx: float, met: Exchange | None) -> TimingModel
     """Times of the device's own S-ML, and of the server and the network as one exchange met them, if it had an answer.
 
     >>> from hi_live.device import Exchange
-    >>> _measured(3.0, 2.0, Exchange(round_trip=30.0, computing=8.0))
-    TimingModel(tau_ed=3.0, tau_es=8.0, tau_tx=2.0, tau_nw=20.0)
+    >>> _measured(3.0, 2.0, Exchange(round_trip=30.0, computing=8.0)).taus
+    {'tau_ed': 3.0, 'tau_es': 8.0, 'tau_tx': 2.0, 'tau_nw': 20.0}
     """
     if met is None:
         return TimingModel(tau_ed, 0.0, tau_tx, 0.0)

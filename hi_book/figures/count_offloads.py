@@ -18,7 +18,7 @@ from hi_book.figures.style import dataset_colour, name_beside, plain_ticks, shar
 from hi_book.figures.values import at, between, least, most, ordered
 from hi_lib import checks, cycles, regret
 from hi_lib.events.queueing import mean_error, poisson_arrivals
-from hi_lib.events.simulation import simulate
+from hi_lib.events.simulation import Listed, simulate
 from hi_lib.learners import Run, replay
 from hi_lib.paper import Setting
 from hi_lib.regret import best_threshold
@@ -321,7 +321,7 @@ def rules_simulated(setting: Setting, samples: int, block: int = 1000) -> pd.Dat
     flags = np.random.default_rng(7).random(samples) < ratio
     rows = []
     for name, sizes in _rules(flags).items():
-        log = simulate(timing, flags, _Listed(sizes))
+        log = simulate(timing, flags, Listed(sizes))
         sent = log.offloads[log.offloads > 0]
         first, second = sent.mean(), (sent.astype(float) ** 2).mean()
         service, kappa = timing.tau_es + timing.tau_tx, second / first
@@ -332,20 +332,6 @@ def rules_simulated(setting: Setting, samples: int, block: int = 1000) -> pd.Dat
         rows.append((name, log.system_time, system, float(log.response_time.mean()), response, error))
     columns = ["rule", "t_s simulated", "t_s by T19", "t_r simulated", "t_r by T19", "standard error of t_r"]
     return pd.DataFrame(rows, columns=columns)
-
-
-class _Listed:
-    """Batches of given sizes, one after the other."""
-
-    def __init__(self, sizes: Sequence[int]) -> None:
-        self._sizes = iter(sizes)
-
-    def next_size(self) -> int:
-        """Size of the next batch."""
-        return int(next(self._sizes))
-
-    def observe(self, size: int, offloads: int, network_time: float | None) -> None:
-        """Nothing is learned."""
 
 
 def _rules(flags: Any) -> dict[str, Sequence[int]]:

@@ -17,11 +17,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks
 from hi_lib.events.queueing import checked_window
+from hi_lib.events.serving import checked_server
 from hi_lib.timing import TimingModel
 from hi_lib.typing import Flags, Floats, Samples
 from hi_lib.units import UNITS
 
-TURNS = ("requests", "images")  # what the server may take in turn
 _READY, _COMES, _FREED, _LOOK = 0, 1, 2, 3  # events; of one time, a look comes last
 
 
@@ -174,19 +174,6 @@ def checked_cap(max_samples: int | None, counts_offloads: bool) -> int | None:
     if max_samples is not None and not counts_offloads:
         raise ValueError(f"max_samples must be left out for the unit samples, got {checks.shown(max_samples)}")
     return None if max_samples is None else checks.whole("max_samples", max_samples)
-
-
-def checked_server(in_turn: str, merge: int | None, merge_wait: float) -> None:
-    """Refuse what no server does."""
-    checks.choice("in_turn", in_turn, TURNS)
-    wait = checks.nonnegative("merge_wait", merge_wait)
-    if merge is None:
-        if wait:
-            raise ValueError(f"merge_wait must be left out where nothing is merged, got {wait:g}")
-        return
-    checks.whole("merge", merge)
-    if in_turn == "images":
-        raise ValueError("merge must be left out where the server takes images in turn: it merges whole requests")
 
 
 class _Work(NamedTuple):

@@ -15,6 +15,9 @@ from typing import Any
 import simpy
 from simpy.events import EventPriority
 
+from hi_lib import checks
+
+TURNS = ("requests", "images")  # what the server may take in turn
 UPLINK, SERVER = EventPriority(2), EventPriority(3)  # whose looks come after SimPy's own priorities, in this order
 
 Work = Callable[[list[int], bool], Generator[simpy.Event, Any, None]]
@@ -131,3 +134,16 @@ class Merger:
             request.done.succeed()
         self._free = True
         _Look(self.env, self._look, SERVER)
+
+
+def checked_server(in_turn: str, merge: int | None, merge_wait: float) -> None:
+    """Refuse what no server does."""
+    checks.choice("in_turn", in_turn, TURNS)
+    wait = checks.nonnegative("merge_wait", merge_wait)
+    if merge is None:
+        if wait:
+            raise ValueError(f"merge_wait must be left out where nothing is merged, got {wait:g}")
+        return
+    checks.whole("merge", merge)
+    if in_turn == "images":
+        raise ValueError("merge must be left out where the server takes images in turn: it merges whole requests")

@@ -11,7 +11,7 @@ too.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -20,9 +20,9 @@ import simpy
 from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks
-from hi_lib.events.crowd import begins, checked_cap, checked_server, dealt, of_each, one_or_each
+from hi_lib.events.crowd import begins, checked_cap, dealt, of_each, one_or_each
 from hi_lib.events.queueing import checked_window, in_order, n_times
-from hi_lib.events.serving import SERVER, UPLINK, Line, Merger, Place
+from hi_lib.events.serving import SERVER, UPLINK, Line, Merger, Place, checked_server
 from hi_lib.payload import NetworkTime
 from hi_lib.timing import TimingModel
 from hi_lib.traces import Trace
@@ -146,6 +146,20 @@ class Fixed:
         """Nothing is learned."""
 
 
+class Listed:
+    """Batches of given sizes, one after the other."""
+
+    def __init__(self, sizes: Iterable[int]) -> None:
+        self._sizes = iter(sizes)
+
+    def next_size(self) -> int:
+        """The next size."""
+        return int(next(self._sizes))
+
+    def observe(self, size: int, offloads: int, network_time: float | None) -> None:
+        """Nothing is learned."""
+
+
 @dataclass(frozen=True, eq=False)
 class Log:
     """What happened, times in ms from the first arrival; of several devices one after the other.
@@ -199,7 +213,7 @@ class Log:
 def simulate(
     timing: TimingModel,
     offloaded: ArrayLike | Policy,
-    batch_size: int | BatchSizes,
+    batch_size: int | BatchSizes | Sequence[int | BatchSizes],
     *,
     unit: str = "samples",
     max_samples: int | None = None,
