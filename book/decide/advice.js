@@ -394,7 +394,6 @@
     if (way.size === 1 || way.unit === "samples") return Infinity;
     const free = { ...way, window: null, longestWait: Infinity };
     const { waited } = clock(flags, timing, free, conditions.arrivals);
-    if (waited.length === 0) return Infinity;
     const usual = roundedUp(percentile(waited, SOONER));
     if (conditions.deadline === null) return usual;
     const left = conditions.deadline - timing.tau_ed - timing.tau_nw - way.size * (timing.tau_tx + timing.tau_es);

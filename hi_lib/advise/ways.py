@@ -278,8 +278,6 @@ def _longest_wait(offloaded: Flags, timing: TimingModel, conditions: Conditions,
     from hi_lib.events.queueing import pipeline  # brings numba
 
     waited = pipeline(timing, offloaded, way.size, conditions.arrivals, unit="offloads").waited
-    if waited.size == 0:
-        return math.inf
     usual = _rounded_up(percentile(waited, _SOONER))
     if conditions.deadline is None:
         return usual

@@ -157,7 +157,7 @@ def test_a_page_can_be_read_without_javascript(page, site, browser):
 
 def test_proofs_are_folded_but_on_the_page_about_one():
     proofs = {page: parsed(page).select("details.hi-proof") for page in PAGES}
-    assert sum(map(len, proofs.values())) == 18
+    assert sum(map(len, proofs.values())) == 19
     for page, found in proofs.items():
         assert {proof.has_attr("open") for proof in found} <= {page == "notebooks/regret_bound.html"}
 

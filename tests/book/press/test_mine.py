@@ -107,7 +107,7 @@ def test_options_for_columns_reach_the_page(tmp_path):
     columns = Columns(confidence="sure", correct="ok")
     log = reading.read(path, columns)
     page = mine.build(log, [], tmp_path / "mine", lambda _: None)
-    assert "does HI pay?" in page.read_text()
+    assert "Recommended: " in page.read_text()
     assert log.notes == []
 
 
