@@ -87,6 +87,7 @@ bench-live: for-live for-models ##: measure Batch HI over a real wire here; writ
 
 bench-network: for-live ##: measure transmissions through the kernel's TCP here (Linux, root); writes data/benchmarks/network
 	@$(BIN)/python tools/bench_network.py
+	@$(BIN)/python tools/bench_hosts.py
 
 bench-device: for-book ##: measure the C header on emulated microcontrollers; writes data/benchmarks/device.csv, which the book shows
 	@$(BIN)/python tools/bench_device.py

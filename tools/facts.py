@@ -35,7 +35,7 @@ BADGES = runpy.run_path(str(ROOT / "tools" / "badges.py"))
 TAKEN = ROOT / "data" / "benchmarks" / "experiments.csv"
 DEVICE = ROOT / "data" / "benchmarks" / "device.csv"
 ELSEWHERE = ROOT / "data" / "benchmarks" / "versions.csv"
-PLURAL = dict(zip(VERDICTS, ("hold", "hold in part", "do not hold", "are not testable here"), strict=True))
+PLURAL = dict(zip(VERDICTS, ("hold", "hold in part", "do not hold", "are not testable here", "are inconclusive"), strict=True))
 CONDA_NAMES = {"torch": "pytorch"}
 ONLY_ON_PYPI = {
     *("ai-edge-litert", "axe-playwright-python", "django-static-mathjax", "efficientnet-lite-pytorch"),

@@ -14,13 +14,10 @@ from matplotlib.figure import Figure
 
 from hi_book.figures.style import (
     DECADES,
-    PLAIN,
-    TIME_COLOURS,
     batch_size_axis,
     dataset_colour,
     draw_quantity,
     mark_optima,
-    name_beside,
     plain_ticks,
     trace_title,
 )
@@ -67,32 +64,6 @@ def trade_off(tables: Mapping[str, pd.DataFrame], optima: Mapping[str, Mapping[f
                 axis.set_ylabel(label)
             batch_size_axis(axis, sorted(table["batch_size"]), label=axis is axes[-1, column])
         axes[0, column].set_title(title)
-    return figure
-
-
-def answer(
-    costs: Mapping[str, pd.DataFrame], floors: Mapping[str, float], times: pd.DataFrame, optima: Mapping[float, float]
-) -> Figure:
-    """The book's first picture: cost against M for each data set, and the times of one of them with M* marked."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(7.6, 3.2))
-    above = {"xytext": (0, 6), "va": "bottom"}
-    for title, table in costs.items():
-        colour = dataset_colour(title)
-        draw_quantity(left, table, "average_cost", colour)
-        left.axhline(floors[title], color=colour, linestyle=(0, (4, 3)), linewidth=0.9)
-        name_beside(left, title, (table["batch_size"].iloc[0], table["average_cost_mean"].iloc[0]), colour, **above)
-    for column, colour in TIME_COLOURS.items():
-        label = column.replace("_", " ")
-        draw_quantity(right, times, column, colour)
-        right.plot(times["batch_size"], times[f"{column}_exact"], color=colour, linestyle=(0, (4, 2)), linewidth=1.1)
-        last = times.iloc[-2:].iloc[0]  # but one, where there are two
-        name_beside(right, label, (last["batch_size"], last[column]), colour, ha="right", **above)
-    mark_optima(right, optima, "top")
-    left.set(ylabel="average cost", ylim=(0, None))
-    right.set(ylabel="ms per sample", yscale="log")
-    right.yaxis.set_major_formatter(PLAIN)
-    for axis in (left, right):
-        batch_size_axis(axis, sorted(times["batch_size"]))
     return figure
 
 

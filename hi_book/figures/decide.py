@@ -25,7 +25,7 @@ from hi_book.figures.style import DECADES, plain_ticks
 from hi_lib import checks
 from hi_lib.advise.evaluation import Evaluation, evaluate
 from hi_lib.advise.policies import ALWAYS, FITTED, LEARNER, NEVER, RULE, difference
-from hi_lib.advise.ways import Sent
+from hi_lib.advise.ways import Conditions, Sent, ways
 from hi_lib.learners import replay
 from hi_lib.paper import Setting, setting_of
 from hi_lib.studies.density import weight_density
@@ -33,6 +33,8 @@ from hi_lib.traces import Trace, load_trace, shipped
 
 CHOSEN, OTHERS = "#D55E00", "#0072B2"
 PRICES, WEIGHT = (0.1, 0.3, 0.5), 0.9  # β, and α, of the table of decisions
+WINDOWS_SHOWN = (2, 4, 8)
+_RIVALS = (("#777777", "s"), (CHOSEN, "o"), (OTHERS, "D"))  # of the first page, in the order of `rivals`
 _NAMED = (1, 2, 4, 8, 16, 64)  # sizes that are written beside their points
 
 
@@ -153,12 +155,14 @@ def decisions(names: Sequence[str], order: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def numbers(found: Evaluation, decided: pd.DataFrame, title: str) -> dict[str, Any]:
-    """What the page says."""
+def numbers(found: Evaluation, decided: pd.DataFrame, rivals: Mapping[str, list[Sent]], title: str) -> dict[str, Any]:
+    """What this page and the first one say."""
     counts = decided["policy"].value_counts()
     return {
         "title": title,
         "beta": found.beta,
+        "alpha": found.alpha,
+        **_compared(rivals),
         "cells": len(decided),
         "pays": int((~decided["policy"].isin([NEVER, ALWAYS])).sum()),
         **{
@@ -168,10 +172,60 @@ def numbers(found: Evaluation, decided: pd.DataFrame, title: str) -> dict[str, A
     }
 
 
+def _compared(rivals: Mapping[str, list[Sent]]) -> dict[str, float]:
+    """The best batch, the best number of offloads, and four out without waiting: both times, ms."""
+    batches, offloads, windows = rivals.values()
+    chosen = {
+        "batch": min(batches, key=lambda row: row.objective),
+        "counted": min(offloads, key=lambda row: row.objective),
+        "out": next(row for row in windows if row.way.window == WINDOWS_SHOWN[1]),
+    }
+    found: dict[str, float] = {}
+    for name, row in chosen.items():
+        found |= {
+            f"{name}_size": row.way.size,
+            f"{name}_system": row.system_time,
+            f"{name}_response": row.response_time,
+        }
+    return found
+
+
 def draw(found: Evaluation) -> Figure:
     """Response time against system time, a point a way to send; beside it the cost of each policy."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(7.6, 3.4), width_ratios=[3, 2])
     _draw_ways(left, found.recommendation.ways, found.recommendation.sent)
+    _draw_costs(right, found)
+    return figure
+
+
+def rivals(found: Evaluation) -> dict[str, list[Sent]]:
+    """The ways to send that the first page compares, all with the offloads of the recommended policy."""
+    policy, timing, alpha = found.compared.chosen(), found.timing, found.alpha
+    windows = [ways(policy.offloaded, timing, Conditions(window=out), alpha) for out in WINDOWS_SHOWN]
+    return {
+        "batches of M samples": ways(policy.offloaded, timing, Conditions(unit="samples"), alpha),
+        "after m offloads": ways(policy.offloaded, timing, Conditions(), alpha),
+        "W out, without waiting": [
+            next(row for row in rows if row.way.window and row.way.size == 1) for rows in windows
+        ],
+    }
+
+
+def draw_answers(found: Evaluation, lines: Mapping[str, list[Sent]]) -> Figure:
+    """Response time against system time for batches, offloads and windows; beside it the cost of each policy."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7.6, 3.4), width_ratios=[3, 2])
+    for (name, rows), (colour, marker) in zip(lines.items(), _RIVALS, strict=True):
+        x, y = [row.system_time for row in rows], [row.response_time for row in rows]
+        left.plot(x, y, marker + "-", ms=3.5, lw=1, color=colour, label=name)
+        for row in rows:
+            size = row.way.window or row.way.size
+            if size in _NAMED:
+                where, beside = (row.system_time, row.response_time), (4, 3) if colour != OTHERS else (-4, -9)
+                left.annotate(f"{size:g}", where, beside, textcoords="offset points", fontsize=7, color=colour)
+    left.set(xscale="log", yscale="log", xlabel="system time $t_s$ (ms a sample)", ylabel="response time $t_r$ (ms)")
+    for line, (low, high) in ((left.xaxis, left.get_xlim()), (left.yaxis, left.get_ylim())):
+        plain_ticks(line, [tick for tick in DECADES if low <= tick <= high])
+    left.legend(loc="upper right", fontsize=7.5)
     _draw_costs(right, found)
     return figure
 

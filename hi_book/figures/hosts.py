@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -21,6 +22,9 @@ COLOURS = {WARM: "#0072B2", COLD: "#D55E00", KEPT: "#009E73"}
 _ASSUMED = "#777777"
 _CASES = {WARM: (5, False), COLD: (500, False), KEPT: (500, True)}
 DATA = "Imagenette"
+KINDS = {"expected": "before anything is drawn", "realised": "given the offloads that came about"}
+_KIND_COLOURS = {"expected": "#777777", "realised": "#0072B2"}
+_TIMES = {"system_time": "system time $t_s$", "response_time": "response time $t_r$"}
 
 
 def law(table: pd.DataFrame) -> Floats:
@@ -74,6 +78,47 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
     wide.columns = pd.Index([f"{count:g}" for count in wide.columns])
     names = {"rtt": "round trip (ms)", "way": "congestion control", "idle": "idle before (ms)"}
     return wide.reset_index().rename(columns=names)
+
+
+def errors(runs: pd.DataFrame, kind: str, time: str) -> pd.Series:
+    """By how much the measured time exceeds the model's, relatively; a run a row."""
+    return runs[f"measured_{time}"] / runs[f"{kind}_{time}"] - 1
+
+
+def draw_runs(runs: pd.DataFrame) -> Figure:
+    """Measured over the model's times, less one, of every way to send: a dot a run, a bar its mean; a panel a time."""
+    ways = list(dict.fromkeys(runs["how"]))
+    figure, axes = plt.subplots(1, 2, figsize=(7.6, 3.2), sharey=True)
+    for axis, (time, title) in zip(axes, _TIMES.items(), strict=True):
+        for (kind, label), beside in zip(KINDS.items(), (-0.15, 0.15), strict=True):
+            for place, way in enumerate(ways):
+                found = 100 * errors(runs[runs["how"] == way], kind, time)
+                x, colour = np.full(found.size, place + beside), _KIND_COLOURS[kind]
+                axis.plot(x, found, "o", ms=3, alpha=0.5, mew=0, color=colour)
+                axis.plot(place + beside, found.mean(), "_", ms=13, mew=2.5, color=colour, label=label)
+        axis.axhline(0, color="#333333", lw=0.8)
+        axis.set_xticks(range(len(ways)), ways)
+        axis.set(title=title)
+        axis.grid(visible=False, axis="x")
+    axes[0].set_ylabel("measured above the model (%)")
+    shared_legend(figure, 2)
+    return figure
+
+
+def run_numbers(runs: pd.DataFrame) -> dict[str, float]:
+    """What the text says of runs between hosts: errors of single runs, and of means over the seeds."""
+    found: dict[str, float] = {
+        "host_runs": len(runs),
+        "host_seeds": runs["seed"].nunique(),
+        "host_lost": runs["lost"].sum(),
+    }
+    for kind, time in itertools.product(KINDS, _TIMES):
+        each = errors(runs, kind, time)
+        means = each.groupby(runs["how"]).mean()
+        short = f"host_{kind}_{time.partition('_')[0]}"
+        found |= {f"{short}_median": float(each.abs().median()), f"{short}_worst": float(each.abs().max())}
+        found |= {f"{short}_mean_worst": most(means.abs())}
+    return found
 
 
 def numbers(table: pd.DataFrame) -> dict[str, float]:

@@ -219,8 +219,19 @@ def numbers(case: Case, steps: pd.DataFrame, drawn: pd.DataFrame, draws: int) ->
         "realised_mean_error": most(distance) * draws**0.5,
         "realised_above_limit": most(drawn["share_above"]),
         "bound_growth_16": case.bound(16) / vanilla if vanilla else math.nan,
+        "bound_form_differs": _form_differs(len(case.trace), lambda_min(case.trace)),
         **counterexample(),
     }
+
+
+def _form_differs(n: int, shortest: float) -> float:
+    """Largest difference between batches of 16 and single samples in how the paper's bound grows with n and λ_min."""
+    grown = [
+        [regret_bound(4 * n, size, shortest) / least, regret_bound(n, size, shortest**2) / least]
+        for size in (1, 16)
+        if (least := regret_bound(n, size, shortest)) > 0
+    ]
+    return float(np.ptp(grown, axis=0).max()) if grown else math.nan
 
 
 def shipped_numbers(runs: pd.DataFrame, decays: Sequence[float], heads: Heads) -> dict[str, Any]:

@@ -130,7 +130,9 @@ def _write_verdicts(folder: Path) -> None:
     """The tables of claims, and how many of the paper's have which verdict."""
     listed = claims.load_claims()
     for name, some in zip(("claims_table.md", "own_claims_table.md"), claims.by_author(listed), strict=True):
-        (folder / name).write_text(claims.overview(claims.evaluate(some), pages="../notebooks"), encoding="utf-8")
+        found = claims.evaluate(some)
+        (folder / name).write_text(claims.overview(found, pages="../notebooks"), encoding="utf-8")
+        (folder / f"by_verdict_{name}").write_text(claims.by_verdict(found, pages="../notebooks"), encoding="utf-8")
     (folder / "claims_counts.md").write_text(claims.counted(claims.evaluate(claims.by_author(listed)[0])), "utf-8")
 
 

@@ -17,10 +17,13 @@ from hi_lib import checks
 from hi_lib.files import ROOT
 
 CLAIMS = ROOT / "book" / "claims.yml"
-VERDICTS = ("holds", "holds in part", "does not hold", "not testable here")
+UNTESTED, INCONCLUSIVE = "not testable here", "inconclusive"
+VERDICTS = ("holds", "holds in part", "does not hold", UNTESTED, INCONCLUSIVE)
 BOUNDS = ("most", "least", "above", "below", "equals", "shown")
 SHOWN = "shown"  # no bound: the number of a case that the claim does not name, and for which nothing is judged
 _SIGNS = {"most": "≤", "least": "≥", "above": ">", "below": "<", "equals": "="}
+_WORDS = {"most": "at most", "least": "at least", "above": "above", "below": "below", "equals": "exactly"}
+_ROUNDING = 1e-6  # a limit so small is zero, but for what rounding leaves
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,15 @@ class Check:
             return "yes" if self.limit else "no"
         return f"{_SIGNS[self.bound]} {self.limit:g}"
 
+    @property
+    def in_words(self) -> str:
+        """The bound as one would say it."""
+        if isinstance(self.limit, bool):
+            return self.tolerance
+        if 0 < abs(self.limit) <= _ROUNDING:
+            return f"{'above ' if self.bound in ('above', 'least') else ''}zero, but for rounding"
+        return f"{_WORDS[self.bound]} {self.limit:g}"
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -71,6 +83,8 @@ class Claim:
     checks: list[Check]
     proved: bool = False
     """Whether its page has a proof; checks are evidence beside it then."""
+    changes: str = ""
+    """What would change the verdict on a claim of the paper."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +103,16 @@ class Outcome:
     def verdict(self) -> str:
         """All checks pass: holds; some: holds in part; none: does not hold. Or not testable, as a person judged.
 
-        A claim beside whose checks the number of another case is shown holds in part at most. Where the parameters do
-        not determine a value that is asked for, there is no verdict.
+        A claim beside whose checks the number of another case is shown holds in part at most, and one of which numbers
+        are only shown is inconclusive. Where the parameters do not determine a value that is asked for, there is no
+        verdict.
         """
-        if self.claim.verdict == "not testable here":
+        if self.claim.verdict == UNTESTED:
             return self.claim.verdict
         if any(self.values[check.value] is None for check in self.claim.checks):
             return results.NOT_COMPUTED
+        if not self.passed:
+            return INCONCLUSIVE
         if all(self.passed):
             return "holds" if len(self.passed) == len(self.claim.checks) else "holds in part"
         return "holds in part" if any(self.passed) else "does not hold"
@@ -185,18 +202,36 @@ def overview(outcomes: list[Outcome], pages: str) -> str:
         claim = outcome.claim
         name = f"[{claim.id}]({pages}/{claim.notebook})"
         said = f"{_escaped(claim.statement)}<br><em>{_escaped(claim.reason)}</em>"
+        if claim.changes:
+            said += f"<br>What would change it: {_escaped(_begun_small(claim.changes))}"
         where = claim.paper.replace("not in the paper", "–")
         lines.append(f"| **{name}** | {said} | {where} | **{_verdict(outcome)}** |")
+    return "\n".join(lines)
+
+
+def _begun_small(text: str) -> str:
+    """A sentence as it stands after a colon."""
+    return text if text[:2].isupper() or text.startswith(("S-ML", "L-ML")) else text[0].lower() + text[1:]
+
+
+def by_verdict(outcomes: list[Outcome], pages: str) -> str:
+    """The claims of each verdict, each linked to its evidence: a Markdown list."""
+    lines = []
+    for verdict in (*VERDICTS, results.NOT_COMPUTED):
+        some = [outcome.claim for outcome in outcomes if outcome.verdict == verdict]
+        if some:
+            names = ", ".join(f"[{claim.id}]({pages}/{claim.notebook})" for claim in some)
+            lines.append(f"* **{verdict[0].upper()}{verdict[1:]}** ({len(some)}): {names}")
     return "\n".join(lines)
 
 
 def counted(outcomes: list[Outcome]) -> str:
     """One sentence of Markdown: how many of the paper's claims have each verdict."""
     found = [sum(outcome.verdict == verdict for outcome in outcomes) for verdict in VERDICTS]
-    holds, partly, fails, unknown = found
+    holds, partly, fails, unknown, _ = found
     return (
         f"Of {len(outcomes)} claims, judged as the paper words them, **{holds} hold**, {partly} hold in part, "
-        f"**{fails} do not hold**, and {unknown} cannot be tested here ({{doc}}`claims`). Three things to know:\n"
+        f"**{fails} do not hold**, and {unknown} cannot be tested here ({{doc}}`claims`).\n"
     )
 
 
@@ -220,12 +255,12 @@ def _escaped(text: str) -> str:
 
 
 def _found(outcome: Outcome) -> list[str]:
-    lines, tested = [], outcome.verdict != "not testable here"
+    lines, tested = [], outcome.verdict != UNTESTED
     for check in outcome.claim.checks:
         value = outcome.values[check.value]
         found = f"{_escaped(check.says)}: {_print(value)}"
         judged, passed = tested and value is not None and check.bound != SHOWN, check.passes(value)
-        lines.append(f"{'✓' if passed else '✗'} {found} (needs {check.tolerance})" if judged else found)
+        lines.append(f"{'✓' if passed else '✗'} {found} (needs {check.in_words})" if judged else found)
     return lines
 
 
@@ -241,12 +276,13 @@ def _print(value: results.Value) -> str:
 
 def _claim(where: str, entry: Any) -> Claim:
     names = {"id", "statement", "paper", "notebook", "verdict", "reason", "checks"}
-    if not isinstance(entry, dict) or set(entry) - {"proved"} != names:
-        raise ValueError(f"{where} must have exactly the fields {', '.join(sorted(names))}, and may have proved")
+    if not isinstance(entry, dict) or set(entry) - {"proved", "changes"} != names:
+        fields = ", ".join(sorted(names))
+        raise ValueError(f"{where} must have exactly the fields {fields}, and may have proved and changes")
     proved = entry.get("proved", False)
     if not isinstance(proved, bool):
         raise ValueError(f"{where}: proved must be true or false, got {checks.shown(proved)}")
-    for name in names - {"checks"}:
+    for name in [*names - {"checks"}, *({"changes"} & set(entry))]:
         if not isinstance(entry[name], str) or not entry[name]:
             raise ValueError(f"{where}: {name} must be text, got {checks.shown(entry[name])}")
     checks.choice(f"{where}: verdict", entry["verdict"], VERDICTS)

@@ -7,6 +7,7 @@ import pytest
 import hi_lib as hi
 from hi_book.figures import decide
 from hi_lib.advise.policies import RULE
+from hi_lib.events.simulation import simulate
 
 TRACE = hi.load_trace("cifar10-alexnet").shuffled(0)
 FOUND = hi.evaluate(TRACE, 0.3, 0.9, hi.CIFAR10.timing, hi.Conditions(window=4))
@@ -51,7 +52,7 @@ def test_the_table_of_decisions_counts_what_it_lists():
     for row, beta in zip(table.itertuples(index=False), decide.PRICES, strict=True):
         found = hi.evaluate(TRACE, beta, decide.WEIGHT, hi.CIFAR10.timing).recommendation
         assert (row.policy, row[3]) == (found.policy, found.cost)
-    said = decide.numbers(FOUND, table, "AlexNet")
+    said = decide.numbers(FOUND, table, decide.rivals(FOUND), "AlexNet")
     assert said["pays"] == (~table["policy"].isin(["never", "always"])).sum()
     assert said["rule"] == (table["policy"] == RULE).sum()
 
@@ -68,4 +69,19 @@ def test_the_learner_at_work_ends_where_its_run_does():
     figure = decide.draw_watched(TRACE, 0.5, 4)
     run = hi.replay(TRACE, 0.5, 4)
     assert figure.axes[1].lines[0].get_ydata()[-1] == pytest.approx(run.average_cost)
+    plt.close(figure)
+
+
+def test_the_first_pages_picture_compares_ways_with_the_same_offloads():
+    lines = decide.rivals(FOUND)
+    flags = FOUND.compared.chosen().offloaded
+    for rows, unit in zip(lines.values(), ("samples", "offloads", "offloads"), strict=True):
+        for row in rows[::6]:
+            how = {"unit": unit, "window": row.way.window, "max_wait": row.way.longest_wait}
+            assert row.system_time == pytest.approx(simulate(FOUND.timing, flags, row.way.size, **how).system_time)
+    figure = decide.draw_answers(FOUND, lines)
+    assert [line.get_label() for line in figure.axes[0].lines] == list(lines)
+    said = decide.numbers(FOUND, decide.decisions(["cifar10-alexnet"], 0), lines, "AlexNet")
+    assert said["out_system"] < said["counted_system"]
+    assert said["counted_size"] == min(lines["after m offloads"], key=lambda row: row.objective).way.size
     plt.close(figure)

@@ -132,16 +132,6 @@ def test_the_trade_off_has_a_row_a_quantity_and_marks_the_optima():
     assert texts(shown[1, 1]) == [""]
 
 
-def test_the_first_picture_names_its_lines():
-    times = trade_off_table().assign(response_time_exact=[1, 1, 1.0])
-    figure = batch_size_trade_off.answer({"CIFAR-10, y": trade_off_table()}, {"CIFAR-10, y": 0.1}, times, {0.5: 2})
-    left, right = figure.axes
-    assert texts(left) == ["CIFAR-10, y"]
-    assert points(left.lines[0]) == [(1, 0.2), (2, 0.3), (4, 0.4)]
-    assert left.lines[1].get_ydata() == [0.1, 0.1]
-    assert texts(right) == ["system time", "response time", "M* at α = 0.5"]
-
-
 def test_reliability_leaves_out_bins_of_few_samples():
     table = pd.DataFrame({"confidence": [0.2, 0.5, 0.9], "accuracy": [0.1, 0.5, 1.0], "samples": [10, 9, 200]})
     figure = calibration.reliability_diagrams({"x": {"before": table, "after": table.assign(accuracy=1)}}, 10)

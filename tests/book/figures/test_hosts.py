@@ -52,3 +52,31 @@ def test_the_table_has_a_column_a_number_of_pictures():
     table = page.shown(TABLE)
     assert table.columns.tolist() == ["round trip (ms)", "congestion control", "idle before (ms)", "1", "16"]
     assert table["congestion control"].tolist() == ["bbr", "cubic", "cubic", "cubic, window kept"]
+
+
+RUNS = pd.DataFrame(
+    {
+        "how": ["M = 1", "M = 1", "m = 2"],
+        "seed": [0, 1, 0],
+        "lost": [0, 0, 1],
+        **{f"measured_{time}": [11.0, 9.0, 20.0] for time in ("system_time", "response_time")},
+        **{f"expected_{time}": [10.0, 10.0, 20.0] for time in ("system_time", "response_time")},
+        **{f"realised_{time}": [11.0, 9.0, 16.0] for time in ("system_time", "response_time")},
+    }
+)
+
+
+def test_errors_of_runs_by_hand():
+    found = page.run_numbers(RUNS)
+    assert (found["host_runs"], found["host_seeds"], found["host_lost"]) == (3, 2, 1)
+    assert found["host_expected_system_worst"] == pytest.approx(0.1)
+    assert found["host_expected_system_median"] == pytest.approx(0.1)
+    assert found["host_expected_response_mean_worst"] == pytest.approx(0)
+    assert found["host_realised_system_mean_worst"] == pytest.approx(0.25)
+
+
+def test_the_figure_has_a_dot_a_run():
+    figure = page.draw_runs(RUNS)
+    dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert sorted(value for line in dots for value in line.get_ydata()) == pytest.approx([-10, 0, 0, 0, 10, 25])
+    plt.close(figure)

@@ -152,6 +152,32 @@ def test_results_are_written_whole_and_told(tmp_path, monkeypatch, capsys):
     capsys.readouterr()
 
 
+def test_tolerances_in_words():
+    def said(bound, limit):
+        return claims.Check("a", "first", bound, limit).in_words
+
+    assert said("most", 1.05) == "at most 1.05"
+    assert said("above", 1e-9) == "above zero, but for rounding"
+    assert said("most", 1e-9) == "zero, but for rounding"
+    assert said("least", 0) == "at least 0"
+    assert said("equals", True) == "yes"
+
+
+def test_a_claim_of_which_numbers_are_only_shown_is_inconclusive(tmp_path, found):
+    found(a=1)
+    entry = {**ENTRY, "checks": [{"value": "a", "says": "first", "shown": True}], "verdict": "inconclusive"}
+    (outcome,) = claims.evaluate(load(tmp_path, [entry]))
+    assert (outcome.verdict, outcome.as_reviewed) == ("inconclusive", True)
+    assert claims.by_verdict([outcome], "pages") == "* **Inconclusive** (1): [C1](pages/some)"
+
+
+def test_what_would_change_a_verdict_is_said(tmp_path, found):
+    found(a=1, b=1)
+    (outcome,) = claims.evaluate(load(tmp_path, [{**ENTRY, "changes": "Another rate."}]))
+    assert "What would change it: another rate." in claims.overview([outcome], "pages")
+    assert all(claim.changes for claim in claims.by_author(claims.load_claims())[0])
+
+
 def test_the_first_page_counts_the_verdicts(tmp_path, found):
     found(a=1.06, b=1)
     entries = [{**copy.deepcopy(ENTRY), "id": f"C{number}"} for number in range(3)]
