@@ -173,9 +173,10 @@ def numbers(found: Evaluation, decided: pd.DataFrame, rivals: Mapping[str, list[
 
 
 def _compared(rivals: Mapping[str, list[Sent]]) -> dict[str, float]:
-    """The best batch, the best number of offloads, and four out without waiting: both times, ms."""
+    """One by one, the best batch, the best number of offloads, and four out without waiting: both times, ms."""
     batches, offloads, windows = rivals.values()
     chosen = {
+        "single": offloads[0],
         "batch": min(batches, key=lambda row: row.objective),
         "counted": min(offloads, key=lambda row: row.objective),
         "out": next(row for row in windows if row.way.window == WINDOWS_SHOWN[1]),
