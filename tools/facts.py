@@ -35,7 +35,8 @@ BADGES = runpy.run_path(str(ROOT / "tools" / "badges.py"))
 TAKEN = ROOT / "data" / "benchmarks" / "experiments.csv"
 DEVICE = ROOT / "data" / "benchmarks" / "device.csv"
 ELSEWHERE = ROOT / "data" / "benchmarks" / "versions.csv"
-PLURAL = dict(zip(VERDICTS, ("hold", "hold in part", "do not hold", "are not testable here", "are inconclusive"), strict=True))
+_PLURALS = ("hold", "hold in part", "do not hold", "are not testable here", "are inconclusive")
+PLURAL = dict(zip(VERDICTS, _PLURALS, strict=True))
 CONDA_NAMES = {"torch": "pytorch"}
 ONLY_ON_PYPI = {
     *("ai-edge-litert", "axe-playwright-python", "django-static-mathjax", "efficientnet-lite-pytorch"),
