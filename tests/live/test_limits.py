@@ -64,6 +64,7 @@ def test_messages_that_never_end_take_little_memory_of_a_server():
 
 
 @linux
+@pytest.mark.slow
 def test_what_many_devices_send_at_once_takes_bounded_memory_of_a_server():
     busy = ([b"x"] * 500, range(500))
     large = [bytes(15 * 2**20)] * 4, range(4)
@@ -80,6 +81,7 @@ def test_what_many_devices_send_at_once_takes_bounded_memory_of_a_server():
 
 
 @linux
+@pytest.mark.slow
 def test_messages_that_never_end_take_little_memory_of_a_device():
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = f"tcp://127.0.0.1:{listening.getsockname()[1]}"

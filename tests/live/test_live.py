@@ -373,6 +373,7 @@ def test_a_restarted_device_goes_on_with_what_it_had_learned(tmp_path):
     assert "keeps no HILF learner" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_device_that_is_killed_starts_again_and_one_that_is_stopped_reports(tmp_path):
     kept = tmp_path / "learner.json"
     command = [sys.executable, "-m", "hi_book.commands.main", "live", "device", "--state", str(kept), "--json"]

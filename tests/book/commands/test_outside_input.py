@@ -233,7 +233,7 @@ def test_a_damaged_journal_is_not_believed(tmp_path, content):
         assert all(len(row) == len(sweeps.MEASURED) + 1 for row in found)
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(command_lines())
 def test_any_command_line_is_understood_or_refused(tmp_path_factory, line):
     understood_or_refused_in_one_line(line, tmp_path_factory.mktemp("empty"))

@@ -60,7 +60,7 @@ def test_what_the_parameters_do_not_determine_has_no_verdict(tmp_path, found):
     assert outcome.verdict == results.NOT_COMPUTED
     assert not outcome.as_reviewed
     assert outcome.ours == "first: not computed with these parameters; second: 1"
-    assert "✓ second: 1 (needs > 0)" in claims.markdown_table([outcome])
+    assert "✓ second: 1 (needs above 0)" in claims.markdown_table([outcome])
     assert "first: not computed with these parameters<br>" in claims.markdown_table([outcome])
 
 

@@ -13,7 +13,7 @@ from conftest import sample
 from hi_book.press import notebooks, places
 
 # The others take a second or more of each core: `make test-slow` runs all.
-QUICK = [name for name in notebooks.notebook_names() if re.match("fig[2456]|data_and|real_wire|speed", name)]
+QUICK = [name for name in notebooks.notebook_names() if re.match("fig[256]|speed", name)]
 
 
 @pytest.mark.parametrize("name", sample(notebooks.notebook_names(), QUICK))
