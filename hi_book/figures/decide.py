@@ -9,7 +9,6 @@ from __future__ import annotations
 import html
 import itertools
 import json
-import math
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -23,9 +22,9 @@ from matplotlib.figure import Figure
 from hi_book.figures import style
 from hi_book.figures.style import DECADES, plain_ticks
 from hi_lib import checks
-from hi_lib.advise.evaluation import Evaluation, evaluate
-from hi_lib.advise.policies import ALWAYS, FITTED, LEARNER, NEVER, RULE, difference
-from hi_lib.advise.ways import Conditions, Sent, ways
+from hi_lib.advise.evaluation import Evaluation
+from hi_lib.advise.policies import ALWAYS, FITTED, LEARNER, NEVER, RULE, compare, difference
+from hi_lib.advise.ways import Conditions, Sent, best, ways
 from hi_lib.learners import replay
 from hi_lib.paper import Setting, setting_of
 from hi_lib.studies.density import weight_density
@@ -147,10 +146,12 @@ def decisions(names: Sequence[str], order: int) -> pd.DataFrame:
     """What is recommended for each trace at three prices, with the times of its setting: a row each."""
     rows = []
     for name, beta in itertools.product(names, PRICES):
-        found = evaluate(load_trace(name).shuffled(order), beta, WEIGHT, setting_of(name).timing).recommendation
-        send = found.sent.way.short if found.sent and found.policy != NEVER else "nothing"
-        saving = found.against_never.mean if found.against_never else math.nan
-        rows.append((style.trace_title(name), beta, found.policy, found.cost, saving, send))
+        compared, conditions = compare(load_trace(name).shuffled(order), beta), Conditions()
+        policy, never = compared.chosen(), compared.policies[compared.counted][NEVER]
+        sent = best(ways(policy.offloaded, setting_of(name).timing, conditions, WEIGHT), conditions)
+        send = sent.way.short if sent and policy.name != NEVER else "nothing"
+        saving = difference(never, policy).mean
+        rows.append((style.trace_title(name), beta, policy.name, policy.average_cost, saving, send))
     columns = ["S-ML", "β", "policy", "cost a sample", "less than never", "send"]
     return pd.DataFrame(rows, columns=columns)
 
