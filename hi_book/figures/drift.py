@@ -40,9 +40,9 @@ def draw(cases: Mapping[str, Mapping[str, Any]], change: int) -> Figure:
     colours = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#CC79A7", "#333333")
     for axis, (title, paths) in zip(axes, cases.items(), strict=True):
         for (name, path), colour in zip(paths.items(), colours, strict=True):
-            some = path[:, 7::8]
+            some = path[:, 15::16]
             line = {"color": colour, "label": name, "ls": "--" if name == CALIBRATED else "-"}
-            band(axis, np.arange(8, path.shape[1] + 1, 8), some.mean(axis=0), standard_error(some), **line)
+            band(axis, np.arange(16, path.shape[1] + 1, 16), some.mean(axis=0), standard_error(some), **line)
         axis.axvline(change, color="#555555", lw=0.8, ls="--")
         axis.set(title=title, xlabel="samples")
     # The rule may lose many times as much as any learner: its line leaves the panel.

@@ -348,14 +348,14 @@ def test_the_density_keeps_one_scale():
     assert figure.axes[1].patches[0].get_data().values.tolist() == [0, 2]
 
 
-def test_drift_is_drawn_every_eighth_sample():
-    path = np.array([np.arange(1, 17), np.arange(1, 17) + 2.0])
+def test_drift_is_drawn_every_sixteenth_sample():
+    path = np.array([np.arange(1, 33), np.arange(1, 33) + 2.0])
     paths = {name: path + place for place, name in enumerate(("a", "b", "c", "d", "e", "f"))}
     figure = drift.draw({"x": paths, "y": paths}, change=8)
-    assert line(figure.axes[0], "a") == [(8, 9), (16, 17)]
-    assert line(figure.axes[1], "e") == [(8, 13), (16, 21)]
+    assert line(figure.axes[0], "a") == [(16, 17), (32, 33)]
+    assert line(figure.axes[1], "e") == [(16, 21), (32, 37)]
     table = drift.table({"x": {"a": path}})
-    assert table.to_dict("list") == {"a": [17], "case": ["x"]}
+    assert table.to_dict("list") == {"a": [17, 33], "case": ["x", "x"]}
 
 
 def test_partial_feedback_is_seen_from_two_sides():
