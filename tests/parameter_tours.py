@@ -13,14 +13,14 @@ FAST = {
     "batch_size_trade_off": {"shuffles": 2, "all_betas": [0.5]},
     "regret_bound": {"draws": 50, "shuffles": 2},
     "sqrt_m_loss": {"sequences": 10, "shuffles": 2},
-    "exact_times": {"shuffles": 2},
-    "event_simulation": {
+    "counting_times": {
+        "shuffles": 2,
         "samples": 300,
         "arrivals": 8000,
         "queue_runs": 3,
         "queue_sizes": [1, 16],
         "longest_run": 600,
-        "shuffles": 2,
+        "learner_runs": 2,
     },
     "fig4_objective": {"shuffles": 2},
     "fig3_cost_vs_batch_size": {"shuffles": 2, "adaptive_shuffles": 1, "batch_sizes": [1, 16, 128]},

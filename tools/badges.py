@@ -29,6 +29,7 @@ DOI = re.compile(r"10\.\d{4,9}/[A-Za-z0-9][-A-Za-z0-9._;()/]*", flags=re.ASCII)
 NUMBER = re.compile(r"\{\{(\w+)\.(\w+):([^{}]+)\}\}")
 SPDX = "https://spdx.org/licenses/"
 KINDS = {"image": "sc:Text", **dict.fromkeys(("confidence", "second_confidence"), "sc:Float")}  # else whole numbers
+BOOK_ONLY = "\n(speed)=\n"  # where a section with a figure begins
 GENERATED = "<!-- Generated from book/appendix.md by `make facts`; the book's page has the figures. -->\n\n"
 
 
@@ -279,8 +280,9 @@ def _close(text: str, value: Any) -> bool:
 
 
 def _plain(page: str) -> str:
-    """MyST to Markdown: roles become links, lists of definitions become lists."""
-    text = re.sub(r"^(<!-- .*? -->|:::.*)\n", "", page, flags=re.MULTILINE)  # what is folded there is open here
+    """MyST to Markdown, up to what only the book has: roles become links, lists of definitions become lists."""
+    text = page.partition(BOOK_ONLY)[0]
+    text = re.sub(r"^(<!-- .*? -->|:::.*)\n", "", text, flags=re.MULTILINE)  # what is folded there is open here
     text = re.sub(r"\{doc\}`([^`]*)`", lambda found: _link(found[1]), text)
     text = re.sub(r"\{numref\}`fig-([^`]*)`", lambda found: f"[Figure {found[1]}]({_home_of('fig-' + found[1])})", text)
     text = re.sub(r"\{cite\}`([^`]*)`", lambda found: _reference(_paper(found[1])), text)
@@ -300,7 +302,10 @@ def _home_of(figure: str) -> str:
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         if f'"name": "{figure}"' in path.read_text(encoding="utf-8"):
             return f"notebooks/{path.name}"
-    sys.exit(f"error: no notebook has the figure {figure}")
+    for path in sorted((ROOT / "book").glob("*.md")):
+        if f":name: {figure}\n" in path.read_text(encoding="utf-8"):
+            return f"book/{path.name}"
+    sys.exit(f"error: neither a notebook nor a page has the figure {figure}")
 
 
 def _reference(paper: dict[str, Any]) -> str:

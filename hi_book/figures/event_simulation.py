@@ -1,4 +1,4 @@
-"""Event by event: its figures, and the numbers its claims rest on."""
+"""The second half of counting the times, by a clock: its figures, and the numbers its claims rest on."""
 
 from __future__ import annotations
 

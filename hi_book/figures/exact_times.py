@@ -1,4 +1,4 @@
-"""Counting the times exactly: its figures, and the numbers its claims rest on."""
+"""The first half of counting the times, by formulas: its figures, and the numbers its claims rest on."""
 
 from __future__ import annotations
 

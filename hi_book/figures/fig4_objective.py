@@ -136,6 +136,18 @@ def sensitivity(timing: TimingModel, ratio: float, alphas: Sequence[float], erro
     return pd.DataFrame(rows, index=[f"α = {alpha:g}" for alpha in alphas]).T
 
 
+def asked(timing: TimingModel, ratio: float, other: float, alpha: float) -> dict[str, float]:
+    """What the page asks its readers: the paper's M* at this and at another offload ratio, and the exact one there."""
+    there = checks.share("asked_ratio", other)
+    return {
+        "asked_ratio": there,
+        "asked_alpha": alpha,
+        "asked_before": timing.optimal_batch_size(ratio, alpha).integer,
+        "asked_after": timing.optimal_batch_size(there, alpha).integer,
+        "asked_exact": timing.optimal_batch_size(there, alpha, "worst").integer,
+    }
+
+
 def numbers(panels: Panels, own_ratios: pd.Series, reading: Reading) -> dict[str, Any]:
     """What the claims C8 to C12 and the text rest on; `own_ratios` are those of all CIFAR-10 S-MLs."""
     (timing, ratio), alphas = panels["Imagenette"], reading.alphas

@@ -28,7 +28,7 @@ TAKES = {
     "batch_size_trade_off": "imagenette_trace",
     "regret_bound": "trace_name",
     "sqrt_m_loss": "trace_name",
-    "event_simulation": "imagenette_trace",
+    "counting_times": "imagenette_trace",
     "count_offloads": "imagenette_trace",
 }
 

@@ -44,6 +44,12 @@ def test_numbers_hold_what_the_claims_ask_for():
     assert found["exact_gain"] == pytest.approx(0.5 * 12 - 0.75 * 12 / 2)
 
 
+def test_the_question_is_answered_by_hand():
+    """M† is 2.2 where all is offloaded and 4 where half is; there the exact f is 8, 7.69, 7.63, 7.72 at M = 1 to 4."""
+    found = page.asked(EVEN, 1.0, 0.5, 0.5)
+    assert (found["asked_before"], found["asked_after"], found["asked_exact"]) == (2, 4, 3)
+
+
 def test_one_weight_and_no_batches_leave_open_what_they_do_not_decide():
     """At α = 0.1 and ρ = 1 no batch pays: there is no M* above 1 to be one sample off from, and nothing grows."""
     panels = {"Imagenette": (EVEN, 1.0), "CIFAR-10": (EVEN, 1.0)}
