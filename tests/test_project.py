@@ -304,10 +304,18 @@ def test_every_folded_table_says_what_it_holds():
 
 
 def test_every_claim_is_tested_by_one_experiment_of_the_appendix():
-    rows = re.findall(r"^\| E\d+ \|(.*)\|$", (ROOT / "book" / "appendix.md").read_text(), re.MULTILINE)
-    listed = re.findall(r"([CT]\d+[mr]?) \(", " ".join(rows))
-    claims = [claim["id"] for claim in yaml.safe_load((ROOT / "book" / "claims.yml").read_text())]
-    assert sorted(listed) == sorted(claims)
+    page = (ROOT / "book" / "appendix.md").read_text()
+    rows = re.findall(r"^\|([^|]*)\| ([CT]\d+[mr]?) \| `.venv/bin/hi run (\w+)` \| ([^|]*) \|", page, re.MULTILINE)
+    claims = yaml.safe_load((ROOT / "book" / "claims.yml").read_text())
+    assert sorted(claim for _, claim, _, _ in rows) == sorted(claim["id"] for claim in claims)
+    listed = {claim: (notebook, expected.removesuffix(", proved")) for _, claim, notebook, expected in rows}
+    assert listed == {claim["id"]: (claim["notebook"], claim["verdict"]) for claim in claims}
+    # The experiment above a claim is the one whose commands run its notebook.
+    experiment = ""
+    for first, _, notebook, _ in rows:
+        experiment = first.strip()[:2] or experiment
+        body = re.search(rf"^#### {experiment}: .*?(?=^##)", page, re.MULTILINE | re.DOTALL)[0]
+        assert notebook in re.search(r"hi run (.*)", body)[1].split()
 
 
 def test_the_workflow_that_runs_other_peoples_code_cannot_write():
