@@ -3,6 +3,7 @@ PYTHON ?= python3
 PROFILE ?= full
 PORT ?= 8000
 SEED ?= $(shell date +%j)
+N ?= 20
 VENV := .venv
 BIN := $(VENV)/bin
 # A Python that was asked for makes the environment anew if that is of another one.
@@ -58,6 +59,10 @@ test-models: for-models for-test-models for-live ##: what makes traces, for real
 
 test-device: for-test ##: the C header for microcontrollers, on emulated ones (apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm)
 	$(BIN)/pytest -n auto -m "slow or not slow" tests/device/test_c.py tests/device/test_arm.py
+
+mutants: SEED = 1
+mutants: for-test ##: change one operator at a time, and see whether the fast tests notice (N=20, SEED=1)
+	@$(BIN)/python tools/mutants.py --number $(N) --seed $(SEED)
 
 test-badges: for-test for-badges ##: croissant.json, licences, Dockerfile and archive, by the tools of those who define them
 	$(BIN)/pytest -ra tests/test_badges.py
@@ -123,5 +128,5 @@ EXTRAS := book pdf test lab cluster live onnx models test-models archive badges
 $(EXTRAS:%=for-%): for-%:
 	@$(INSTALL) $*
 
-.PHONY: help book pdf archive check test test-random test-slow test-models test-device test-badges serve lab bench bench-live \
+.PHONY: help book pdf archive check test test-random test-slow test-models test-device test-badges mutants serve lab bench bench-live \
 	bench-network bench-device experiments versions note-doi lock facts models onnx cluster live clean $(EXTRAS:%=for-%)
