@@ -61,7 +61,7 @@ test-device: for-test ##: the C header for microcontrollers, on emulated ones (a
 	$(BIN)/pytest -n auto -m "slow or not slow" tests/device/test_c.py tests/device/test_arm.py
 
 mutants: SEED = 1
-mutants: for-test ##: change one operator at a time, and see whether the fast tests notice (N=20, SEED=1)
+mutants: for-test book ##: change one operator at a time, and see whether the fast tests notice (N=20, SEED=1)
 	@$(BIN)/python tools/mutants.py --number $(N) --seed $(SEED)
 
 test-badges: for-test for-badges ##: croissant.json, licences, Dockerfile and archive, by the tools of those who define them

@@ -181,16 +181,16 @@ def _first_sentence(text: str) -> str:
 
 
 def experiments(appendix: str) -> str:
-    """What each experiment takes, and of each claim that it decides: command, verdict and tolerances in words."""
+    """What each experiment takes, and its command; verdict and tolerances, in words, of each claim that it decides."""
     with TAKEN.open(encoding="utf-8", newline="") as file:
         taken = {row["experiment"]: row for row in csv.DictReader(file)}
-    head = ["Experiment, and what all of it takes", "Claim", "Command", "Expected", "Within"]
-    rows = [[f"E1: {_compute(taken['E1'])}", "all", "`.venv/bin/hi check`", "as below", "as below"]]
+    rows = [["**E1**", _compute(taken["E1"]), "`.venv/bin/hi check`: all claims, as below"]]
     for name, notebooks in notebooks_of(appendix).items():
         decided = [claim for claim in load_claims() if claim.notebook in notebooks]
-        for number, claim in enumerate(decided):
-            whole = "" if number else f"{name}: {_compute(taken[name])}"
-            rows.append([whole, claim.id, f"`.venv/bin/hi run {claim.notebook}`", *_expected(claim)])
+        if decided:
+            rows.append([f"**{name}**", _compute(taken[name]), f"`.venv/bin/hi run {' '.join(notebooks)}`"])
+        rows += [[claim.id, *_expected(claim)] for claim in decided]
+    head = ["Experiment, claims", "Takes, expected", "Command, tolerances"]
     return "\n".join([_row(head), "|---" * len(head) + "|", *map(_row, rows)])
 
 

@@ -161,6 +161,8 @@ class Trials:
         for path in (ROOT / "hi_lib").rglob("*.nb?"):  # what numba has compiled of the same files
             (self.project / path.relative_to(ROOT)).parent.mkdir(exist_ok=True)
             shutil.copy2(path, self.project / path.relative_to(ROOT))
+        for built in ("results", "_build/executed"):  # some tests ask whether a page shows what a function says
+            shutil.copytree(ROOT / built, self.project / built)
         self._seconds: dict[tuple[str, ...], float] = {}
 
     def notices(self, mutant: Mutant) -> bool:
