@@ -190,7 +190,7 @@ def experiments(appendix: str) -> str:
         if decided:
             rows.append([f"**{name}**", _compute(taken[name]), f"`.venv/bin/hi run {' '.join(notebooks)}`"])
         rows += [[claim.id, *_expected(claim)] for claim in decided]
-    head = ["Experiment, claims", "Takes, expected", "Command, tolerances"]
+    head = ["", "Takes, finds", "Command, tolerances"]
     return "\n".join([_row(head), "|---" * len(head) + "|", *map(_row, rows)])
 
 
