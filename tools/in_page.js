@@ -2,14 +2,14 @@
 "use strict";
 const { readFileSync } = require("fs");
 const [folder, cases] = process.argv.slice(2);
-const { advice, replays } = JSON.parse(readFileSync(cases, "utf-8"));
+const { advice, replays, tables } = JSON.parse(readFileSync(cases, "utf-8"));
 
 globalThis.window = {};
 (0, eval)(readFileSync(`${folder}/advice.js`, "utf-8"));
 const { fromLog, fromRatio, lines } = window.hiAdvice;
 // What only the page needs, its fields and its pictures, begins after the learner and the reader of tables.
 const [learner] = readFileSync(`${folder}/learner.js`, "utf-8").split("  // ---- The page. ----");
-const { replay } = (0, eval)(`${learner}  return { replay };\n})()`);
+const { replay, readTable } = (0, eval)(`${learner}  return { replay, readTable };\n})()`);
 
 // JSON has no infinity.
 const finite = (value) => (value === null || Number.isNaN(value) ? null : value === Infinity ? "inf" : value);
@@ -40,6 +40,15 @@ const replayed = ({ confidence, correct, beta, size, eta, delay }) => {
   return { offload: Array.from(offload), ...numbers };
 };
 
+const read = (text) => {
+  try {
+    const { confidence, correct, left } = readTable(text);
+    return [Array.from(confidence), correct, left];
+  } catch (error) {
+    return error.message;
+  }
+};
+
 const CLOSE = 1e-9;
 const differs = (found, expected) => {
   if (expected !== null && typeof expected === "object") {
@@ -51,7 +60,8 @@ const differs = (found, expected) => {
   return found !== expected;
 };
 
-const wrong = [...advice.map((each) => [advised, each]), ...replays.map((each) => [replayed, each])]
+const all = [[advised, advice], [replayed, replays], [read, tables]];
+const wrong = all.flatMap(([compute, some]) => some.map((each) => [compute, each]))
   .findIndex(([compute, { given, expected }]) => differs(compute(given), expected));
 if (wrong >= 0) console.log(`case ${wrong} differs`);
 process.exit(wrong >= 0 ? 1 : 0);

@@ -22,6 +22,19 @@ REPLAYS = [
     *((0.5, 1, None, 0), (0.3, 7, 0.4, 0), (0.9, 64, None, 0), (0.1, 1, None, 50), (0.7, 4, None, 10)),
     *((0.0, 3, 5.0, 0), (1.0, 5000, None, 0), (0.5, 1, 30.0, 3), (0.5, 1, "adaptive", 0), (0.3, 16, "adaptive", 0)),
 ]
+HEAD, MOST = "confidence,correct\n", 20_000
+# Tables that a reader may drop on the page, and what it makes of them.
+TABLES: list[tuple[str, Any]] = [
+    (f"{HEAD}0.5,1\n\n  \n1,0\n", [[0.5, 1], [True, False], 0]),
+    ('\ufeffname;Correct;CONFIDENCE\r\na;true;"0.25"\r\nb;0.0;0', [[0.25, 0], [True, False], 0]),
+    (HEAD + "0.5,1\n" * (MOST + 3), [[0.5] * MOST, [True] * MOST, 3]),
+    ("correct,p\n1,0.5\n", "the first line must name the columns confidence and correct"),
+    (HEAD, "there is no sample below the first line"),
+    (f"{HEAD}0.5,1\n1.5,1\n", 'line 3: confidence must be a number from 0 to 1, got "1.5"'),
+    (f"{HEAD}-0.1,1\n", 'line 2: confidence must be a number from 0 to 1, got "-0.1"'),
+    (f"{HEAD},1\n", 'line 2: confidence must be a number from 0 to 1, got ""'),
+    (f"{HEAD}0.5,2\n", 'line 2: correct must be 1 or 0, got "2"'),
+]
 
 
 def write(path: Path, seed: int = 0) -> None:
@@ -31,7 +44,8 @@ def write(path: Path, seed: int = 0) -> None:
     logs = [_log(rng, hi.load_trace(next(names)).shuffled(k), k) for k in range(LOGS)]
     ratios = [_ratio(rng, k) for k in range(RATIOS)]
     replays = [_replay(hi.load_trace(next(names)).shuffled(k), *each) for k, each in enumerate(REPLAYS)]
-    path.write_text(json.dumps({"advice": logs + ratios, "replays": replays}), encoding="utf-8")
+    tables = [{"given": text, "expected": found} for text, found in TABLES]
+    path.write_text(json.dumps({"advice": logs + ratios, "replays": replays, "tables": tables}), encoding="utf-8")
 
 
 def _log(rng: np.random.Generator, trace: hi.Trace, k: int) -> dict[str, Any]:
