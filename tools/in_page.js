@@ -9,7 +9,7 @@ globalThis.window = {};
 const { fromLog, fromRatio, lines } = window.hiAdvice;
 // What only the page needs, its fields and its pictures, begins after the learner and the reader of tables.
 const [learner] = readFileSync(`${folder}/learner.js`, "utf-8").split("  // ---- The page. ----");
-const { replay, readTable } = (0, eval)(`${learner}  return { replay, readTable };\n})()`);
+const { create, replay, readTable } = (0, eval)(`${learner}  return { create, replay, readTable };\n})()`);
 
 // JSON has no infinity.
 const finite = (value) => (value === null || Number.isNaN(value) ? null : value === Infinity ? "inf" : value);
@@ -36,8 +36,11 @@ const advised = ({ confidence, correct, lml, beta, alpha, timing, conditions, ra
 };
 
 const replayed = ({ confidence, correct, beta, size, eta, delay }) => {
-  const { offload, ...numbers } = replay(Float64Array.from(confidence), correct, beta, size, eta, delay);
-  return { offload: Array.from(offload), ...numbers };
+  const asked = [Float64Array.from(confidence), correct, beta, size, eta, delay];
+  const { offload, ...numbers } = replay(...asked);
+  const state = create(...asked);
+  while (state.done < state.n) state.next();
+  return { offload: Array.from(offload), ...numbers, exposure: state.exposure };
 };
 
 const read = (text) => {

@@ -135,7 +135,16 @@ def _replay(trace: hi.Trace, beta: float, size: int, eta: float | str | None, de
     given = {"confidence": trace.confidence.tolist(), "correct": trace.correct.astype(int).tolist()}
     given |= {"beta": beta, "size": size, "eta": eta, "delay": delay}
     expected = {"offload": run.offload_probability.tolist(), "averageCost": run.average_cost, "regret": run.regret}
-    return {"given": given, "expected": expected | {"eta": run.learning_rate, "bound": run.regret_bound}}
+    expected |= {"eta": run.learning_rate, "bound": run.regret_bound, "exposure": _exposure(len(trace), size, delay)}
+    return {"given": given, "expected": expected}
+
+
+def _exposure(n: int, size: int, delay: int) -> int:
+    """Σ (1 + 2 g): g samples were decided before a sample, and not heard of when its batch began."""
+    number = np.arange(n)
+    begins = number - number % size
+    heard = (np.minimum(begins + size, n) + delay)[None, :] <= begins[:, None]
+    return int((1 + 2 * (number - heard.sum(axis=1))).sum())
 
 
 def _finite(value: float | None) -> float | str | None:
