@@ -44,6 +44,8 @@ def write(path: Path, seed: int = 0) -> None:
     logs = [_log(rng, hi.load_trace(next(names)).shuffled(k), k) for k in range(LOGS)]
     ratios = [_ratio(rng, k) for k in range(RATIOS)]
     replays = [_replay(hi.load_trace(next(names)).shuffled(k), *each) for k, each in enumerate(REPLAYS)]
+    sure = hi.Trace(np.ones(40), np.arange(40) % 3 > 0)  # no threshold tells its samples apart
+    replays += [_replay(sure, 0.4, 4, eta, 0) for eta in ("adaptive", None)]
     tables = [{"given": text, "expected": found} for text, found in TABLES]
     path.write_text(json.dumps({"advice": logs + ratios, "replays": replays, "tables": tables}), encoding="utf-8")
 
