@@ -58,6 +58,10 @@ SLACK, COMPILING = 30, 300
 # Mutants that no test can notice, by file and changed line: why.
 EQUAL = {
     (
+        "hi_lib/optima.py",
+        "if relaxed <= 2 * _NEGLIGIBLE:",
+    ): "a numeric minimiser meets the end of the margin for zero by rounding alone",
+    (
         "hi_lib/response.py",
         "return bool(law(size).exceedance(deadline) < miss_probability + ROUNDING)",
     ): "a probability meets the end of a margin for rounding by rounding alone",
