@@ -3,6 +3,7 @@ PYTHON ?= python3
 PROFILE ?= full
 PORT ?= 8000
 SEED ?= $(shell date +%j)
+N ?= 20
 VENV := .venv
 BIN := $(VENV)/bin
 # A Python that was asked for makes the environment anew if that is of another one.
@@ -49,7 +50,7 @@ test-random: for-test book ##: all tests in random order, on all cores and then 
 	$(BIN)/pytest -n auto --random-order --random-order-seed=$(SEED)
 	$(BIN)/pytest --random-order --random-order-seed=$(SEED)
 
-test-slow: for-test for-pdf for-lab book ## every printed command, killed builds, the oldest NumPy
+test-slow: for-test for-pdf for-lab for-archive book ## every printed command, killed builds, the oldest NumPy
 	$(BIN)/pytest -n auto --dist worksteal -m slow
 	$(BIN)/pytest -n auto --dist worksteal tests/slow --override-ini addopts="-ra"
 
@@ -59,13 +60,17 @@ test-models: for-models for-test-models for-live ##: what makes traces, for real
 test-device: for-test ##: the C header for microcontrollers, on emulated ones (apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm)
 	$(BIN)/pytest -n auto -m "slow or not slow" tests/device/test_c.py tests/device/test_arm.py
 
-test-badges: for-test for-badges ##: croissant.json, licences and Dockerfile, by the tools of those who define them
+mutants: SEED = 1
+mutants: for-test book ##: change one operator at a time, and see whether the fast tests notice (N=20, SEED=1)
+	@$(BIN)/python tools/mutants.py --number $(N) --seed $(SEED)
+
+test-badges: for-test for-badges ##: croissant.json, licences, Dockerfile and archive, by the tools of those who define them
 	$(BIN)/pytest -ra tests/test_badges.py
 
 pdf: for-book for-pdf ##: print the whole book to _build/batch-hi.pdf; needs Chromium
 	@$(BIN)/python tools/pdf.py $(PROFILE)
 
-archive: note-doi book ##: pack source, rendered book and PDF, if there is one, into a zip for a deposit (DOI=10.5281/zenodo.…)
+archive: note-doi for-archive book ##: pack source, rendered book and PDF, if there is one, into a zip for a deposit (DOI=10.5281/zenodo.…)
 	@$(if $(DOI),$(BIN)/python tools/facts.py && $(MAKE) --no-print-directory book)
 	@$(BIN)/python tools/archive.py
 
@@ -119,9 +124,9 @@ clean: ## remove what was built; the environment in .venv stays
 	rm -rf _build results .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # One environment, which each extra joins when it is first needed.
-EXTRAS := book pdf test lab cluster live onnx models test-models badges
+EXTRAS := book pdf test lab cluster live onnx models test-models archive badges
 $(EXTRAS:%=for-%): for-%:
 	@$(INSTALL) $*
 
-.PHONY: help book pdf archive check test test-random test-slow test-models test-device test-badges serve lab bench bench-live \
+.PHONY: help book pdf archive check test test-random test-slow test-models test-device test-badges mutants serve lab bench bench-live \
 	bench-network bench-device experiments versions note-doi lock facts models onnx cluster live clean $(EXTRAS:%=for-%)

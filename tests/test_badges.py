@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 import hi_lib as hi
+from hi_book.press import places
 from hi_lib import files, traces
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -148,6 +149,77 @@ def test_an_archive_refuses_a_wrong_doi_at_once_and_shows_a_right_one():
     assert "tools/facts.py" not in run("make", "-n", "archive").stdout + run("make", "-n", "book", "DOI=x").stdout
 
 
+@pytest.fixture
+def archive():
+    """The module that packs, where what it needs is installed."""
+    for module in ("rocrate", "swh"):
+        if not importlib.util.find_spec(module):
+            pytest.skip(f"{module} is not installed (make test-badges)")
+    return SimpleNamespace(**runpy.run_path(str(ROOT / "tools" / "archive.py")))
+
+
+SMALL = {
+    "README.md": b"hello\n",
+    "a/b/c.py": b"#!/usr/bin/env python\n",
+    "a/b.txt": b"",
+    "a.b": b"\x00\xff",
+    "a0/ünd.csv": b"1\n",
+}
+
+
+def test_the_software_heritage_identifier_is_that_of_gits_own_tree(archive, tmp_path):
+    for name, content in SMALL.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        path.chmod(archive.mode(content))
+    for command in (["init", "-q"], ["-c", "core.autocrlf=false", "add", "."]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    tree = subprocess.run(["git", "write-tree"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert archive.swhid(SMALL) == f"swh:1:dir:{tree.strip()}"
+
+
+def test_programs_are_those_that_git_knows_as_such(archive):
+    if not (ROOT / ".git").exists():
+        pytest.skip("only git tells which files are programs")
+    listed = run("git", "ls-files", "-s").stdout.splitlines()
+    for line in listed:
+        (kind, *_), path = line.split("\t")[0].split(), line.split("\t")[1]
+        if (ROOT / path).is_file():
+            assert f"100{archive.mode((ROOT / path).read_bytes()):o}" == kind, path
+
+
+def test_the_crate_is_read_by_its_own_library_and_leads_to_files(archive, tmp_path):
+    from rocrate.rocrate import ROCrate
+
+    files = dict.fromkeys(archive.source_files(), b"") | {"rendered/html/index.html": b""}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    about = tomllib.loads((ROOT / "tools" / "about.toml").read_text()) | {"doi": "", "published": "2026-01-02"}
+    identifier = archive.swhid(SMALL)
+    text = archive.crate(files, project, about, identifier)
+    assert text == archive.crate(files, project, about, identifier)
+    for name in (*files, archive.MANIFEST):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / archive.CRATE).write_text(text, encoding="utf-8")
+    found = ROCrate(tmp_path)
+    # What the specification asks of every crate.
+    assert found.name == about["title"]
+    assert found.description == project["description"]
+    assert found.root_dataset["datePublished"] == "2026-01-02"
+    assert [licence if isinstance(licence, str) else licence.id for licence in found.license] == [
+        "https://spdx.org/licenses/BSD-3-Clause",
+        "https://spdx.org/licenses/CC-BY-4.0",
+    ]
+    assert found.mainEntity["identifier"] == found.mainEntity.id == identifier
+    parts = [part.id for part in found.root_dataset["hasPart"]]
+    assert {"croissant.json", "codecheck.yml", "data/", "rendered/html/index.html"} <= set(parts)
+    assert "rendered/batch-hi.pdf" not in parts
+    assert [part for part in parts if not (tmp_path / part).exists()] == []
+    deposited = archive.crate(files, project, about | {"doi": "10.5281/zenodo.1"}, identifier)
+    assert '"identifier": "https://doi.org/10.5281/zenodo.1"' in deposited
+
+
 def test_citations_name_the_paper_and_the_version():
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
@@ -156,6 +228,51 @@ def test_citations_name_the_paper_and_the_version():
     (paper,) = cited["references"]
     assert paper["title"] == coded["referencePublication"]["name"]
     assert len(paper["authors"]) == len(coded["referencePublication"]["author"]) == 5
+
+
+def test_the_codecheck_manifest_lists_what_the_build_makes_and_nothing_else():
+    content = yaml.safe_load((ROOT / "codecheck.yml").read_text(encoding="utf-8"))
+    listed = [entry["file"] for entry in content["manifest"]]
+    made = [path for suffix in ("csv", "svg") for path in places.RESULTS.glob(f"*/*.{suffix}")]
+    assert made, "run make book first"
+    assert sorted(listed) == sorted(str(path.relative_to(ROOT)) for path in made if "-narrow" not in path.name)
+    # Every figure with a number in the book, by its own count in the notebooks.
+    sources = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "notebooks").glob("*.ipynb")}
+    figures = {
+        f"results/{name}/{one}.svg" for name, text in sources.items() for one in re.findall('"(fig-[^"]*)"', text)
+    }
+    assert figures == {file for file in listed if "/fig-" in file}
+    for entry in content["manifest"]:
+        assert entry["command"] == f".venv/bin/hi run {Path(entry['file']).parent.name}"
+        assert entry["comment"].endswith((".", "?"))
+
+
+def test_the_codecheck_manifest_names_the_paper_and_leaves_the_check_to_the_checker():
+    content = yaml.safe_load((ROOT / "codecheck.yml").read_text(encoding="utf-8"))
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["references"][0]
+    assert content["version"] == "https://codecheck.org.uk/spec/config/1.0/"
+    assert content["paper"]["title"] == cited["title"]
+    assert content["paper"]["authors"] == [
+        {"name": f"{author['given-names']} {author['family-names']}"} for author in cited["authors"]
+    ]
+    assert cited["title"] in content["paper"]["reference"]
+    assert str(cited["year"]) in content["paper"]["reference"]
+    assert not {"codechecker", "report", "check_time", "certificate", "summary"} & set(content)
+
+
+def test_without_a_build_the_codecheck_manifest_stays(badges, monkeypatch, tmp_path):
+    before = (ROOT / "codecheck.yml").read_text(encoding="utf-8")
+    monkeypatch.setenv("HI_RESULTS", str(tmp_path))
+    about, inner = tomllib.loads(badges.ABOUT.read_text()), badges.codecheck.__globals__
+    paper = inner["_paper"](about["paper"])
+    assert yaml.safe_load(badges.codecheck(about, paper))["manifest"] == yaml.safe_load(before)["manifest"]
+    about["doi"] = "10.5281/zenodo.1"
+    assert yaml.safe_load(badges.codecheck(about, paper))["repository"] == "https://doi.org/10.5281/zenodo.1"
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "_toc.yml").write_text("file: notebooks/speed")
+    monkeypatch.setitem(inner, "ROOT", tmp_path)
+    with pytest.raises(SystemExit, match="run make book first"):
+        badges.codecheck(about, paper)
 
 
 @pytest.mark.parametrize(("name", "more"), [("ARTIFACT-APPENDIX.md", []), ("book/appendix.md", ["How fast it is"])])

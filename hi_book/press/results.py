@@ -1,4 +1,4 @@
-"""What the notebooks compute: a folder a notebook, tables as CSV, single numbers in values.json."""
+"""What the notebooks compute: a folder a notebook, tables as CSV, figures as SVG, single numbers in values.json."""
 
 from __future__ import annotations
 
@@ -89,6 +89,15 @@ def save_figure(notebook: str, name: str, figure: Figure) -> None:
     write_atomically(folder(notebook) / f"{name}.svg", wide)
     if narrow:
         write_atomically(folder(notebook) / f"{name}-narrow.svg", svg_element(narrow))
+
+
+def keep_figures(executed: Path, below: Path) -> None:
+    """Write the figures of an executed notebook into a folder, each by the name that its cell's metadata gives it."""
+    for cell in json.loads(executed.read_text(encoding="utf-8"))["cells"]:
+        name = cell["metadata"].get("mystnb", {}).get("figure", {}).get("name")
+        for data in (output.get("data", {}) for output in cell.get("outputs", [])):
+            if name and "image/svg+xml" in data:
+                write_atomically(below / f"{name}.svg", "".join(data["image/svg+xml"]))
 
 
 def numbers(notebook: str, below: Path | None = None) -> dict[str, Value]:

@@ -14,7 +14,7 @@ import pytest
 from hi_book.press import places
 
 ENVIRONMENT = Path(sys.prefix)
-EXTRAS = ("book", "pdf", "test", "lab", "models", "test-models")
+EXTRAS = ("book", "pdf", "test", "lab", "models", "test-models", "archive")
 
 
 @pytest.fixture
@@ -30,7 +30,8 @@ def checkout(tmp_path):
     if (places.ROOT / ".git").exists():
         (root / ".git").touch()  # git itself is told where to look, below
     else:
-        shutil.copy2(places.ROOT / "MANIFEST.txt", root)
+        for name in ("MANIFEST.txt", "ro-crate-metadata.json"):
+            shutil.copy2(places.ROOT / name, root)
     (root / ".venv").symlink_to(ENVIRONMENT)
     # Nothing is installed from here: it would lead this environment to the copy.
     install = runpy.run_path(str(root / "tools" / "install.py"))

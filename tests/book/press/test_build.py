@@ -243,6 +243,20 @@ def test_own_values_do_not_touch_the_books_results(project):
         notebooks.run_notebook("sum", {"c": 1}, output)
 
 
+def test_figures_are_kept_by_their_names(project):
+    write_notebook(
+        project, "results.publish('sum', {'total': a + b})\nfrom IPython.display import SVG\nSVG('<svg>1</svg>')"
+    )
+    path = project / "notebooks" / "sum.ipynb"
+    notebook = json.loads(path.read_text())
+    notebook["cells"][1]["metadata"] = {"mystnb": {"figure": {"name": "fig-sum"}}}
+    path.write_text(json.dumps(notebook))
+    run()
+    assert (project / "results" / "sum" / "fig-sum.svg").read_text() == "<svg>1</svg>"
+    (project / "results" / "sum" / "fig-sum.svg").unlink()
+    assert run() == ["sum"]
+
+
 def test_a_book_lost_between_two_renames_comes_back(project):
     (project / "_build" / "previous").mkdir()
     (project / "_build" / "previous" / "index.html").write_text("old")
