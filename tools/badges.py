@@ -23,6 +23,7 @@ from typing import Any
 import yaml
 
 from hi_book.press import places, results
+from hi_book.press.notebooks import notebook_names
 from hi_lib import traces
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -270,7 +271,8 @@ def codecheck(about: dict[str, Any], paper: dict[str, Any]) -> str:
     Which tables there are, only a build tells: without one the manifest stays as it is.
     """
     contents = (ROOT / "book" / "_toc.yml").read_text(encoding="utf-8")
-    notebooks = re.findall(r"file: notebooks/(\w+)", contents)
+    pages = re.findall(r"file: notebooks/(\w+)", contents)
+    notebooks = [*pages, *(name for name in notebook_names() if name not in pages)]  # one that a page of prose shows
     present = ROOT / "codecheck.yml"
     if any(results.read_values(name) is None for name in notebooks):
         if not present.is_file():
