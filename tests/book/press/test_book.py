@@ -235,6 +235,19 @@ def test_the_first_page_answers_on_one_screen(site, browser):
     tab.close()
 
 
+def test_the_first_picture_of_a_page_is_on_its_first_screen(site, browser):
+    tab = browser.new_page(viewport={"width": 1280, "height": 900})
+    below = {}
+    for page in (page for page in PAGES if page.startswith("notebooks/")):
+        tab.goto(site + page, wait_until="load")
+        image = tab.locator("article figure img, #hi-plot").first
+        bottom = image.evaluate("each => each.getBoundingClientRect().bottom")
+        if bottom > 900:
+            below[page] = bottom
+    tab.close()
+    assert below == {}
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if page.startswith("notebooks/")])
 def test_every_figure_says_how_it_was_made(page):
     figures = [figure for figure in parsed(page).select("article figure") if figure.get("id", "").startswith("fig-")]
