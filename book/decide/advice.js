@@ -505,7 +505,7 @@
     const sending = policy.name !== NAMES.never && row !== null;
     if (compared.unclear) return "answers of the L-ML that the log does not hold are wrong";
     if (sending && row.cold) {
-      const warm = ways(flags, timing, { ...conditions, connection: "warm" }, alpha).find((each) => alike(each, row));
+      const warm = sentBy(flags, timing, { ...conditions, connection: "warm" }, row.way, alpha);
       return `the connection is idle for ${row.idle.toFixed(0)} ms before a transmission and loses its window; kept warm (BBR, or tcp_slow_start_after_idle = 0), answers come after ${digits(warm.responseTime)} ms`;
     }
     if (sending && conditions.window === null) {

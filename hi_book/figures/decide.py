@@ -24,7 +24,7 @@ from hi_book.figures.style import DECADES, plain_ticks
 from hi_lib import checks
 from hi_lib.advise.evaluation import Evaluation
 from hi_lib.advise.policies import ALWAYS, FITTED, LEARNER, NEVER, RULE, compare, difference
-from hi_lib.advise.ways import Conditions, Sent, best, ways
+from hi_lib.advise.ways import Conditions, Sent, Way, best, sent_by, ways
 from hi_lib.learners import replay
 from hi_lib.paper import Setting, setting_of
 from hi_lib.studies.density import weight_density
@@ -202,14 +202,11 @@ def draw(found: Evaluation) -> Figure:
 
 def rivals(found: Evaluation) -> dict[str, list[Sent]]:
     """The ways to send that the first page compares, all with the offloads of the recommended policy."""
-    policy, timing, alpha = found.compared.chosen(), found.timing, found.alpha
-    windows = [ways(policy.offloaded, timing, Conditions(window=out), alpha) for out in WINDOWS_SHOWN]
+    flags, timing, alpha, around = found.compared.chosen().offloaded, found.timing, found.alpha, Conditions()
     return {
-        "batches of M samples": ways(policy.offloaded, timing, Conditions(unit="samples"), alpha),
-        "after m offloads": ways(policy.offloaded, timing, Conditions(), alpha),
-        "W out, without waiting": [
-            next(row for row in rows if row.way.window and row.way.size == 1) for rows in windows
-        ],
+        "batches of M samples": ways(flags, timing, Conditions(unit="samples"), alpha),
+        "after m offloads": ways(flags, timing, around, alpha),
+        "W out, without waiting": [sent_by(Way(1, window=out), flags, timing, around, alpha) for out in WINDOWS_SHOWN],
     }
 
 
@@ -217,17 +214,11 @@ def draw_answers(found: Evaluation, lines: Mapping[str, list[Sent]]) -> Figure:
     """Response time against system time for batches, offloads and windows; beside it the cost of each policy."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(7.6, 3.4), width_ratios=[3, 2])
     for (name, rows), (colour, marker) in zip(lines.items(), _RIVALS, strict=True):
-        x, y = [row.system_time for row in rows], [row.response_time for row in rows]
-        left.plot(x, y, marker + "-", ms=3.5, lw=1, color=colour, label=name)
+        _draw_line(left, rows, f"{marker}-", colour, name)
+        beside = (4, 3) if colour != OTHERS else (-4, -9)
         for row in rows:
-            size = row.way.window or row.way.size
-            if size in _NAMED:
-                where, beside = (row.system_time, row.response_time), (4, 3) if colour != OTHERS else (-4, -9)
-                left.annotate(f"{size:g}", where, beside, textcoords="offset points", fontsize=7, color=colour)
-    left.set(xscale="log", yscale="log", xlabel="system time $t_s$ (ms a sample)", ylabel="response time $t_r$ (ms)")
-    for line, (low, high) in ((left.xaxis, left.get_xlim()), (left.yaxis, left.get_ylim())):
-        plain_ticks(line, [tick for tick in DECADES if low <= tick <= high])
-    left.legend(loc="upper right", fontsize=7.5)
+            _name_point(left, row, row.way.window or row.way.size, beside, colour)
+    _label_both_times(left, [row for rows in lines.values() for row in rows])
     _draw_costs(right, found)
     return figure
 
@@ -236,17 +227,31 @@ def _draw_ways(axis: Axes, rows: list[Sent], chosen: Sent | None) -> None:
     for window in dict.fromkeys(row.way.window for row in rows):
         shown = [row for row in rows if row.way.window == window]
         label = "waits for each answer" if window is None else f"{window:g} transmissions out"
-        x, y = [row.system_time for row in shown], [row.response_time for row in shown]
-        axis.plot(x, y, "o-" if window is None else "s--", ms=3.5, lw=1, color=OTHERS, label=label)
+        _draw_line(axis, shown, "o-" if window is None else "s--", OTHERS, label)
         for row in shown:
-            if row.way.size in _NAMED:
-                where = (row.system_time, row.response_time)
-                axis.annotate(f"{row.way.size}", where, (4, 3), textcoords="offset points", fontsize=7)
+            _name_point(axis, row, row.way.size, (4, 3), "black")
     if chosen is not None:
         where = (chosen.system_time, chosen.response_time)
         axis.plot(
             *where, "o", ms=9, mfc="none", mew=2, color=CHOSEN, ls="none", label=f"recommended: {chosen.way.short}"
         )
+    _label_both_times(axis, rows)
+
+
+def _draw_line(axis: Axes, rows: list[Sent], line: str, colour: str, label: str) -> None:
+    x, y = [row.system_time for row in rows], [row.response_time for row in rows]
+    axis.plot(x, y, line, ms=3.5, lw=1, color=colour, label=label)
+
+
+def _name_point(axis: Axes, row: Sent, size: float, beside: tuple[int, int], colour: str) -> None:
+    """Write a size beside its point, if it is one of those that are named."""
+    if size in _NAMED:
+        where = (row.system_time, row.response_time)
+        axis.annotate(f"{size:g}", where, beside, textcoords="offset points", fontsize=7, color=colour)
+
+
+def _label_both_times(axis: Axes, rows: list[Sent]) -> None:
+    """Names of both axes, which are logarithmic unless a time is zero."""
     scale = "log" if all(row.system_time > 0 for row in rows) else "linear"
     axis.set(xscale=scale, yscale=scale, xlabel="system time $t_s$ (ms a sample)", ylabel="response time $t_r$ (ms)")
     for line, (low, high) in ((axis.xaxis, axis.get_xlim()), (axis.yaxis, axis.get_ylim())):

@@ -135,10 +135,14 @@ def _change(found: _Decision, what: str, other: _Other) -> Change:
     policy = other.policy if other.policy != found.policy.name else None
     if NEVER in (found.policy.name, other.policy):
         return Change(what, policy, None)  # nothing is sent in one of the two
-    if other.sent is None:
-        return Change(what, policy, "no way to send is in time")
-    same = found.sent is not None and other.sent.way[:3] == found.sent.way[:3]
-    return Change(what, policy, None if same else other.sent.way.short)
+    return Change(what, policy, _instead(found.sent, other.sent))
+
+
+def _instead(before: Sent | None, other: Sent | None) -> str | None:
+    """Another way to send in a few words; None where it is the same."""
+    if other is None:
+        return "no way to send is in time"
+    return None if before is not None and other.way.alike(before.way) else other.way.short
 
 
 def _hearing_late(found: _Decision) -> float:
@@ -190,10 +194,8 @@ def _of_idle(found: _Decision, row: Sent) -> str:
     """What an idle connection takes, or may take."""
     pause = f"the connection is idle for {row.idle:.0f} ms before a transmission"
     if row.cold:
-        warm = sending.ways(
-            found.policy.offloaded, found.timing, replace(found.conditions, connection="warm"), found.alpha
-        )
-        kept = next(each for each in warm if each.way[:3] == row.way[:3])
+        around = replace(found.conditions, connection="warm")
+        kept = sending.sent_by(row.way, found.policy.offloaded, found.timing, around, found.alpha)
         return (
             f"{pause} and loses its window; kept warm (BBR, or tcp_slow_start_after_idle = 0), answers come after "
             f"{four_digits(kept.response_time)} ms"
@@ -263,16 +265,17 @@ def recommend(
 
     rows = tried(ratio)
     row = sending.best(rows, conditions)
+    slow = timing.with_taus({"tau_nw": 2 * timing.tau_nw})
     others = {
-        "half of the offloads": tried(ratio / 2),
-        "twice the offloads": tried(min(1.0, 2 * ratio)),
-        "a network twice as slow": tried(ratio, timing.with_taus({"tau_nw": 2 * timing.tau_nw})),
+        "half of the offloads": (ratio / 2, timing),
+        "twice the offloads": (min(1.0, 2 * ratio), timing),
+        "a network twice as slow": (ratio, slow),
     }
-    changes = []
-    for what, found in others.items() if row and ratio else ():
-        other = sending.best(found, conditions)
-        send = "no way to send is in time" if other is None else other.way.short
-        changes.append(Change(what, None, None if other and row and other.way[:3] == row.way[:3] else send))
+    changes = [
+        Change(what, None, _instead(row, sending.best(tried(*case), conditions)))
+        for what, case in others.items()
+        if row and ratio
+    ]
     return Recommendation(
         policy=policy,
         threshold=1 - price if policy == RULE and price is not None else None,

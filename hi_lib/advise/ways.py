@@ -129,6 +129,10 @@ class Way(NamedTuple):
             return size
         return f"{size}, {'any number' if self.window == math.inf else f'{self.window:g}'} out"
 
+    def alike(self, other: Way) -> bool:
+        """Whether it is the same but for the longest wait, which follows from the rest."""
+        return self[:3] == other[:3]
+
     def __str__(self) -> str:
         """As one would say it."""
         if self.size == 1:
@@ -188,7 +192,7 @@ def ways(offloaded: Flags, timing: TimingModel, conditions: Conditions, alpha: f
     for window in windows:
         sizes = _FEW_SIZES if window is not None and conditions.network_times is not None else SIZES
         tried = [size for size in sizes if size <= max(1, most)]
-        found += [_sent(offloaded, timing, conditions, Way(size, conditions.unit, window), alpha) for size in tried]
+        found += [sent_by(Way(size, conditions.unit, window), offloaded, timing, conditions, alpha) for size in tried]
     return found
 
 
@@ -211,7 +215,8 @@ def percentile(times: Floats, level: float) -> float:
     return float(np.partition(times, place)[place])
 
 
-def _sent(offloaded: Flags, timing: TimingModel, conditions: Conditions, way: Way, alpha: float | None) -> Sent:
+def sent_by(way: Way, offloaded: Flags, timing: TimingModel, conditions: Conditions, alpha: float | None) -> Sent:
+    """The times of one way to send, whose longest wait is found anew; the other arguments are those of `ways`."""
     way = way._replace(longest_wait=_longest_wait(offloaded, timing, conditions, way))
     found, idle = _counted(offloaded, timing, conditions, way)
     idle = max(idle, LONGEST_IDLE) if conditions.connection == "cold" else idle
