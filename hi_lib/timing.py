@@ -82,7 +82,7 @@ class TimingModel:
     >>> cold = hi.tcp(rtt=20, rate=50e6, image_bytes=30_803, idle=2000)
     >>> rare = TimingModel(tau_ed=1.48, tau_es=4.41, tau_tx=4.93, tau_nw=20.0, network_time=cold)
     >>> [one.optimal_batch_size(0.421, alpha=0.9, unit="offloads").integer for one in (timing, rare)]
-    [4, 6]
+    [4, 7]
     """
 
     tau_ed: float

@@ -21,13 +21,15 @@ from hi_book.makers.timings import machine
 from hi_lib import regret
 from hi_lib.device.offloads import OffloadBatches
 from hi_lib.device.streaming import HILF
+from hi_lib.events.crowd import crowd
 from hi_lib.forecaster import Forecaster, Steps
 from hi_lib.learners import replay
+from hi_lib.paper import IMAGENETTE
 from hi_lib.studies.made_up import synthetic_trace
 from hi_lib.traces import Trace
 
 SPEED, MACHINE = "benchmarks/speed.csv", "benchmarks/machine.json"  # below data/
-BETA = 0.5
+BETA, DEVICES = 0.5, 100
 REPEATS = 7
 # Rounds beyond these numbers of known confidences would take hours, or days.
 LARGEST = {
@@ -41,6 +43,7 @@ LARGEST = {
     "256 levels, adaptive": 100_000,
     "device, m offloads": 100_000,
     "replay, adaptive": 100_000,
+    "crowd of 100": 10_000,
 }
 
 Task = Callable[[], float]  # runs once and returns seconds a round
@@ -146,6 +149,16 @@ def _replay(trace: Trace, rate: str = "tuned") -> Task:
     return once
 
 
+def _crowd(trace: Trace) -> Task:
+    """A hundred devices at one server, n samples each, that send after four offloads; seconds a sample of all."""
+    flags = np.tile(trace.confidence < 1 - BETA, DEVICES)
+
+    def work() -> None:
+        crowd(IMAGENETTE.timing, flags.reshape(DEVICES, -1), 4, DEVICES, unit="offloads", max_samples=200)
+
+    return lambda: _timed(work) / flags.size
+
+
 METHODS = {
     "sort": _sort,
     "plain": _plain,
@@ -157,6 +170,7 @@ METHODS = {
     "256 levels, adaptive": functools.partial(_device, levels=256, rate="adaptive"),
     "device, m offloads": _offloads,
     "replay, adaptive": functools.partial(_replay, rate="adaptive"),
+    "crowd of 100": _crowd,
 }
 
 

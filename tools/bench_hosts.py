@@ -56,7 +56,7 @@ def run(how: dict[str, Any], seed: int) -> dict[str, Any]:
     row = {"how": _name(how), "seed": seed} | {f"measured_{name}": value for name, value in measured.items()}
     for kind, times in (("expected", before), ("realised", realised)):
         row |= {f"{kind}_{name}": value for name, value in zip(("system_time", "response_time"), times, strict=True)}
-    return row | {"lost": found["lost"]}
+    return row | {"lost": found["lost"]} | {f"link_{name}": value for name, value in found["link"].items()}
 
 
 def _model(stages: dict[str, float]) -> hi.TimingModel:

@@ -1,7 +1,8 @@
 """How long a transmission takes through the kernel's TCP between hosts of their own; run by `make bench-network`.
 
-A request of so many pictures goes out, 172 bytes come back, over one connection, after it has been idle for a while.
-Linux and root only. The results are committed, with the machine's name.
+A request of so many pictures goes out, 172 bytes come back, after the connection has been idle for a while; each
+setting has a connection of its own, which carries nothing else. Linux and root only. The results are committed, with
+the machine's name.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ ROUND_TRIPS = (5.0, 20.0, 50.0)
 WAYS = (("cubic", False), ("cubic", True), ("bbr", False))
 LOSSES = (0.001, 0.01)
 REPETITIONS, LOSSY_REPETITIONS = 9, 60
+GROWING = 6  # transmissions by which a window has become what it stays
 ANSWER, PORT = 172, 5000  # bytes; as the paper's packets
 AT_ONCE = 4  # networks, each of which is idle most of its time
 
@@ -40,21 +42,26 @@ AT_ONCE = 4  # networks, each of which is idle most of its time
 def measure(network: Network, idle: tuple[int, ...], repetitions: int) -> list[dict[str, Any]]:
     """Times of transmissions through one network, a row for each payload and idle time, ms."""
     rows = []
-    with Hosts(network) as hosts, _connected(hosts) as (client, server):
-        threading.Thread(target=_answer, args=(server,), daemon=True).start()
+    with Hosts(network) as hosts:
         for (data, counts), pause in itertools.product(PICTURES, idle):
-            size = data.image_bytes
             for count in counts:
-                _exchange(client, round(count * size))  # the window is what a stream of these has made it
-                taken = [_exchange(client, round(count * size), pause / 1000) for _ in range(repetitions)]
+                size = round(count * data.image_bytes)
+                taken = _stream(hosts, size, pause, repetitions)
                 found = {f"p{100 * level:.0f}": float(np.quantile(taken, level)) for level in (0.5, 0.95)}
                 error = float(np.std(taken, ddof=1) / np.sqrt(repetitions))
-                rows.append({"data": data.name, "pictures": count, "bytes": round(count * size), "idle": pause} | found)
+                rows.append({"data": data.name, "pictures": count, "bytes": size, "idle": pause} | found)
                 rows[-1] |= {"mean": float(np.mean(taken)), "error": error, "repetitions": repetitions}
         late = hosts.punctuality()
     own = {"rtt": network.rtt, "rate": network.rate, "loss": network.loss, "congestion": network.congestion}
     own |= {"keep_window": network.keep_window, "late_p50": late.p50, "late_p95": late.p95, "core": late.core}
     return [own | row for row in rows]
+
+
+def _stream(hosts: Hosts, size: int, pause: int, repetitions: int) -> list[float]:
+    """ms of transmissions alike, over a connection of their own, once its window is what they have made it."""
+    with _connected(hosts) as (client, server):
+        threading.Thread(target=_answer, args=(server,), daemon=True).start()
+        return [_exchange(client, size, pause / 1000) for _ in range(GROWING + repetitions)][GROWING:]
 
 
 @contextlib.contextmanager

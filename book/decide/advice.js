@@ -363,6 +363,21 @@
   // ---- What TCP takes once a connection has been idle: hi_lib/slow_start.py. ----
 
   const halvings = (idle, rtt) => Math.min(Math.max(0, Math.ceil((idle + rtt) / (LEAST_TIMEOUT + rtt)) - 1), 64);
+  const steadyWindow = (segments, rtt, each, halved) => {
+    const train = Math.ceil((rtt + 1) / (2 * each));
+    let [begun, largest, window] = [0, Infinity, 10];
+    while (window !== begun) {
+      begun = window;
+      for (let left = segments; left > 0 && window < largest; ) {
+        const acknowledged = Math.min(left, window);
+        left -= window;
+        if (largest === Infinity && acknowledged > train && window >= 16) largest = window + train + 1;
+        window = Math.min(window + acknowledged, largest);
+      }
+      window = Math.max(10, Math.floor(window / 2 ** halved));
+    }
+    return [begun, largest];
+  };
   const overIdle = (timing, rate, idle) => (images) => {
     const [speed, rtt] = [rate / 8000, timing.tau_nw];
     const size = (images * timing.tau_tx * rate) / 8000;
@@ -371,11 +386,11 @@
     let time = rtt + (size + 52 * segments) / speed;
     const halved = halvings(idle, rtt);
     if (halved) {
-      let window = Math.max(10, segments / (2 ** halved - 1));
+      let [window, largest] = steadyWindow(segments, rtt, each, halved);
       let through = window;
-      while (through < segments && window * each < rtt + each) {
-        time += rtt + each - window * each;
-        window = 2 * window - 1;
+      while (through < segments && window * each < rtt + 2 * each) {
+        time += rtt + 2 * each - window * each;
+        window = Math.min(2 * window, largest);
         through += window;
       }
     }
@@ -506,7 +521,7 @@
     if (compared.unclear) return "answers of the L-ML that the log does not hold are wrong";
     if (sending && row.cold) {
       const warm = sentBy(flags, timing, { ...conditions, connection: "warm" }, row.way, alpha);
-      return `the connection is idle for ${row.idle.toFixed(0)} ms before a transmission and loses its window; kept warm (BBR, or tcp_slow_start_after_idle = 0), answers come after ${digits(warm.responseTime)} ms`;
+      return `the connection is idle for ${row.idle.toFixed(0)} ms before a transmission and loses its window; kept warm (tcp_slow_start_after_idle = 0), answers come after ${digits(warm.responseTime)} ms`;
     }
     if (sending && conditions.window === null) {
       const free = best(ways(flags, timing, { ...conditions, window: OUT }, alpha), conditions);

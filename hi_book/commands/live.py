@@ -28,7 +28,7 @@ from hi_lib.paper import setting_of
 from hi_lib.traces import load_trace
 
 if TYPE_CHECKING:
-    from hi_live.hosts import Network
+    from hi_live.hosts import Network, Punctuality
     from hi_live.runs import Ran
     from hi_live.server import Large, Service
     from hi_live.together import Shared
@@ -368,9 +368,9 @@ def _on_hosts(command: list[str], session: Session, network: Network, crowd: _Cr
             f"and took {late.core:.0%} of a core"
         )
         if crowd.devices == 1:
-            _show(rans[0], address, as_json)
+            _show(rans[0], address, as_json, late)
         else:
-            _show_all(rans, crowd.shared(session, network), as_json)
+            _show_all(rans, crowd.shared(session, network), as_json, late)
 
 
 def _large(lml: str | None, trace: str, seed: int, busy: bool) -> Large:
@@ -394,18 +394,23 @@ def _own_large(onnx: Path, asked: ModelOptions) -> Large:
     return real.RealLarge(own.classes)
 
 
-def _show(ran: Ran, server: str, as_json: bool) -> None:
-    say(json.dumps(ran.report.as_dict(), indent=2) if as_json else ran.report.as_text())
+def _show(ran: Ran, server: str, as_json: bool, late: Punctuality | None = None) -> None:
+    say(_in_json(ran.report.as_dict(), late) if as_json else ran.report.as_text())
     if ran.silence:
         complain(f"error: no answer came from {server}: {ran.silence}")
         raise typer.Exit(1)
 
 
-def _show_all(rans: list[Ran], shared: Shared, as_json: bool) -> None:
+def _in_json(found: dict[str, Any], late: Punctuality | None) -> str:
+    """What was found, and between hosts how exact their link was."""
+    return json.dumps(found if late is None else found | {"link": late._asdict()}, indent=2)
+
+
+def _show_all(rans: list[Ran], shared: Shared, as_json: bool, late: Punctuality | None = None) -> None:
     from hi_live.together import together
 
     found = together(rans, shared)
-    say(json.dumps(found.as_dict(), indent=2) if as_json else found.as_text())
+    say(_in_json(found.as_dict(), late) if as_json else found.as_text())
     for number, ran in enumerate(rans):
         if ran.silence:
             complain(f"error: device {number} had no answer: {ran.silence}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hi_book.figures.style import (
@@ -31,27 +32,29 @@ from hi_lib.typing import Floats
 if TYPE_CHECKING:
     from hi_lib.timing import TimingModel
 
-# What the rows of the figure show, and their labels.
+# What the rows of the figure show below the first one, and their labels.
 QUANTITIES = {
-    "accuracy": "accuracy",
-    "average_cost": "average cost",
     "regret": "regret",
     "system_time": "system time\n$t_s$ (ms)",
     "response_time": "response time\n$t_r$ (ms)",
 }
+_CHANGES = {"average_cost": ("average cost", "-", "o"), "accuracy": ("accuracy", (0, (4, 2)), "s")}
 
 
 def trade_off(tables: Mapping[str, pd.DataFrame], optima: Mapping[str, Mapping[float, float]]) -> Figure:
-    """Each quantity, a row, against M, a column a data set, M* marked for each α.
+    """Changes of cost and accuracy, then each quantity, a row, against M; a column a data set, M* marked for each α.
 
-    A table has batch_size and, for each quantity, a column `q`, or `q_mean` and `q_std`. Columns `q_exact` (dashed),
-    `q_bound` (dotted) and `q_single` (dash-dotted) are drawn beside it; with the first two the axis is logarithmic.
+    A table has batch_size, `average_cost_mean`, `accuracy_mean` and, for each quantity, a column `q`, or `q_mean` and
+    `q_std`. Columns `q_exact` (dashed), `q_bound` (dotted) and `q_single` (dash-dotted) are drawn beside it; with the
+    first two the axis is logarithmic.
     """
-    figure, axes = plt.subplots(
-        len(QUANTITIES), len(tables), figsize=(7.6, 1.75 * len(QUANTITIES)), sharex="col", squeeze=False
-    )
+    rows = 1 + len(QUANTITIES)
+    figure, axes = plt.subplots(rows, len(tables), figsize=(7.6, 1.75 * rows), sharex="col", squeeze=False)
     for column, (title, table) in enumerate(tables.items()):
-        for axis, (quantity, label) in zip(axes[:, column], QUANTITIES.items(), strict=True):
+        first, *others = axes[:, column]
+        _draw_changes(first, table, dataset_colour(title))
+        first.set_title(title)
+        for axis, quantity in zip(others, QUANTITIES, strict=True):
             draw_quantity(axis, table, quantity, dataset_colour(title))
             beside = [name for name in (f"{quantity}_exact", f"{quantity}_bound") if name in table]
             if beside and (table[beside] > 0).any(axis=None):
@@ -59,12 +62,20 @@ def trade_off(tables: Mapping[str, pd.DataFrame], optima: Mapping[str, Mapping[f
                 plain_ticks(axis.yaxis, [3, 7, 15, *DECADES])
             else:
                 axis.set_ylim(0, 1.12 * axis.get_ylim()[1])
-            mark_optima(axis, optima[title], "bottom" if axis is axes[0, column] else "")
-            if column == 0:
-                axis.set_ylabel(label)
+        for axis in axes[:, column]:
+            mark_optima(axis, optima[title], "top" if axis is axes[-1, column] else "")
             batch_size_axis(axis, sorted(table["batch_size"]), label=axis is axes[-1, column])
-        axes[0, column].set_title(title)
+    for axis, label in zip(axes[:, 0], ("change from\nM = 1 (%)", *QUANTITIES.values()), strict=True):
+        axis.set_ylabel(label)
     return figure
+
+
+def _draw_changes(axis: Axes, table: pd.DataFrame, colour: str) -> None:
+    """By how many per cent cost and accuracy differ from those of M = 1; nothing without that size."""
+    for quantity, (label, line, mark) in _CHANGES.items():
+        change = 100 * (_over_first(table[f"{quantity}_mean"]) - 1)
+        axis.plot(table["batch_size"], change, ls=line, marker=mark, ms=3, color=colour, label=label)
+    axis.legend(loc="upper left")
 
 
 @dataclass(frozen=True)

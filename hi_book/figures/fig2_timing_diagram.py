@@ -13,9 +13,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from hi_book.figures.style import PLAIN, STAGE_COLOURS, batch_size_axis, dataset_colour
+from hi_book.figures.style import PLAIN, STAGE_COLOURS, batch_size_axis, dataset_colour, shared_legend
 from hi_book.figures.values import most
 from hi_lib.paper import CIFAR10, IMAGENETTE
+
+# A testbed's transmissions of ten thousand samples by batch size, at its offload ratio (Luukkanen).
+TESTBED = {1: 3900, 5: 2000, 15: 667, 45: 225}
+TESTBED_SAMPLES, TESTBED_RATIO = 10_000, 0.39
+_LINES = (("#333333", "--"), ("#333333", "-"), ("#D55E00", ":"))
 
 if TYPE_CHECKING:
     from hi_lib.events.simulation import Interval, Log
@@ -54,20 +59,35 @@ def _draw_lanes(axis: Axes, intervals: list[Interval], offloaded: Sequence[bool]
     axis.grid(axis="y", visible=False)
 
 
-def transmissions_per_sample(curves: Mapping[str, Any], runs: pd.DataFrame) -> Figure:
-    """Transmissions a sample against M: runs (batch_size, transmissions, label) as marks, curves there as lines."""
-    figure, axis = plt.subplots(figsize=(5.6, 3.4))
-    styles = (("#333333", "--"), ("#333333", "-"), ("#999999", ":"))
-    for (label, values), (colour, line) in zip(curves.items(), styles, strict=True):
-        axis.plot(runs["batch_size"], values, line, color=colour, label=label)
-    label = runs["label"].iloc[0]
-    axis.plot(
-        runs["batch_size"], runs["transmissions"], "o", ms=5, color=dataset_colour(label), label=f"HIL-F on {label}"
+def transmissions(expected: pd.DataFrame, runs: pd.DataFrame) -> Figure:
+    """Transmissions against M, a sample (left) and a batch (right): `expected` as lines, runs and the testbed as marks.
+
+    A row of `runs` has batch_size, transmissions a sample and label; a column of `expected` is named by its line.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(7.6, 3.2))
+    title, sizes = runs["label"].iloc[0], np.array(list(TESTBED))
+    counted = np.array(list(TESTBED.values())) / TESTBED_SAMPLES
+    marks = (
+        (
+            f"HIL-F on {title}",
+            runs["batch_size"],
+            runs["transmissions"],
+            {"marker": "o", "color": dataset_colour(title)},
+        ),
+        ("a testbed's count", sizes, counted, {"marker": "D", "color": "#D55E00", "mfc": "none"}),
     )
-    batch_size_axis(axis, runs["batch_size"])
-    axis.set(yscale="log", ylabel="transmissions per sample")
-    axis.yaxis.set_major_formatter(PLAIN)
-    axis.legend()
+    for axis, a_batch in zip(axes, (False, True), strict=True):
+        for (label, values), (colour, line) in zip(expected.items(), _LINES, strict=True):
+            shown = values * (values.index if a_batch else 1)
+            axis.plot(shown.index, shown, line, color=colour, label=label)
+        for label, batch_sizes, a_sample, look in marks:
+            shown = a_sample * (batch_sizes if a_batch else 1)
+            axis.plot(batch_sizes, shown, ls="", ms=5, zorder=4, label=label, **look)
+        batch_size_axis(axis, runs["batch_size"])
+    axes[0].set(yscale="log", ylabel="transmissions a sample")
+    axes[0].yaxis.set_major_formatter(PLAIN)
+    axes[1].set(ylabel="transmissions a batch", ylim=(0, 1.1))
+    shared_legend(figure, 3)
     return figure
 
 
@@ -83,14 +103,15 @@ def measured(runs: Mapping[int, Run], label: str) -> pd.DataFrame:
     )
 
 
-def expected(batch_sizes: ArrayLike, ratio: float) -> dict[str, Any]:
-    """Transmissions a sample at an offload ratio, for each batch size: three ways to count them."""
+def expected(batch_sizes: ArrayLike, ratio: float) -> pd.DataFrame:
+    """Transmissions a sample at an offload ratio, a row a batch size: three ways to count them."""
     sizes = np.array(batch_sizes)
-    return {
+    counts = {
         "the paper's count, 1/M": 1 / sizes,
         "independent offloads": _sending(sizes, ratio) / sizes,
-        "vanilla HI, ρ": np.full(sizes.size, ratio),
+        f"the same, ρ = {TESTBED_RATIO:g}": _sending(sizes, TESTBED_RATIO) / sizes,
     }
+    return pd.DataFrame(counts, index=sizes)
 
 
 def numbers(batched: Log, vanilla: Log, table: pd.DataFrame, samples: int) -> dict[str, float]:
@@ -101,6 +122,21 @@ def numbers(batched: Log, vanilla: Log, table: pd.DataFrame, samples: int) -> di
         "transmissions_per_batch_max": most(a_sample * (samples / np.ceil(samples / size))),
         "transmissions_vs_vanilla_max": most((a_sample / table["offload_ratio"])[np.minimum(size, samples) > 1]),
         **_offloads(batched, vanilla),
+        **_testbed(),
+    }
+
+
+def _testbed() -> dict[str, float]:
+    """What independent offloads expect where the testbed's count is farthest from them, and by what it is off else."""
+    expected = {size: TESTBED_SAMPLES * _sending(size, TESTBED_RATIO) / size for size in TESTBED}
+    off = {size: abs(count / expected[size] - 1) for size, count in TESTBED.items()}
+    farthest = max(off, key=lambda size: off[size])
+    return {
+        "testbed_size": farthest,
+        "testbed_count": TESTBED[farthest],
+        "testbed_expected": expected[farthest],
+        "testbed_batches": TESTBED_SAMPLES / farthest,
+        "testbed_off": most(value for size, value in off.items() if size != farthest),
     }
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -20,8 +21,12 @@ from hi_book.figures.style import (
     trace_title,
 )
 from hi_book.figures.values import count, least, most
+from hi_lib.learners import replay
 from hi_lib.paper import IMAGENETTE
+from hi_lib.regret import lambda_min, tuned_learning_rate
+from hi_lib.traces import Trace
 
+_ORDER = 0  # the seed of the order in which decisions are compared
 RATES = ("tuned", "vanilla", "adaptive")
 
 
@@ -31,6 +36,22 @@ class Reading(NamedTuple):
     large_batch: int
     unaffected: float
     floor_beta: float
+
+
+def changed(trace: Trace, betas: Sequence[float], large_batch: int) -> dict[str, float]:
+    """The largest share of decisions, of any β, that a batch changes: one rate, and the same draws of θ.
+
+    With one number u in [0, 1) for a sample it is offloaded where u is below its probability: those differ, on average.
+    """
+    order = trace.shuffled(_ORDER)
+    rate = tuned_learning_rate(len(order), 1, lambda_min(order)) or 1.0  # with one confidence any rate does
+    shares = []
+    for beta in betas:
+        alone, batched = (
+            replay(order, beta, size, learning_rate=rate).offload_probability for size in (1, large_batch)
+        )
+        shares.append(float(np.abs(alone - batched).mean()))
+    return {"changed_most": most(shares)}
 
 
 def shown(costs: pd.DataFrame, wanted: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -28,17 +27,13 @@ _TIMES = {"system_time": "system time $t_s$", "response_time": "response time $t
 
 
 def law(table: pd.DataFrame) -> Floats:
-    """What `hi_lib.slow_start` says of each row, ms; a window that is kept, or BBR's, is one that was never idle."""
+    """What `hi_lib.slow_start` says of each row, ms; a window that is kept is one that was never idle."""
     return np.array(
         [
-            float(transmission_time(row.bytes, row.rtt, row.rate, 0 if _never_idle(row) else row.idle))
+            float(transmission_time(row.bytes, row.rtt, row.rate, 0 if row.keep_window else row.idle, row.congestion))
             for row in table.itertuples()
         ]
     )
-
-
-def _never_idle(row: Any) -> bool:
-    return bool(row.keep_window) or row.congestion != "cubic"
 
 
 def chosen(table: pd.DataFrame, case: str) -> pd.DataFrame:
@@ -111,6 +106,8 @@ def run_numbers(runs: pd.DataFrame) -> dict[str, float]:
         "host_runs": len(runs),
         "host_seeds": runs["seed"].nunique(),
         "host_lost": runs["lost"].sum(),
+        "host_late_p95": most(runs["link_p95"]),
+        "host_core": most(runs["link_core"]),
     }
     for kind, time in itertools.product(KINDS, _TIMES):
         each = errors(runs, kind, time)
@@ -130,8 +127,9 @@ def numbers(table: pd.DataFrame) -> dict[str, float]:
     cold = chosen(table, COLD)
     warmed = chosen(table, WARM).set_index(["rtt", "pictures"])["p50"]
     growth = (cold.set_index(["rtt", "pictures"])["p50"] / warmed).dropna()
-    residual = np.abs(whole["p50"] / law(whole) - 1)
-    bbr = whole[whole["congestion"] == "bbr"]
+    residual = np.abs(law(whole) / whole["p50"] - 1)
+    single = whole[(whole["data"] == DATA) & (whole["pictures"] == 1) & (whole["idle"] <= _IN_USE)]
+    paced, kept = (single[single["congestion"] == name].groupby("rtt")["p50"].median() for name in ("bbr", "cubic"))
     return {
         "warm_off_most": most((warm["p50"] / assumed - 1).abs()),
         "cold_most": most(growth),
@@ -143,7 +141,7 @@ def numbers(table: pd.DataFrame) -> dict[str, float]:
         "cells": len(whole),
         "late_p95": float(table["late_p95"].median()),
         "core": most(table["core"]),
-        "bbr_most": most(bbr["p50"] / law(bbr)),
+        "bbr_most": most((paced / kept).dropna()),
         **_lossy(table),
     }
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -43,6 +42,12 @@ WAITS = "waits"
 FEW = 4  # transmissions that may be out at once, of the answer
 LABELLED = (1, 4, 8, 16, 32, 64)  # batch sizes named in the figure
 FRONTIER_SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)  # batch sizes among which the best one is sought
+# Ways to run the device that the figure shows, by their window.
+_DRAWN: dict[float | None, tuple[str, str]] = {
+    None: ("#777777", "waits"),
+    FEW: ("#0072B2", f"W = {FEW}"),
+    math.inf: ("#E69F00", "no limit"),
+}
 FORMATS = {"t_s (ms)": "{:.2f}", "t_r (ms)": "{:.2f}", "outstanding": "{:.1f}", "regret": "{:.1f}", "bound": "{:.0f}"}
 
 
@@ -209,25 +214,21 @@ class Frontiers:
 
 
 def draw_frontier(found: Frontiers) -> Figure:
-    """The best batch size for each window and overhead, a panel a server."""
+    """The best batch size against the overhead, a panel a server, a line a way to run the device."""
     case = found.case
-    figure, axes = plt.subplots(1, len(found.maps), figsize=(7.6, 3.0), sharey=True)
-    colours = mpl.colormaps["YlGnBu"]
-    rows = [
-        "waits" if window is None else "no limit" if window == math.inf else f"W = {window:g}"
-        for window in case.windows
-    ]
+    figure, axes = plt.subplots(1, len(found.maps), figsize=(7.6, 3.2), sharey=True)
+    chosen = [window for window in _DRAWN if window in case.windows]
     for axis, (title, best) in zip(axes, found.maps.items(), strict=True):
-        shade = np.log2(best) / math.log2(max(case.sizes))
-        axis.pcolormesh(shade, cmap=colours, vmin=0, vmax=1, edgecolors="white", linewidth=1)
-        for (row, column), size in np.ndenumerate(best):
-            ink = "white" if shade[row, column] > 0.55 else "#222222"
-            axis.text(column + 0.5, row + 0.5, f"{size:g}", ha="center", va="center", fontsize=8, color=ink)
-        axis.set_xticks(np.arange(len(case.overheads)) + 0.5, [f"{value:g}" for value in case.overheads])
-        axis.set_yticks(np.arange(len(rows)) + 0.5, rows)
-        axis.set(title=title, xlabel="overhead a transmission (ms)")
-        axis.grid(visible=False)
-        axis.tick_params(length=0)
+        for beside, window in enumerate(chosen):
+            colour, label = _DRAWN[window]
+            # Lines lie on one another: a little apart, each can be seen.
+            heights = best[case.windows.index(window)] * 1.04 ** (beside - 1)
+            axis.plot(case.overheads, heights, "o-", ms=4, color=colour, label=label)
+        axis.set(title=title, xlabel="overhead a transmission (ms)", yscale="log")
+        axis.yaxis.set_tick_params(labelleft=True)
+        plain_ticks(axis.yaxis, case.sizes)
+    axes[0].set_ylabel("best batch size")
+    shared_legend(figure, len(chosen))
     return figure
 
 

@@ -55,15 +55,11 @@ MODELS = {
     "cifar10-resnet56": "ResNet-56\n(ONNX)",
 }
 
-_WAYS: dict[str, dict[str, Any]] = {
-    "truth": {"color": "#D55E00", "marker": "o", "ms": 3},
-    "answer": {"color": "#0072B2", "marker": "o", "ms": 3},
-    "truth, error added": {"color": "#E69F00", "marker": "s", "ms": 3},
-    "answer, error added": {"color": "#56B4E9", "marker": "s", "ms": 3},
-    "paper": {"color": "#999999", "ls": (0, (4, 2)), "lw": 1.2},
-    "never": {"color": "#333333", "ls": (0, (6, 2, 1, 2)), "lw": 1.2},
-    "best": {"color": "#333333", "ls": (0, (1, 1.5)), "lw": 1.2},
+_COLOURS = {
+    **{"truth": "#0072B2", "answer": "#0072B2", "truth, error added": "#56B4E9", "answer, error added": "#56B4E9"},
+    **{"paper": "#999999", "never": "#333333", "best": "#333333"},
 }
+_QUANTITIES = {"average_cost": "average cost", "accuracy": "accuracy of the answers"}
 __all__ = ["best_threshold", "curve", "outcome"]
 # What the text says of each of its two examples.
 _SAID = ["assumed", "real", "even", "error", "hard", "never", "best", "truth", "truth_accuracy", "added_gain"]
@@ -124,20 +120,21 @@ def accuracy_offload(curves: Mapping[str, pd.DataFrame], best: pd.DataFrame) -> 
 
 
 def real_cost(table: pd.DataFrame) -> Figure:
-    """Cost and accuracy against the batch size, as `mean_costs` gives them, a column a trace, a line a way."""
+    """Cost and accuracy of each way, as `mean_costs` gives them: means over M as dots, their range over M as bars."""
     titles = list(dict.fromkeys(table["title"]))
-    figure, axes = plt.subplots(2, len(titles), figsize=(max(3.8 * len(titles), 7.6), 4.6), squeeze=False, sharex=True)
+    figure, axes = plt.subplots(2, len(titles), figsize=(max(3.8 * len(titles), 7.6), 4.6), squeeze=False, sharey=True)
+    places = range(len(LABELS))
     for column, title in enumerate(titles):
-        for way, label in LABELS.items():
-            rows = table[(table["title"] == title) & (table["way"] == way)]
-            for axis, quantity in zip(axes[:, column], ("average_cost", "accuracy"), strict=True):
-                axis.plot(rows["batch_size"], rows[quantity], **_WAYS[way], label=label)
-        for axis in axes[:, column]:
-            batch_size_axis(axis, sorted(table["batch_size"].unique()), label=axis is axes[-1, column])
+        ways = table[table["title"] == title].groupby("way")
+        for axis, (quantity, label) in zip(axes[:, column], _QUANTITIES.items(), strict=True):
+            found = ways[quantity].agg(["min", "mean", "max"]).loc[list(LABELS)]
+            colours = [_COLOURS[way] for way in LABELS]
+            axis.hlines(places, found["min"], found["max"], colors=colours, lw=4, alpha=0.4)
+            axis.scatter(found["mean"], places, c=colours, s=28, zorder=4)
+            axis.set_yticks(places, list(LABELS.values()))
+            axis.set_xlabel(label)
         axes[0, column].set(title=title)
-    axes[0, 0].set_ylabel("average cost")
-    axes[1, 0].set_ylabel("accuracy of the answers")
-    shared_legend(figure, 3)
+    axes[0, 0].invert_yaxis()
     return figure
 
 

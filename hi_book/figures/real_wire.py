@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 WAITS, ADAPTIVE = "waits", "adaptive"
 TIMES = {"system_time": "system time $t_s$ (ms)", "response_time": "response time $t_r$ (ms)"}
 CLAIMED = (20.0, 0.05)  # network time (ms) and share by which it is clear, where a claim says what a window beats
-LEVELS = {"p50": "o", "p90": "s", "p95": "D", "p99": "^"}
-LEVEL_COLOURS = ("#0072B2", "#009E73", "#E69F00", "#D55E00")
+LEVELS = ("p50", "p90", "p95", "p99")
 # Where the time of a waiting device goes, from the bottom of a bar to its top.
 PARTS = {
     "S-ML": STAGE_COLOURS["device"],
@@ -147,25 +146,6 @@ def draw_parts(runs: pd.DataFrame, network_time: float) -> Figure:
 def quantile_ratio(runs: pd.DataFrame, level: str) -> pd.Series:
     """A quantile of the response of offloaded samples, measured over predicted."""
     return runs[f"measured_{level}_offloaded"] / runs[f"predicted_{level}_offloaded"]
-
-
-def draw_responses(runs: pd.DataFrame) -> Figure:
-    """Quantiles of the response of offloaded samples, measured over predicted: emulated runs, a panel a trace."""
-    table = emulated(runs)
-    titles = list(dict.fromkeys(table["trace"]))
-    figure, axes = plt.subplots(1, len(titles), figsize=(7.6, 3.2), sharey=True, squeeze=False)
-    for axis, trace in zip(axes[0], titles, strict=True):
-        rows = table[table["trace"] == trace]
-        for (level, marker), colour in zip(LEVELS.items(), LEVEL_COLOURS, strict=True):
-            predicted, ratio = rows[f"predicted_{level}_offloaded"], quantile_ratio(rows, level)
-            axis.plot(predicted, ratio, marker, ms=3.5, mfc="none", color=colour, label=level)
-        axis.axhline(1, color="#777777", lw=0.8)
-        axis.set(xscale="log", yscale="log", title=trace_title(trace), xlabel="predicted (ms)")
-        plain_ticks(axis.xaxis, [5, 10, 20, 50, 100, 200, 500, 1000])
-        plain_ticks(axis.yaxis, [0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2])
-    axes[0, 0].set_ylabel("measured / predicted")
-    shared_legend(figure, len(LEVELS))
-    return figure
 
 
 def residual_table(runs: pd.DataFrame) -> Styler:

@@ -64,6 +64,8 @@ def numbers(table: pd.DataFrame) -> dict[str, float]:
         "adaptive_us": seconds["device, adaptive", 10**4] * 1e6,
         "adaptive_levels_us": seconds["256 levels, adaptive", 10**4] * 1e6,
         "offloads_us": seconds["device, m offloads", 10**4] * 1e6,
+        "crowd_s": seconds["crowd of 100", 10**4] * 100 * 10**4,
+        "crowd_mb": measured["peak_megabytes"]["crowd of 100", 10**4],
         "adaptive_replay_s": seconds["replay, adaptive", 10**4] * 10**4,
     }
 

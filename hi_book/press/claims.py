@@ -188,11 +188,15 @@ def evaluate(claims: list[Claim], folder: Path | None = None) -> list[Outcome]:
     return outcomes
 
 
-def show(notebook: str) -> Any:
-    """Table of the claims that a notebook supports, from the values it has just published."""
+def show(notebook: str, whose: str = "all") -> Any:
+    """Table of the claims that a notebook supports, "all", the "paper"'s or "ours", from the values just published."""
     from IPython.display import Markdown
 
-    return Markdown(markdown_table(evaluate([claim for claim in load_claims() if claim.notebook == notebook])))
+    known = [claim for claim in load_claims() if claim.notebook == notebook]
+    paper, ours = by_author(known)
+    chosen = {"all": known, "paper": paper, "ours": ours}[checks.choice("whose", whose, ("all", "paper", "ours"))]
+    heads = ("The paper says", "Here") if whose == "paper" else ("Claim", "We find")
+    return Markdown(markdown_table(evaluate(chosen), heads))
 
 
 def overview(outcomes: list[Outcome], pages: str) -> str:
@@ -235,9 +239,9 @@ def counted(outcomes: list[Outcome]) -> str:
     )
 
 
-def markdown_table(outcomes: list[Outcome]) -> str:
-    """Claims with all that was found, as a Markdown table."""
-    lines = ["| | Claim | Verdict | We find |", "|---|---|---|---|"]
+def markdown_table(outcomes: list[Outcome], heads: tuple[str, str] = ("Claim", "We find")) -> str:
+    """Claims with all that was found, as a Markdown table; `heads` are those of what is claimed, and found."""
+    lines = [f"| | {heads[0]} | Verdict | {heads[1]} |", "|---|---|---|---|"]
     for outcome in outcomes:
         claim = outcome.claim
         found = "<br>".join(_found(outcome))

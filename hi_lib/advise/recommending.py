@@ -197,7 +197,7 @@ def _of_idle(found: _Decision, row: Sent) -> str:
         around = replace(found.conditions, connection="warm")
         kept = sending.sent_by(row.way, found.policy.offloaded, found.timing, around, found.alpha)
         return (
-            f"{pause} and loses its window; kept warm (BBR, or tcp_slow_start_after_idle = 0), answers come after "
+            f"{pause} and loses its window; kept warm (tcp_slow_start_after_idle = 0), answers come after "
             f"{four_digits(kept.response_time)} ms"
         )
     if row.idle > LEAST_TIMEOUT and found.conditions.connection == "auto" and found.conditions.rate is None:

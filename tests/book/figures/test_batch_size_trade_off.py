@@ -89,7 +89,7 @@ def test_one_trace_and_one_batch_size_make_a_figure_and_leave_steps_open():
     runs = sweeps.sweep([TRACE], [0.5], [1], ["tuned", "vanilla"], [0], timing=CASE.timing)
     tables, optima = {"x": page.quantities(CASE, runs)}, {"x": {0.5: 4}}
     single = page.at_rate(tables, "vanilla")
-    assert len(page.trade_off(single, optima).axes) == len(page.QUANTITIES)
+    assert len(page.trade_off(single, optima).axes) == 1 + len(page.QUANTITIES)
     found = page.numbers({"x": CASE}, tables, [CASE], [0.5], shuffles=1)
     assert math.isnan(found["system_time_step_max"])
     assert math.isnan(found["response_time_step_min"])

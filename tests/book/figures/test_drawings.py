@@ -124,11 +124,12 @@ def trade_off_table():
 def test_the_trade_off_has_a_row_a_quantity_and_marks_the_optima():
     tables = {"Imagenette, x": trade_off_table(), "CIFAR-10, y": trade_off_table()}
     figure = batch_size_trade_off.trade_off(tables, {title: {0.5: 2} for title in tables})
-    shown = np.array(figure.axes).reshape(len(batch_size_trade_off.QUANTITIES), 2)
+    shown = np.array(figure.axes).reshape(1 + len(batch_size_trade_off.QUANTITIES), 2)
     assert [axis.get_title() for axis in shown[0]] == list(tables)
-    assert [axis.get_yscale() for axis in shown[:, 0]] == ["linear", "linear", "log", "log", "linear"]
-    assert points(shown[2, 0].lines[1]) == [(1, 9), (2, 9), (4, 9)]
-    assert texts(shown[0, 1]) == ["M* at α = 0.5"]
+    assert [axis.get_yscale() for axis in shown[:, 0]] == ["linear", "log", "log", "linear"]
+    assert points(shown[1, 0].lines[1]) == [(1, 9), (2, 9), (4, 9)]
+    assert line(shown[0, 0], "average cost") == [(1, 0), (2, pytest.approx(50)), (4, pytest.approx(100))]
+    assert texts(shown[3, 1]) == ["M* at α = 0.5"]
     assert texts(shown[1, 1]) == [""]
 
 
@@ -218,10 +219,13 @@ def test_the_timing_diagram_numbers_every_sample():
 
 def test_transmissions_are_marked_beside_the_curves():
     runs = pd.DataFrame({"batch_size": [1, 2], "transmissions": [0.5, 0.25], "label": "CIFAR-10, y"})
-    curves = {"paper": [1, 0.5], "independent": [0.5, 0.4], "vanilla": [0.5, 0.5]}
-    (axis,) = fig2_timing_diagram.transmissions_per_sample(curves, runs).axes
-    assert line(axis, "independent") == [(1, 0.5), (2, 0.4)]
-    assert line(axis, "HIL-F on CIFAR-10, y") == [(1, 0.5), (2, 0.25)]
+    curves = pd.DataFrame({"paper": [1, 0.5], "independent": [0.5, 0.4], "vanilla": [0.5, 0.5]}, index=[1, 2])
+    a_sample, a_batch = fig2_timing_diagram.transmissions(curves, runs).axes
+    assert line(a_sample, "independent") == [(1, 0.5), (2, 0.4)]
+    assert line(a_batch, "independent") == [(1, 0.5), (2, 0.8)]
+    assert line(a_batch, "HIL-F on CIFAR-10, y") == [(1, 0.5), (2, 0.5)]
+    assert line(a_sample, "a testbed's count")[:2] == [(1, 0.39), (5, 0.2)]
+    assert line(a_batch, "a testbed's count")[1] == (5, 1)
 
 
 def cost_table():
@@ -247,10 +251,11 @@ def test_relative_costs_begin_at_one():
 def test_both_optima_are_marked_on_the_objective():
     figure = fig4_objective.objective({"x": (EVEN, 1.0)}, [0.5], largest=8)
     (axis,) = figure.axes
-    real, whole, vanilla = (points(each)[0] for each in axis.lines[1:4])
+    exact = points(axis.lines[1])
+    real, whole = (points(each)[0] for each in axis.lines[2:4])
     assert real == pytest.approx(((12 / 2.5) ** 0.5, EVEN.objective((12 / 2.5) ** 0.5, 1.0, 0.5)))
     assert whole == pytest.approx((2, EVEN.objective(2, 1.0, 0.5)))
-    assert vanilla == (1, 15)
+    assert exact[:2] == [(1, 15), (2, pytest.approx(EVEN.objective(2, 1.0, 0.5, "worst")))]
     assert axis.get_title() == "x, ρ = 1.000"
 
 
@@ -379,13 +384,15 @@ def test_answers_of_both_models_against_what_is_sent():
     assert ring == [(50, 75)]
 
 
-def test_costs_of_every_way_have_a_line():
+def test_costs_of_every_way_have_a_dot_and_their_range():
     rows = [("a", size, way, size / 8, size / 16) for size in (1, 2) for way in real_lml.LABELS]
     table = pd.DataFrame(rows, columns=["title", "batch_size", "way", "average_cost", "accuracy"])
     figure = real_lml.real_cost(table)
     for axis, share in zip(figure.axes, (8, 16), strict=True):
-        assert line(axis, "never offloading") == [(1, 1 / share), (2, 2 / share)]
-    assert legend(figure) == list(real_lml.LABELS.values())
+        ranges, dots = axis.collections
+        assert [part[:, 0].tolist() for part in ranges.get_segments()] == [[1 / share, 2 / share]] * 7
+        assert dots.get_offsets()[:, 0].tolist() == [1.5 / share] * 7
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == list(real_lml.LABELS.values())
 
 
 def test_times_of_batches_are_medians_and_quartiles():
@@ -517,9 +524,6 @@ def test_the_wire_is_drawn_as_it_was_measured():
     tops = [sum(patch.get_height() for patch in bars.patches[place::2]) for place in (0, 1)]
     whole = real_wire.parts(real_wire.waiting(runs)).iloc[0].sum()
     assert tops == pytest.approx([whole, whole])
-    for panel in real_wire.draw_responses(runs).axes:
-        assert len(panel.lines) == len(real_wire.LEVELS) + 1  # and where they agree
-        assert points(panel.lines[0])[0][1] == pytest.approx(1)
     table = real_wire.residual_table(runs).data
     assert table.index.tolist() == ["M = 1", "M = 4", "adaptive", "W = ∞"]
     assert (table == 0.01).all(axis=None)

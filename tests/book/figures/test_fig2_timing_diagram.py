@@ -12,10 +12,11 @@ ROUND = hi.TimingModel(tau_ed=1, tau_es=2, tau_tx=3, tau_nw=10)
 
 
 def test_expected_transmissions_by_hand():
-    paper, independent, vanilla = page.expected([1, 2], 0.5).values()
+    table = page.expected([1, 2], 0.5)
+    paper, independent, testbed = (table[name].tolist() for name in table)
     assert paper == pytest.approx([1, 0.5])
     assert independent == pytest.approx([0.5, 0.75 / 2])  # one of two coins is enough
-    assert vanilla == pytest.approx([0.5, 0.5])
+    assert testbed == pytest.approx([0.39, (1 - 0.61**2) / 2])
 
 
 def test_numbers_by_hand():
@@ -31,6 +32,9 @@ def test_numbers_by_hand():
     assert found["first_vanilla"] == found["last_vanilla_clock"] == 1 + 3 + 10 + 2
     assert found["transmissions_per_batch_max"] == pytest.approx(1 / 2)  # one of two batches sends, one of three
     assert found["transmissions_vs_vanilla_max"] == pytest.approx(1)
+    assert (found["testbed_size"], found["testbed_count"], found["testbed_batches"]) == (5, 2000, 2000)
+    assert found["testbed_expected"] == pytest.approx(10_000 / 5 * (1 - 0.61**5))
+    assert found["testbed_off"] == pytest.approx(225 / (10_000 / 45) - 1, rel=1e-3)
     assert found["tau_tx_cifar10"] == pytest.approx(8 * 3 * 1024 / 50_000)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import hi_lib as hi
 from hi_book.figures import fig3_cost_vs_batch_size as page
 
 READING = page.Reading(large_batch=16, unaffected=1.05, floor_beta=0.5)
@@ -68,3 +69,14 @@ def test_what_was_not_run_is_not_computed():
         assert np.isnan(found[name]), name
     assert found["tuned_failing_names"] == "none"
     assert np.isnan(page.numbers(costs(), FLOORS[:0], page.offload_ratios(costs()), READING)["cifar10_floor_min"])
+
+
+def test_a_batch_changes_decisions_by_what_its_probabilities_differ():
+    trace = hi.Trace([0.2, 0.4, 0.6, 0.8], [0, 0, 1, 1])
+    assert page.changed(trace, [0.3, 0.5], 1) == {"changed_most": 0}
+    # Decided with every thousandth of [0, 1) in place of chance.
+    rate, draws = hi.tuned_learning_rate(4, 1, 0.2), (np.arange(1000) + 0.5)[:, np.newaxis] / 1000
+    alone, batched = (
+        draws < hi.replay(trace.shuffled(0), 0.3, size, learning_rate=rate).offload_probability for size in (1, 2)
+    )
+    assert page.changed(trace, [0.3], 2)["changed_most"] == pytest.approx((alone != batched).mean(), abs=1e-3)

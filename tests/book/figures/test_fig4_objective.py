@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -71,3 +72,19 @@ def test_offload_ratios_and_errors_are_checked():
         page.panels(0, 0.5)
     with pytest.raises(ValueError, match=r"parameter_error must be in \(0, 1\), got 1"):
         page.sensitivity(EVEN, 1.0, [0.5], error=1)
+
+
+def test_remarks_are_answered_by_hand():
+    panels = page.panels(0.421, 0.138)
+    found = page.numbers(panels, pd.Series([0.1]), page.Reading([0.3, 0.9], 16, 0.5, gain_batch=5))
+    timing = hi.IMAGENETTE.timing
+    best = timing.optimal_batch_size(0.421, 0.9).integer
+    alone, batched = (float(timing.objective(size, 0.421, 0.9, "worst")) for size in (1, best))
+    assert found["imagenette_steep_vanilla"] == pytest.approx(alone)
+    assert found["imagenette_steep_gain"] == pytest.approx(alone - batched)
+    assert found["cifar_even_loss"] == -found["cifar_even_gain"]
+    # α n t_s + (1 − α) t_r with n = 3925, scaled so that both weights add up to one.
+    assert found["total_alpha"] == pytest.approx(3925 / 3926)
+    sizes = np.arange(1, 2000)
+    total = 3925 * timing.system_time(sizes, 0.421) + timing.response_time(sizes, 0.421)
+    assert found["total_size"] == sizes[total.argmin()]

@@ -21,6 +21,7 @@ def test_numbers_by_hand():
             for how, us in (("device", 7), ("256 levels", 8), ("replay", 2))
         ),
         ("device, m offloads", 10**4, 9e-6, 9, 1),
+        ("crowd of 100", 10**4, 5e-7, 9, 200),
         ("replay", 10**6, 9e-9, 9, 150),
         ("replay", 10**7, 2e-7, 9, 1500),
     ]
@@ -43,6 +44,8 @@ def test_numbers_by_hand():
             "adaptive_levels_us": 8,
             "offloads_us": 9,
             "adaptive_replay_s": 0.02,
+            "crowd_s": 0.5,
+            "crowd_mb": 200,
         }
     )
 
@@ -66,6 +69,7 @@ def test_the_price_of_a_grid_by_hand():
 def test_a_plain_learner_that_is_left_out_has_no_times():
     methods = {"engine": range(4, 8), "device": range(4, 7), "256 levels": [4], "replay": [6, 7], "plain": [4, 5]}
     methods |= {f"{how}, adaptive": [4] for how in ("device", "256 levels", "replay")} | {"device, m offloads": [4]}
+    methods["crowd of 100"] = [4]
     rows = [(method, 10**k, 1e-6, 2.0, 10) for method, powers in methods.items() for k in powers]
     table = pd.DataFrame(rows, columns=COLUMNS)
     some = page.drawn(table, 10**4)
