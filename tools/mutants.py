@@ -106,9 +106,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("--number", type=int, default=20, help="of mutants")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--skip", type=int, default=0, help="so many of them, tried before")
     parser.add_argument("--files", default="", help="only those whose path has this regular expression")
     chosen = parser.parse_args()
-    mutants = drawn(chosen.number, chosen.seed, chosen.files)
+    mutants = drawn(chosen.number, chosen.seed, chosen.files)[chosen.skip :]
     with tempfile.TemporaryDirectory() as folder:
         survivors = tried(mutants, Trials(Path(folder)))
     print(f"{len(mutants)} mutants, {len(survivors)} of them alive")
@@ -180,6 +181,8 @@ class Trials:
         for name in runpy.run_path(str(ROOT / "tools" / "archive.py"))["source_files"]():
             (self.project / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, self.project / name)
+        for command in (["init", "-q"], ["add", "-A"]):  # a test asks git what the project is made of
+            subprocess.run(["git", *command], cwd=self.project, check=True)
         for path in (ROOT / "hi_lib").rglob("*.nb?"):  # what numba has compiled of the same files
             (self.project / path.relative_to(ROOT)).parent.mkdir(exist_ok=True)
             shutil.copy2(path, self.project / path.relative_to(ROOT))

@@ -12,10 +12,9 @@ from playwright.sync_api import sync_playwright
 
 from hi_book.press import book, notebooks, places
 
-# What paper needs: notes below figures unfolded, what stands in for scripts shown, formulas set, pictures there.
+# What paper needs: what stands in for scripts shown, formulas set, pictures there.
 PREPARE = """async () => {
   document.documentElement.dataset.theme = "light";
-  document.querySelectorAll(".hi-provenance").forEach((note) => (note.open = true));
   document.querySelectorAll("article noscript").forEach((part) => {
     if (!part.closest(".math")) part.outerHTML = part.textContent;
   });
@@ -51,8 +50,8 @@ def to_pdf(page: Path, target: Path, browser: str) -> Path:
         tab.evaluate(PREPARE)
         content = tab.pdf(
             format="A4",
-            scale=0.8,
-            margin={"top": "16mm", "bottom": "18mm", "left": "15mm", "right": "15mm"},
+            scale=0.63,
+            margin={"top": "13mm", "bottom": "15mm", "left": "14mm", "right": "14mm"},
             print_background=True,
             display_header_footer=True,
             header_template="<i></i>",
