@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hi_lib as hi
-from hi_lib import cycles
+from hi_lib import batch_hi, cycles
 from hi_lib.events.simulation import FreshLearning, LateLearning, simulate
 from hi_lib.forecaster import Forecaster
 
@@ -308,3 +309,20 @@ def test_a_longest_wait_counts_from_the_first_pending_offload(flags, offloads, m
             sizes.append(age)
             pending, since, age = 0, math.inf, 0
     assert log.sizes.tolist() == [*sizes, *([age] if age else [])]
+
+
+def test_the_tuned_rate_knows_how_long_a_cycle_of_offloads_is():
+    trace = hi.load_trace("cifar10-resnet8").shuffled(0)
+    ratio = hi.best_threshold(trace, 0.3).offload_ratio
+    for most, expected in ((None, (3 + 1 - ratio) / ratio), (5, 5.0)):
+        run = hi.replay(trace, 0.3, 3, unit="offloads", max_samples=most)
+        assert run.learning_rate == pytest.approx(
+            hi.tuned_learning_rate(len(trace), expected, hi.lambda_min(trace)), rel=1e-9
+        )
+
+
+def test_a_price_widens_the_range_of_a_cycle():
+    task = SimpleNamespace(price=2.0, beta=0.5, unit=SimpleNamespace(offloads=4))
+    assert batch_hi.ranges_of(task, np.array([3, 5])).tolist() == [3, 5]  # ½ + 2/4 is no more than an error
+    task.price = 8.0
+    assert batch_hi.ranges_of(task, np.array([3, 5])).tolist() == [7.5, 12.5]

@@ -137,3 +137,15 @@ def test_folders_and_files_move_across_file_systems(other_file_system, tmp_path,
     assert not list((tmp_path / "here").iterdir())
     assert sorted(path.name for path in (tmp_path / "there").iterdir()) == ["file", "old"]
     assert [path.read_text() for path in (tmp_path / "there/old").iterdir()] == ["content"]
+
+
+def test_a_text_may_have_as_many_bytes_as_is_said(tmp_path, monkeypatch):
+    path = tmp_path / "text"
+    path.write_text("x" * 70_000)
+    assert len(files.small_text(path)) == 70_000
+    monkeypatch.setattr(files, "_MOST_OF_TEXT", 4)
+    path.write_text("four")
+    assert files.small_text(path) == "four"
+    path.write_text("fives")
+    with pytest.raises(ValueError, match="it has more than 4 bytes"):
+        files.small_text(path)

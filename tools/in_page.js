@@ -35,12 +35,14 @@ const advised = ({ confidence, correct, lml, beta, alpha, timing, conditions, ra
   };
 };
 
-const replayed = ({ confidence, correct, beta, size, eta, delay }) => {
+const DRAW = [0.3, 0.25]; // a share of all weight, and a place in a cell
+const replayed = ({ confidence, correct, beta, size, eta, delay, drawn }) => {
   const asked = [Float64Array.from(confidence), correct, beta, size, eta, delay];
   const { offload, ...numbers } = replay(...asked);
   const state = create(...asked);
-  while (state.done < state.n) state.next();
-  return { offload: Array.from(offload), ...numbers, exposure: state.exposure };
+  while (state.done + size < state.n) state.next();
+  state.next(DRAW);
+  return { offload: Array.from(offload), ...numbers, exposure: state.exposure, boundSoFar: state.boundSoFar(), theta: drawn ? state.theta : null };
 };
 
 const read = (text) => {

@@ -14,9 +14,10 @@ import hi_lib as hi
 from hi_lib.advise.recommendation import Recommendation
 from hi_lib.advise.recommending import from_log, recommend
 from hi_lib.advise.ways import Conditions
+from hi_lib.forecaster import Forecaster
 
 SCRIPT = Path(__file__).with_suffix(".js")
-LOGS, RATIOS = 20, 8
+LOGS, RATIOS, LEARNED = 20, 8, 1200
 RATE = 50e6  # bits a second
 REPLAYS = [
     *((0.5, 1, None, 0), (0.3, 7, 0.4, 0), (0.9, 64, None, 0), (0.1, 1, None, 50), (0.7, 4, None, 10)),
@@ -42,6 +43,7 @@ def write(path: Path, seed: int = 0) -> None:
     rng = np.random.default_rng(seed)
     names = itertools.cycle(hi.list_traces(own=False))
     logs = [_log(rng, hi.load_trace(next(names)).shuffled(k), k) for k in range(LOGS)]
+    logs.append(_learned(rng))
     ratios = [_ratio(rng, k) for k in range(RATIOS)]
     replays = [_replay(hi.load_trace(next(names)).shuffled(k), *each) for k, each in enumerate(REPLAYS)]
     sure = hi.Trace(np.ones(40), np.arange(40) % 3 > 0)  # no threshold tells its samples apart
@@ -73,6 +75,18 @@ def _log(rng: np.random.Generator, trace: hi.Trace, k: int) -> dict[str, Any]:
     given = {"confidence": log.confidence.tolist(), "correct": log.correct.astype(int).tolist()}
     given |= {"lml": None if lml is None else lml.tolist(), "ratio": None}
     return _case(given, found, beta, alpha, timing, conditions, gap)
+
+
+def _learned(rng: np.random.Generator) -> dict[str, Any]:
+    """A log for which a learner is best: calibrated at first, in its second half right only where it is sure."""
+    confidence, late = rng.uniform(0.3, 1, LEARNED), np.arange(LEARNED) >= LEARNED // 2
+    right = rng.random(LEARNED) < np.where(late, np.where(confidence < 0.8, 0.1, 0.98), confidence)
+    log = hi.Trace(confidence, right, rng.random(LEARNED) < 0.95)
+    timing, conditions = hi.TimingModel(1.5, 4.0, 1.0, 90.0), Conditions(rate=RATE)
+    found, _ = from_log(log, 0.3, timing, conditions, 0.5)
+    given = {"confidence": confidence.tolist(), "correct": right.astype(int).tolist()}
+    given |= {"lml": log.lml_correct.tolist(), "ratio": None}  # type: ignore[union-attr]
+    return _case(given, found, 0.3, 0.5, timing, conditions, None)
 
 
 def _ratio(rng: np.random.Generator, k: int) -> dict[str, Any]:
@@ -135,10 +149,26 @@ def _replay(trace: hi.Trace, beta: float, size: int, eta: float | str | None, de
     trace = hi.Trace(trace.confidence[:600], trace.correct[:600])
     run = hi.replay(trace, beta, size, learning_rate="tuned" if eta is None else eta, delay=delay)
     given = {"confidence": trace.confidence.tolist(), "correct": trace.correct.astype(int).tolist()}
-    given |= {"beta": beta, "size": size, "eta": eta, "delay": delay}
+    drawn = not delay and eta != "adaptive" and run.learning_rate > 0
+    given |= {"beta": beta, "size": size, "eta": eta, "delay": delay, "drawn": drawn}
     expected = {"offload": run.offload_probability.tolist(), "averageCost": run.average_cost, "regret": run.regret}
-    expected |= {"eta": run.learning_rate, "bound": run.regret_bound, "exposure": _exposure(len(trace), size, delay)}
+    expected |= {"eta": run.learning_rate, "bound": run.regret_bound}
+    expected["theta"] = _threshold(trace, beta, size, run.learning_rate) if drawn else None
+    expected |= {"exposure": (exposure := _exposure(len(trace), size, delay)), "boundSoFar": run.regret_bound}
+    if eta != "adaptive" and run.learning_rate:  # so far, batches count as they are, the last one shorter
+        expected["boundSoFar"] = (
+            math.log(1 / hi.lambda_min(trace)) / run.learning_rate + run.learning_rate * exposure / 8
+        )
     return {"given": given, "expected": expected}
+
+
+def _threshold(trace: hi.Trace, beta: float, size: int, rate: float) -> float:
+    """θ of the last batch, where three tenths of the weight end: a quarter of its cell from the cell's lower end."""
+    forecaster, known = Forecaster(trace.confidence), len(trace) - (len(trace) % size or min(size, len(trace)))
+    forecaster.update(trace.confidence[:known], beta - ~trace.correct[:known])
+    passed = np.cumsum(forecaster.weights(rate))
+    low, high = forecaster.edges[np.searchsorted(passed, 0.3 * passed[-1], side="right") :][:2]
+    return float(low + (high - low) / 4)
 
 
 def _exposure(n: int, size: int, delay: int) -> int:

@@ -38,7 +38,10 @@ PAGE, HEADER = "book/decide", "hi_lib/device/c/hil.h"
 ROOMS = ("device", "events", "advise")
 # The tests of the core's modules, by their names in tests/; of a module that is not here, those of its own name.
 CORE = {
-    **dict.fromkeys(("_engine", "_tree", "batch_hi", "learners", "specification"), ("learners", "rivals", "theory")),
+    **dict.fromkeys(
+        ("_engine", "_tree", "batch_hi", "learners", "specification"),
+        ("forecaster", "learners", "counting_offloads", "rivals", "cycles", "theory", "budgets"),
+    ),
     **dict.fromkeys(("tables", "formats", "traces"), ("traces", "files")),
     **{"checks": ("traces", "timing", "budgets"), "regret": ("regret", "theory"), "rivals": ("rivals", "learners")},
     **{"timing": ("timing", "response", "counting_offloads"), "response": ("response", "timing")},
@@ -57,6 +60,22 @@ SLACK, COMPILING = 30, 300
 
 # Mutants that no test can notice, by file and changed line: why.
 EQUAL = {
+    (
+        "hi_lib/advise/policies.py",
+        "return self.offload_probability >= 0.5",
+    ): "what is as likely offloaded as not may count as either",
+    (
+        "hi_lib/_tree.py",
+        "x = cells[node, KEY : KEY - 1].view(np.uint64)[0]",
+    ): "the key comes first: a longer slice begins with it, too",
+    (
+        "hi_lib/device/c/hil.h",
+        "if (eta >= 2.0 * target && target >= (double)HIL_LEAST_RATE)",
+    ): "a logarithm meets half of a rate by rounding alone",
+    (
+        "hi_lib/response.py",
+        "others, mean = batch_size - 1, (batch_size + 1) * offload_ratio",
+    ): "the mean is the middle of a reach with room to spare on either side",
     (
         "hi_lib/optima.py",
         "if relaxed <= 2 * _NEGLIGIBLE:",

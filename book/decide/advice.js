@@ -6,6 +6,7 @@
   const SURE = 1.645;
   const ROUNDING = 1e-9;
   const SAME = 1e-12; // costs that differ by less are the same
+  const SHOWN = 5e-5; // what would be told as nothing, with four digits, is left out
   const SIZES = [...Array.from({ length: 16 }, (_, k) => k + 1), 20, 24, 32, 48, 64, 96, 128, 192, 256];
   const NAMES = { never: "never", always: "always", rule: "θ = 1 − β", fitted: "fitted θ", learner: "learner" };
   const LEAST_TIMEOUT = 200;
@@ -183,7 +184,7 @@
     const n = flags.length;
     const { tau_ed, tau_es, tau_tx } = timing;
     const counts = way.unit === "offloads";
-    const slots = way.window === null ? 0 : Math.min(way.window, n + 1);
+    const slots = way.window === null ? 0 : Math.min(way.window, n);
     const wait = way.longestWait;
     const [started, answered] = [new Float64Array(n), new Float64Array(n)];
     const [done, waited] = [[], []];
@@ -505,15 +506,13 @@
   const hearingLate = (log, found, large) => {
     const { confidence, correct } = log;
     const { row, beta, policy } = found;
-    const size = row.transmissions ? Math.max(1, evenly(1 / row.transmissions)) : 1;
+    const size = row.transmissions ? Math.max(1, Math.round(1 / row.transmissions)) : 1;
     const late = learned(confidence, correct.map((right) => beta - (right ? 0 : 1)), Math.min(size, confidence.length));
     const half = Math.floor(confidence.length / 2);
     const more = [];
     for (let t = half; t < confidence.length; t += 1) more.push((late[t] - policy.share[t]) * (beta + correct[t] - large[t]));
     return mean(more);
   };
-  // To the nearest whole number, and from halfway to the even one, as Python does.
-  const evenly = (value) => (value % 1 === 0.5 ? 2 * Math.round(value / 2) : Math.round(value));
 
   const assumption = (found, timing, conditions, alpha) => {
     const { compared, policy, row, flags } = found;
@@ -635,7 +634,7 @@
     let says = `Cost: ${found.cost.toFixed(4)} a sample`;
     if (![found.policy, found.nextPolicy].includes(NAMES.never)) says += `; never offloading costs ${inWords(found.againstNever)}`;
     says += `; the next best, ${found.nextPolicy}, costs ${inWords(found.againstNext)}`;
-    if (waitingCosts !== null && found.row) says += `; sending this way the learner hears later, which costs ${Math.abs(waitingCosts).toFixed(4)} ${waitingCosts > 0 ? "more" : "less"}`;
+    if (waitingCosts !== null && found.row && Math.abs(waitingCosts) >= SHOWN) says += `; sending this way the learner hears later, which costs ${Math.abs(waitingCosts).toFixed(4)} ${waitingCosts > 0 ? "more" : "less"}`;
     return [says];
   };
 

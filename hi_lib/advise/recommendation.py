@@ -13,6 +13,8 @@ from hi_lib.advise.ways import Conditions, Sent
 if TYPE_CHECKING:
     import pandas as pd
 
+_SHOWN = 5e-5  # costs are told with four digits after the point: what would be told as nothing is left out
+
 
 class Change(NamedTuple):
     """What would be recommended if something were otherwise; None where that is the same."""
@@ -171,7 +173,7 @@ class Recommendation:
         if NEVER not in (self.policy, self.next_policy):
             says += f"; never offloading costs {self.against_never.in_words()}"
         says += f"; the next best, {self.next_policy}, costs {self.against_next.in_words()}"
-        if self.waiting_costs is not None and self.sent is not None:
+        if self.waiting_costs is not None and self.sent is not None and abs(self.waiting_costs) >= _SHOWN:
             more = "more" if self.waiting_costs > 0 else "less"
             says += f"; sending this way the learner hears later, which costs {abs(self.waiting_costs):.4f} {more}"
         return [says + self._spent()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
@@ -148,7 +149,7 @@ def _instead(before: Sent | None, other: Sent | None) -> str | None:
 def _hearing_late(found: _Decision) -> float:
     """What a learner's cost rises by if it hears once for as many samples as lie between two transmissions."""
     trace, row = found.log.trace, found.sent
-    size = max(1, round(1 / row.transmissions)) if row and row.transmissions else 1
+    size = max(1, math.floor(1 / row.transmissions + 0.5)) if row and row.transmissions else 1
     late = replay(
         trace, found.beta, min(size, len(trace)), learning_rate=ADAPTIVE, budget=found.conditions.budget
     ).offload_probability

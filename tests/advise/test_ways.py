@@ -63,6 +63,25 @@ def test_a_deadline_shortens_the_wait():
     assert row_of(rows, 3).late == pytest.approx(late.mean())
 
 
+def test_a_deadline_that_leaves_no_time_to_wait_shortens_nothing():
+    whole = hi.TimingModel(1, 2, 3, 10)
+    used_up = Conditions(deadline=float(1 + 10 + 2 * (2 + 3)))
+    two = row_of(sending.ways(FLAGS, whole, used_up, 0.5), 2)
+    assert two.way.longest_wait == row_of(sending.ways(FLAGS, whole, Conditions(), 0.5), 2).way.longest_wait > 0
+
+
+def test_an_answer_at_the_deadline_is_in_time():
+    whole = hi.TimingModel(1, 2, 3, 10)
+    for deadline, late in ((16.0, 0.0), (np.nextafter(15.9, 16), FLAGS.mean())):
+        assert row_of(sending.ways(FLAGS, whole, Conditions(deadline=deadline), 0.5), 1).late == pytest.approx(late)
+
+
+def test_a_device_that_is_just_through_keeps_up():
+    (row, *_) = sending.ways(FLAGS, TIMING, Conditions(), 0.5)
+    for spacing, kept in ((row.system_time, True), (np.nextafter(row.system_time, 0), False)):
+        assert sending.keeps_up(row, Conditions(arrivals=np.array([0.0, spacing]))) == kept
+
+
 def test_the_best_keeps_up_and_is_in_time():
     slow = Conditions(arrivals=np.arange(2000) * 11.0)  # each at once takes 14 ms a sample
     rows = sending.ways(FLAGS, TIMING, slow, 0.01)

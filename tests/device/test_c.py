@@ -305,14 +305,15 @@ def test_what_a_cortex_m0_multiplies_in_parts_is_the_same(library, tmp_path):
 
 
 @pytest.mark.parametrize("adaptive", [False, True])
-def test_cycles_of_offloads_are_those_of_python(adaptive, library):
+@pytest.mark.parametrize("limits", [(5, 60), (7, 7)])
+def test_cycles_of_offloads_are_those_of_python(limits, adaptive, library):
     samples = drawn(4000, 3)
-    batch = library.batch(5, 60)
+    batch = library.batch(*limits)
     learner = library.adaptive(0.3) if adaptive else library.fixed(0.3, 0.2)
     beta = library.call("beta_of", learner)
     python = hi.HILF(beta, "adaptive" if adaptive else float(np.float32(0.2)), levels=256)
     python._rng = Uniforms(samples.uniform)
-    batches, first, cycles = hi.OffloadBatches(python, 5, 60), 0, 0
+    batches, first, cycles = hi.OffloadBatches(python, *limits), 0, 0
     for t, (p, u) in enumerate(zip(samples.confidence.tolist(), samples.uniform.tolist(), strict=True)):
         decision = batches.decide(p)
         assert SAYS[library.call("says", batch, learner, p, u)] == decision.says
@@ -385,6 +386,11 @@ def test_a_saved_learner_goes_on_as_it_would_have(kind, library):
     assert (library.save(learner, kind) == library.save(other, kind)).all()
     wrong = "" if kind else "_adaptive"
     assert library.load(library.adaptive(0.5) if wrong else library.fixed(0.5, 1.0), found, wrong) == OTHER_LEARNER
+
+
+def test_rates_at_both_ends_are_saved_and_loaded(library):
+    for rate in (2.0**-29, 2.0**29):
+        assert library.load(library.fixed(0.5, 1.0), library.save(library.fixed(0.1, rate)), "") == LOADED
 
 
 def sealed(found):
