@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import hi_lib as hi
 from hi_book.figures import regret_bound as page
-from hi_lib.regret import vanilla_learning_rate
+from hi_lib.regret import log_inverse, vanilla_learning_rate
 
 lengths, sizes, shortest = st.integers(1, 10**6), st.integers(1, 1000), st.floats(1e-300, 1)
 
@@ -123,3 +123,7 @@ def test_realised_regret_scatters_around_the_expected_one(batch_size):
     # Azuma: more than one in 100 above, 500 times over, would be a wonder; a binomial beyond 17 of 500 has p < 1e-5.
     limit = run.regret_bound + page.azuma_margin(len(trace), batch_size, failure=0.01)
     assert (drawn > limit).sum() <= 17
+
+
+def test_nothing_to_learn_is_zero_and_not_below():
+    assert str(log_inverse(1.0)) == "0.0"

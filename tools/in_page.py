@@ -43,7 +43,7 @@ def write(path: Path, seed: int = 0) -> None:
     rng = np.random.default_rng(seed)
     names = itertools.cycle(hi.list_traces(own=False))
     logs = [_log(rng, hi.load_trace(next(names)).shuffled(k), k) for k in range(LOGS)]
-    logs.append(_learned(rng))
+    logs += [_learned(rng), _hurried()]
     ratios = [_ratio(rng, k) for k in range(RATIOS)]
     replays = [_replay(hi.load_trace(next(names)).shuffled(k), *each) for k, each in enumerate(REPLAYS)]
     sure = hi.Trace(np.ones(40), np.arange(40) % 3 > 0)  # no threshold tells its samples apart
@@ -82,11 +82,31 @@ def _learned(rng: np.random.Generator) -> dict[str, Any]:
     confidence, late = rng.uniform(0.3, 1, LEARNED), np.arange(LEARNED) >= LEARNED // 2
     right = rng.random(LEARNED) < np.where(late, np.where(confidence < 0.8, 0.1, 0.98), confidence)
     log = hi.Trace(confidence, right, rng.random(LEARNED) < 0.95)
-    timing, conditions = hi.TimingModel(1.5, 4.0, 1.0, 90.0), Conditions(rate=RATE)
-    found, _ = from_log(log, 0.3, timing, conditions, 0.5)
-    given = {"confidence": confidence.tolist(), "correct": right.astype(int).tolist()}
+    return _advised(log, 0.3, 0.5, hi.TimingModel(1.5, 4.0, 1.0, 90.0))
+
+
+def _hurried() -> dict[str, Any]:
+    """A deadline that leaves less time to wait for another offload than that would take."""
+    log = hi.load_trace("cifar10-alexnet")
+    return _advised(log, 0.02, 0.95, hi.TimingModel(1.0, 1.0, 1.0, 60.0), deadline=100.0, gap=15.0)
+
+
+def _advised(
+    log: hi.Trace,
+    beta: float,
+    alpha: float,
+    timing: hi.TimingModel,
+    deadline: float | None = None,
+    gap: float | None = None,
+) -> dict[str, Any]:
+    """Of the first samples of a log whose L-ML has answered all."""
+    log = hi.Trace(log.confidence[:LEARNED], log.correct[:LEARNED], log.lml_correct[:LEARNED])  # type: ignore[index]
+    arrivals = None if gap is None else np.arange(len(log)) * gap
+    conditions = Conditions(rate=RATE, deadline=deadline, miss=0.2, arrivals=arrivals)
+    found, _ = from_log(log, beta, timing, conditions, alpha)
+    given = {"confidence": log.confidence.tolist(), "correct": log.correct.astype(int).tolist()}
     given |= {"lml": log.lml_correct.tolist(), "ratio": None}  # type: ignore[union-attr]
-    return _case(given, found, 0.3, 0.5, timing, conditions, None)
+    return _case(given, found, beta, alpha, timing, conditions, gap)
 
 
 def _ratio(rng: np.random.Generator, k: int) -> dict[str, Any]:
