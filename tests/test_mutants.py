@@ -117,7 +117,7 @@ def test_the_pages_scripts_say_what_the_library_says(cases):
             "learner.js",
             "for (let t = start; t < stop; t += 1) {",
             "for (let t = start; t <= stop; t += 1) {",
-            "case 28",
+            "case 30",
         ),
         ("advice.js", "const half = timing.tau_nw / 2;", "const half = timing.tau_nw * 2;", "case 7 differs"),
     ],

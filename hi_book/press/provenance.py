@@ -12,6 +12,7 @@ from typing import Any
 
 FIRST_SCREEN = "first-screen"  # the tag of cells that a reader sees first
 _SHOWN = 12  # digits of a hash
+_FOLDED = {"hide-input", "hide-cell", "remove-input", "remove-cell"}  # tags of cells whose code is not shown at once
 
 
 def add(notebook: Path, results: Path) -> tuple[str, str]:
@@ -27,7 +28,7 @@ def add(notebook: Path, results: Path) -> tuple[str, str]:
     note = _note(notebook.stem, own, injected, inputs, html.escape(other, quote=False))
     cells = []
     for cell in first_screen(content["cells"]):
-        cells.append(cell)
+        cells.append(_folded(cell, notebook.stem))
         if "figure" in cell["metadata"].get("mystnb", {}):
             cells.append(_markdown(note, len(cells)))
     tables = [path.name for path in sorted(results.iterdir()) if path.suffix in (".csv", ".json")]
@@ -35,6 +36,19 @@ def add(notebook: Path, results: Path) -> tuple[str, str]:
     content["cells"] = [*cells, _markdown(f"The data behind this page: {links}.", len(cells))]
     notebook.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return note, other
+
+
+def _folded(cell: dict[str, Any], name: str) -> dict[str, Any]:
+    """A cell of the lab, parameters or code, one click away; any other as it is."""
+    tags = cell["metadata"].get("tags", [])
+    if cell["cell_type"] != "code" or _FOLDED.intersection(tags):
+        return cell
+    prompt = "The code that computes this page"
+    if {"parameters", "injected-parameters"}.intersection(tags):
+        prompt = f"The parameters of this page: hi run {name} -p NAME=VALUE makes it with others"
+    shown = {"code_prompt_show": prompt, "code_prompt_hide": prompt}
+    metadata = cell["metadata"] | {"tags": [*tags, "hide-input"], "mystnb": cell["metadata"].get("mystnb", {}) | shown}
+    return cell | {"metadata": metadata}
 
 
 def first_screen(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
