@@ -54,8 +54,8 @@ class Field(NamedTuple):
 
 QUESTIONS = (
     Field("rho", "share offloaded ρ", 0, 1, 0, 1, 0.001),
-    Field("beta", "cost of an offload β (a wrong answer costs 1)", 0, 1, 0, 1),
-    Field("alpha", "weight of the system time α", 0, 1, 0.01, 0.99, 0.01, open=True),
+    Field("beta", "cost of an offload β (0.1: ten to avoid one wrong answer)", 0, 1, 0, 1),
+    Field("alpha", "weight of the system time α (1: throughput, 0: quick answers)", 0, 1, 0.01, 0.99, 0.01, open=True),
     Field("deadline", "answers are late after (ms)", 1e-3, 1e6),
     Field("miss", "that may be (% of all answers)", 0, 99.9),
     Field("devices", "devices that share the server", 1, 200, whole=True),
