@@ -223,7 +223,8 @@ def draw_frontier(found: Frontiers) -> Figure:
             colour, label = _DRAWN[window]
             # Lines lie on one another: a little apart, each can be seen.
             heights = best[case.windows.index(window)] * 1.04 ** (beside - 1)
-            axis.plot(case.overheads, heights, "o-", ms=4, color=colour, label=label)
+            line = ":" if window == math.inf else "-"
+            axis.plot(case.overheads, heights, "o", ls=line, ms=4, color=colour, label=label)
         axis.set(title=title, xlabel="overhead a transmission (ms)", yscale="log")
         axis.yaxis.set_tick_params(labelleft=True)
         plain_ticks(axis.yaxis, case.sizes)

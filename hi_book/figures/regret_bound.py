@@ -25,7 +25,7 @@ from hi_lib.typing import Floats
 SLACK_COLOURS = {
     "regret": "#D55E00",
     "shortest cell": "#E69F00",
-    "other cells": "#F0E442",
+    "other cells": "#CC79A7",
     "Hoeffding": "#56B4E9",
     "short batch": "#999999",
 }

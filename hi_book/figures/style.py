@@ -362,7 +362,7 @@ def optimal_batch_size(
 
 def alpha_colours(alphas: Sequence[float]) -> list[Any]:
     """The colour of each α in every figure."""
-    return [mpl.colormaps["viridis"](0.85 * alpha) for alpha in alphas]
+    return [mpl.colormaps["viridis"](0.7 * alpha) for alpha in alphas]
 
 
 def rising_scale(axis: Axes, values: Iterable[float]) -> None:
