@@ -17,7 +17,7 @@ from hi_lib.advise.ways import Conditions
 from hi_lib.forecaster import Forecaster
 
 SCRIPT = Path(__file__).with_suffix(".js")
-LOGS, RATIOS, LEARNED = 20, 8, 1200
+LOGS, RATIOS, LONG = 20, 8, 1200
 RATE = 50e6  # bits a second
 REPLAYS = [
     *((0.5, 1, None, 0), (0.3, 7, 0.4, 0), (0.9, 64, None, 0), (0.1, 1, None, 50), (0.7, 4, None, 10)),
@@ -71,41 +71,36 @@ def _log(rng: np.random.Generator, trace: hi.Trace, k: int) -> dict[str, Any]:
     )
     timing, beta = hi.TimingModel(*rng.uniform(0.1, 30, 4)), float(rng.uniform(0.02, 0.6))
     alpha = None if deadline is not None and k % 2 else float(rng.uniform(0.1, 0.95))
-    found, _ = from_log(log, beta, timing, conditions, alpha)
-    given = {"confidence": log.confidence.tolist(), "correct": log.correct.astype(int).tolist()}
-    given |= {"lml": None if lml is None else lml.tolist(), "ratio": None}
-    return _case(given, found, beta, alpha, timing, conditions, gap)
+    return _of_log(log, beta, alpha, timing, conditions, gap)
 
 
 def _learned(rng: np.random.Generator) -> dict[str, Any]:
     """A log for which a learner is best: calibrated at first, in its second half right only where it is sure."""
-    confidence, late = rng.uniform(0.3, 1, LEARNED), np.arange(LEARNED) >= LEARNED // 2
-    right = rng.random(LEARNED) < np.where(late, np.where(confidence < 0.8, 0.1, 0.98), confidence)
-    log = hi.Trace(confidence, right, rng.random(LEARNED) < 0.95)
-    return _advised(log, 0.3, 0.5, hi.TimingModel(1.5, 4.0, 1.0, 90.0))
+    confidence, late = rng.uniform(0.3, 1, LONG), np.arange(LONG) >= LONG // 2
+    right = rng.random(LONG) < np.where(late, np.where(confidence < 0.8, 0.1, 0.98), confidence)
+    log = hi.Trace(confidence, right, rng.random(LONG) < 0.95)
+    return _of_log(log, 0.3, 0.5, hi.TimingModel(1.5, 4.0, 1.0, 90.0), Conditions(rate=RATE, miss=0.2))
 
 
 def _hurried() -> dict[str, Any]:
     """A deadline that leaves less time to wait for another offload than that would take."""
-    log = hi.load_trace("cifar10-alexnet")
-    return _advised(log, 0.02, 0.95, hi.TimingModel(1.0, 1.0, 1.0, 60.0), deadline=100.0, gap=15.0)
+    whole, gap = hi.load_trace("cifar10-alexnet"), 15.0
+    log = hi.Trace(whole.confidence[:LONG], whole.correct[:LONG], whole.lml_correct[:LONG])  # type: ignore[index]
+    conditions = Conditions(rate=RATE, deadline=100.0, miss=0.2, arrivals=np.arange(LONG) * gap)
+    return _of_log(log, 0.02, 0.95, hi.TimingModel(1.0, 1.0, 1.0, 60.0), conditions, gap)
 
 
-def _advised(
+def _of_log(
     log: hi.Trace,
     beta: float,
-    alpha: float,
+    alpha: float | None,
     timing: hi.TimingModel,
-    deadline: float | None = None,
+    conditions: Conditions,
     gap: float | None = None,
 ) -> dict[str, Any]:
-    """Of the first samples of a log whose L-ML has answered all."""
-    log = hi.Trace(log.confidence[:LEARNED], log.correct[:LEARNED], log.lml_correct[:LEARNED])  # type: ignore[index]
-    arrivals = None if gap is None else np.arange(len(log)) * gap
-    conditions = Conditions(rate=RATE, deadline=deadline, miss=0.2, arrivals=arrivals)
     found, _ = from_log(log, beta, timing, conditions, alpha)
     given = {"confidence": log.confidence.tolist(), "correct": log.correct.astype(int).tolist()}
-    given |= {"lml": log.lml_correct.tolist(), "ratio": None}  # type: ignore[union-attr]
+    given |= {"lml": None if log.lml_correct is None else log.lml_correct.tolist(), "ratio": None}
     return _case(given, found, beta, alpha, timing, conditions, gap)
 
 

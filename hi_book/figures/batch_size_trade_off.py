@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hi_book.figures.style import (
+    DASHED,
     DECADES,
     batch_size_axis,
     dataset_colour,
@@ -38,7 +39,7 @@ QUANTITIES = {
     "system_time": "system time\n$t_s$ (ms)",
     "response_time": "response time\n$t_r$ (ms)",
 }
-_CHANGES = {"average_cost": ("average cost", "-", "o"), "accuracy": ("accuracy", (0, (4, 2)), "s")}
+_CHANGES = {"average_cost": ("average cost", "-", "o"), "accuracy": ("accuracy", DASHED, "s")}
 
 
 def trade_off(tables: Mapping[str, pd.DataFrame], optima: Mapping[str, Mapping[float, float]]) -> Figure:

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from hi_book.figures.style import name_beside, plain_ticks, shared_legend
+from hi_book.figures.style import DASHED, name_beside, plain_ticks, shared_legend
 from hi_book.figures.style import table as table_of
 from hi_book.figures.values import at, least, most, ordered
 from hi_lib import checks
@@ -127,7 +127,7 @@ def draw_times(case: Case, table: pd.DataFrame, sent: Sequence[Way]) -> Figure:
             axis.plot(rows["devices"], rows[column], line, ms=3.5, lw=1.2, color=colour, label=way.name)
         if way.batch_size and way.window is None:
             bound = case.timing.crowd_bound(way.batch_size, case.offload_ratio, along)
-            left.plot(along, bound, color="#333333", lw=1, ls=(0, (4, 2)), label="the bound (T24)")
+            left.plot(along, bound, color="#333333", lw=1, ls=DASHED, label="the bound (T24)")
     for _, row in table[(table["way"] == BEST) & (table["M"] > 1)].iterrows():
         point = row["devices"], row["t_r (ms)"]
         name_beside(right, f"{row['M']}", point, _LINES["best"][0], xytext=(4, 7))

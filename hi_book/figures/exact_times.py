@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
 from hi_book.figures.style import (
+    DASHED,
     DECADES,
     PLAIN,
     SYMBOLS,
@@ -40,7 +41,7 @@ Axes = tuple[Floats, Floats]  # offload ratios and network times (ms) of a map
 LARGEST_EXCESS, LARGEST_EXTRA = 16, 1.4  # where the colours of the maps stop
 MODEL_LINES: dict[str, dict[str, Any]] = {
     "paper": {"linestyle": "-"},
-    "worst": {"linestyle": (0, (4, 2))},
+    "worst": {"linestyle": DASHED},
     "average": {"linestyle": (0, (1, 1))},
 }
 

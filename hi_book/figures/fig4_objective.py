@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from hi_book.figures.style import (
+    DASHED,
     DECADES,
     SYMBOLS,
     alpha_colours,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from hi_lib.timing import TimingModel
 
 Panels = Mapping[str, "tuple[TimingModel, float]"]  # data set: its times and ρ
-_DASHED = (0, (4, 2))
 _EVEN, _STEEP = 0.5, 0.9  # weights at which the paper's remarks are answered
 _GAIN = "true gain of M* (ms)"
 ADDITIVE, FACTOR = "M wrong by ± M†/2", "M wrong by a factor 2"
@@ -60,7 +60,7 @@ def objective(panels: Panels, alphas: Sequence[float], largest: float) -> Figure
             best = timing.optimal_batch_size(ratio, alpha)
             axis.plot(sizes, timing.objective(sizes, ratio, alpha), color=colour)
             exact = timing.objective(whole_sizes, ratio, alpha, "worst")
-            axis.plot(whole_sizes, exact, color=colour, ls=_DASHED, lw=1)
+            axis.plot(whole_sizes, exact, color=colour, ls=DASHED, lw=1)
             if 1 <= best.relaxed <= largest:
                 height = timing.objective(best.relaxed, ratio, alpha)
                 axis.plot(best.relaxed, height, "o", ms=8, mfc="none", mec=colour, zorder=4)
@@ -76,7 +76,7 @@ def objective(panels: Panels, alphas: Sequence[float], largest: float) -> Figure
         "M*, best integer": ("o", 4, "#333333"),
     }
     keys = axes[0, 0].plot([], [], color="#333333", label="the paper's f")
-    keys += axes[0, 0].plot([], [], color="#333333", ls=_DASHED, lw=1, label="counted exactly, offloads first")
+    keys += axes[0, 0].plot([], [], color="#333333", ls=DASHED, lw=1, label="counted exactly, offloads first")
     for label, (mark, size, fill) in marks.items():
         keys += axes[0, 0].plot([], [], mark, ms=size, mfc=fill or "none", color="#333333", label=label)
     shared_legend(figure, 4, keys)

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from hi_book.figures.style import (
+    DASHED,
     PLAIN,
     batch_size_axis,
     beta_colour,
@@ -64,7 +65,7 @@ __all__ = ["best_threshold", "curve", "outcome"]
 # What the text says of each of its two examples.
 _SAID = ["assumed", "real", "even", "error", "hard", "never", "best", "truth", "truth_accuracy", "added_gain"]
 _SAID += ["answer", "answer_error", "alike", "only"]
-_DASHED, _DOTTED = (0, (4, 2)), (0, (1, 1.5))
+_DOTTED = (0, (1, 1.5))
 
 
 def answers(name: str) -> pd.DataFrame:
@@ -96,7 +97,7 @@ def accuracy_offload(curves: Mapping[str, pd.DataFrame], best: pd.DataFrame) -> 
     figure, axes = panels(len(curves), height=2.3)
     for axis, (title, table) in zip(axes, curves.items(), strict=True):
         share = 100 * table["offload_ratio"]
-        axis.plot(share, 100 * table["assumed_accuracy"], color="#999999", linestyle=_DASHED, lw=1.1)
+        axis.plot(share, 100 * table["assumed_accuracy"], color="#999999", linestyle=DASHED, lw=1.1)
         axis.plot(share, 100 * table["accuracy"], color="#7B3294")
         ends = 100 * table["accuracy"].iloc[[0, -1]]
         axis.plot([0, 100], ends, color="#333333", linestyle=_DOTTED, lw=1)
@@ -108,7 +109,7 @@ def accuracy_offload(curves: Mapping[str, pd.DataFrame], best: pd.DataFrame) -> 
     outer_labels(axes, "accuracy (%)")
     lines = [
         Line2D([], [], color="#7B3294", label="the L-ML's own answers"),
-        Line2D([], [], color="#999999", linestyle=_DASHED, label="every offload right (paper)"),
+        Line2D([], [], color="#999999", linestyle=DASHED, label="every offload right (paper)"),
         Line2D([], [], color="#333333", linestyle=_DOTTED, label="offloading at random"),
     ]
     rings = [
@@ -145,7 +146,7 @@ def batch_times(measured: pd.DataFrame, lines: Mapping[str, Line]) -> Figure:
         times = measured[measured["model"] == model].groupby("batch_size")["milliseconds"]
         median = times.median()
         sizes = np.geomspace(median.index[0], median.index[-1], 100)
-        axis.plot(sizes, median.iloc[0] * sizes, color="#999999", linestyle=_DASHED, lw=1.2)
+        axis.plot(sizes, median.iloc[0] * sizes, color="#999999", linestyle=DASHED, lw=1.2)
         axis.plot(sizes, line.fixed + line.per_sample * sizes, color="#0072B2", lw=1.3)
         spread = np.abs(np.array([times.quantile(0.25), times.quantile(0.75)]) - median.to_numpy())
         axis.errorbar(median.index, median, spread, fmt="o", ms=3.5, color="#D55E00", elinewidth=1, zorder=4)
@@ -156,7 +157,7 @@ def batch_times(measured: pd.DataFrame, lines: Mapping[str, Line]) -> Figure:
     handles = [
         Line2D([], [], marker="o", ls="", ms=4, color="#D55E00", label="measured: median, quartiles"),
         Line2D([], [], color="#0072B2", label="a + b·m"),
-        Line2D([], [], color="#999999", linestyle=_DASHED, label="m·τ, τ the time of one"),
+        Line2D([], [], color="#999999", linestyle=DASHED, label="m·τ, τ the time of one"),
     ]
     shared_legend(figure, 3, handles)
     return figure

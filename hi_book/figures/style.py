@@ -35,6 +35,7 @@ TIME_COLOURS = {"system_time": "#444444", "response_time": "#CC79A7"}
 STAGE_COLOURS = {"device": "#009E73", "uplink": "#E69F00", "network": "#BBBBBB", "server": "#56B4E9"}
 # What one may get wrong about the times, and its symbol.
 SYMBOLS = {"tau_nw": "τ_nw", "offload_ratio": "ρ", "tau_ed": "τ_ed", "tau_es": "τ_es", "tau_tx": "τ_tx"}
+DASHED = (0, (4, 2))
 FONT = "DejaVu Sans"
 NARROW = "application/vnd.hi.narrow+svg"
 """Under this type a notebook holds a figure drawn for a phone."""
@@ -245,7 +246,7 @@ def draw_quantity(axis: Axes, table: pd.DataFrame, quantity: str, colour: str) -
         axis.plot(x, table[quantity], "o-", ms=3, color=colour)
     else:
         band(axis, x, table[f"{quantity}_mean"], table[f"{quantity}_std"], marker="o", ms=3, color=colour)
-    for suffix, line in (("exact", (0, (4, 2))), ("bound", (0, (1, 1))), ("single", (0, (6, 2, 1, 2)))):
+    for suffix, line in (("exact", DASHED), ("bound", (0, (1, 1))), ("single", (0, (6, 2, 1, 2)))):
         if f"{quantity}_{suffix}" in table:
             axis.plot(x, table[f"{quantity}_{suffix}"], color="#333333", linestyle=line, linewidth=1.1)
 
