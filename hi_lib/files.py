@@ -34,6 +34,14 @@ def write_atomically(path: Path, text: str) -> Path:
     return path
 
 
+def resolved(path: str | os.PathLike[str]) -> Path:
+    """Where a path leads, links followed; itself, absolute, where it leads nowhere: whoever opens it will say why."""
+    try:
+        return Path(path).resolve()
+    except (OSError, RuntimeError):  # a circle of links
+        return Path(path).absolute()
+
+
 def writable(path: Path) -> Path:
     """The file that `path` means, links followed, its folder made; refused unless a plain file can be there."""
     try:

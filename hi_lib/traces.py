@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hi_lib import checks, files, tables
-from hi_lib.files import ROOT
+from hi_lib.files import ROOT, resolved
 
 _PACKED = Path(__file__).parent / "data"  # where a wheel has them
 DATA = _PACKED if _PACKED.is_dir() else ROOT / "data"
@@ -329,7 +329,7 @@ def record(name: str) -> dict[str, Any]:
 
 def name_of_file(path: str | os.PathLike[str]) -> str | None:
     """The name of the trace that this file is, if it is one."""
-    place = Path(path).resolve()
+    place = resolved(path)
     return next((name for name, file in trace_files().items() if file.resolve() == place), None)
 
 
@@ -358,7 +358,7 @@ _files_read: dict[str, str] = {}
 
 def refuse_damaged(path: str | os.PathLike[str]) -> None:
     """Raise ValueError where a path leads to a shipped file whose hash is not the registered one."""
-    if (place := Path(path).resolve()).is_relative_to(DATA):
+    if (place := resolved(path)).is_relative_to(DATA):
         data_file(place.relative_to(DATA).as_posix())
 
 

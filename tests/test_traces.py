@@ -311,3 +311,10 @@ def test_outside_a_checkout_a_trace_of_ones_own_needs_a_folder(monkeypatch, tmp_
         traces.own_file("mine")
     monkeypatch.setenv("HI_TRACES", str(tmp_path))
     assert traces.own_file("mine") == tmp_path / "mine.csv"
+
+
+def test_a_circle_of_links_is_no_shipped_trace(tmp_path):
+    (tmp_path / "circle").symlink_to("circle")
+    assert traces.name_of_file(tmp_path / "circle") is None
+    with pytest.raises(ValueError, match="circle cannot be read"):
+        hi.Trace.from_csv(tmp_path / "circle")

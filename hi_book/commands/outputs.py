@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from hi_lib.files import ROOT
+from hi_lib.files import ROOT, resolved
 
 # What the project is made of, by its top names: no command's output may go there, but for those that make data.
 SOURCES = (
@@ -46,10 +46,10 @@ def checked_output(where: str, path: Path, inputs: Iterable[Path] = ()) -> Path:
     ValueError
         The same file as an input, by whatever name, or a file of the project's own or a place in its folders.
     """
-    target = _resolved(path)
+    target = resolved(path)
     for each in inputs:
         with contextlib.suppress(OSError):
-            if target == _resolved(each) or path.samefile(each):
+            if target == resolved(each) or path.samefile(each):
                 raise ValueError(f"{where} {path} would replace {each}, which is read")
     if target.is_relative_to(ROOT):
         top = target.relative_to(ROOT).parts[:1]
@@ -58,10 +58,3 @@ def checked_output(where: str, path: Path, inputs: Iterable[Path] = ()) -> Path:
                 f"{where} {path} would change {ROOT.joinpath(*top)}, which belongs to the project: choose another place"
             )
     return path
-
-
-def _resolved(path: Path) -> Path:
-    try:
-        return path.resolve()
-    except (OSError, RuntimeError):  # a circle of links: whoever opens it will say so
-        return path.absolute()
