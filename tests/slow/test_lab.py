@@ -1,5 +1,6 @@
 """`hi lab` as a reader uses it: open a copy, change one parameter, run all; in a real browser."""
 
+import json
 import re
 import shutil
 import socket
@@ -20,6 +21,8 @@ RUN_AGAIN = """times => {
     return !prompts.includes('[*]:') && cells.at(-1).querySelector('.jp-OutputArea-output')
         && Number(prompts[last].slice(1, -2)) >= (times - 1) * cells.length + last + 1
 }"""
+
+ALL_SHOWN = "count => document.querySelectorAll('.jp-CodeCell').length >= count"
 
 
 @pytest.fixture
@@ -52,6 +55,12 @@ def run_all(page, times):
     page.wait_for_function(RUN_AGAIN, arg=times, timeout=IN_SOME_TIME)
 
 
+def code_cells():
+    """How many the notebook has."""
+    cells = json.loads((places.NOTEBOOKS / f"{NAME}.ipynb").read_text())["cells"]
+    return sum(cell["cell_type"] == "code" for cell in cells)
+
+
 def seen(page):
     """The figure and the text of the notebook."""
     return page.locator(".jp-OutputArea img").first.get_attribute("src"), page.inner_text(".jp-Notebook")
@@ -61,6 +70,7 @@ def test_a_changed_parameter_changes_figure_and_answer(address, browser):
     page = browser.new_page(viewport={"width": 1300, "height": 4000})
     page.goto(address)
     page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=IN_SOME_TIME)
+    page.wait_for_function(ALL_SHOWN, arg=code_cells(), timeout=IN_SOME_TIME)  # what is run before does not run
     page.wait_for_selector("text=Kernel status: Idle", state="attached", timeout=IN_SOME_TIME)
     run_all(page, 1)
     figure, text = seen(page)
