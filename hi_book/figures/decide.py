@@ -269,7 +269,7 @@ def _draw_costs(axis: Axes, found: Evaluation) -> None:
     axis.barh(places, costs, xerr=errors, color=colours, error_kw={"lw": 1})
     axis.set_yticks(places, list(policies))
     axis.invert_yaxis()
-    axis.set(xlabel="cost a sample", xlim=(0, None))
+    axis.set(xlabel="cost a sample", ylabel="what is offloaded", xlim=(0, None))
     axis.grid(visible=False, axis="y")
 
 
