@@ -1,8 +1,8 @@
 """How long a transmission takes through the kernel's TCP between hosts of their own; run by `make bench-network`.
 
 A request of so many pictures goes out, 172 bytes come back, after the connection has been idle for a while; each
-setting has a connection of its own, which carries nothing else. Linux and root only. The results are committed, with
-the machine's name.
+setting has a connection of its own, which carries nothing else, until the mean is known to two per cent. Linux and root
+only. The results are committed, with the machine's name. What was measured is kept in _build until all is.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import math
 import socket
 import struct
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,35 +35,51 @@ ROUND_TRIPS = (5.0, 20.0, 50.0)
 # Congestion control, and whether the window is kept through an idle time.
 WAYS = (("cubic", False), ("cubic", True), ("bbr", False))
 LOSSES = (0.001, 0.01)
-REPETITIONS, LOSSY_REPETITIONS = 9, 60
+REPETITIONS = 9
+ENOUGH = 0.02  # of the mean: its standard error
+LOST, PACKET = 30, 1448  # so many packets of so many bytes are lost in a setting with loss, or its mean is not known
+GROUPS = 30  # of transmissions in a row, whose means are as good as independent
 GROWING = 6  # transmissions by which a window has become what it stays
 ANSWER, PORT = 172, 5000  # bytes; as the paper's packets
+UNFINISHED = Path("_build/bench_network.jsonl")
 AT_ONCE = 4  # networks, each of which is idle most of its time
 
 
-def measure(network: Network, idle: tuple[int, ...], repetitions: int) -> list[dict[str, Any]]:
+def measure(network: Network, idle: tuple[int, ...]) -> list[dict[str, Any]]:
     """Times of transmissions through one network, a row for each payload and idle time, ms."""
     rows = []
     with Hosts(network) as hosts:
         for (data, counts), pause in itertools.product(PICTURES, idle):
             for count in counts:
                 size = round(count * data.image_bytes)
-                taken = _stream(hosts, size, pause, repetitions)
+                lost = LOST / (network.loss * math.ceil(size / PACKET)) if network.loss else 0
+                taken = _stream(hosts, size, pause, max(REPETITIONS, math.ceil(lost)))
                 found = {f"p{100 * level:.0f}": float(np.quantile(taken, level)) for level in (0.5, 0.95)}
-                error = float(np.std(taken, ddof=1) / np.sqrt(repetitions))
                 rows.append({"data": data.name, "pictures": count, "bytes": size, "idle": pause} | found)
-                rows[-1] |= {"mean": float(np.mean(taken)), "error": error, "repetitions": repetitions}
+                rows[-1] |= {"mean": float(np.mean(taken)), "error": _error(taken), "repetitions": len(taken)}
         late = hosts.punctuality()
     own = {"rtt": network.rtt, "rate": network.rate, "loss": network.loss, "congestion": network.congestion}
     own |= {"keep_window": network.keep_window, "late_p50": late.p50, "late_p95": late.p95, "core": late.core}
     return [own | row for row in rows]
 
 
-def _stream(hosts: Hosts, size: int, pause: int, repetitions: int) -> list[float]:
+def _stream(hosts: Hosts, size: int, pause: int, least: int) -> list[float]:
     """ms of transmissions alike, over a connection of their own, once its window is what they have made it."""
     with _connected(hosts) as (client, server):
         threading.Thread(target=_answer, args=(server,), daemon=True).start()
-        return [_exchange(client, size, pause / 1000) for _ in range(GROWING + repetitions)][GROWING:]
+        for _ in range(GROWING):
+            _exchange(client, size, pause / 1000)
+        taken: list[float] = []
+        while len(taken) < least or _error(taken) > ENOUGH * np.mean(taken):
+            more = max(least, len(taken) // 2)
+            taken += [_exchange(client, size, pause / 1000) for _ in range(more)]
+        return taken
+
+
+def _error(taken: list[float]) -> float:
+    """Standard error of the mean; a loss is felt by the transmissions after it, too."""
+    means = [float(np.mean(group)) for group in np.array_split(taken, min(GROUPS, len(taken)))]
+    return float(np.std(means, ddof=1) / np.sqrt(len(means)))
 
 
 @contextlib.contextmanager
@@ -105,18 +123,24 @@ def _receive(end: socket.socket, size: int) -> bytes:
 
 def main() -> None:
     """Measure every network, and write what came out."""
-    ways = [Network(rtt=rtt, congestion=how, keep_window=kept) for rtt in ROUND_TRIPS for how, kept in WAYS]
-    jobs = [(network, IDLE, REPETITIONS) for network in ways]
-    jobs += [(Network(loss=loss, congestion="cubic"), IDLE[:1], LOSSY_REPETITIONS) for loss in LOSSES]
-    rows: dict[int, list[dict[str, Any]]] = {}
+    lossy = itertools.product(LOSSES, ROUND_TRIPS, ("cubic", "bbr"))
+    jobs = [(Network(rtt=rtt, loss=loss, congestion=how), IDLE[:1]) for loss, rtt, how in lossy]
+    jobs += [(Network(rtt=rtt, congestion=how, keep_window=kept), IDLE) for rtt in ROUND_TRIPS for how, kept in WAYS]
+    UNFINISHED.parent.mkdir(exist_ok=True)
+    UNFINISHED.touch()
+    rows = dict(map(json.loads, UNFINISHED.read_text().splitlines()))
     with ProcessPoolExecutor(AT_ONCE) as pool:
-        waiting = {pool.submit(measure, *job): number for number, job in enumerate(jobs)}
+        waiting = {pool.submit(measure, *job): number for number, job in enumerate(jobs) if number not in rows}
         for done in as_completed(waiting):
-            rows[waiting[done]] = done.result()
-            print(f"[{len(rows)}/{len(jobs)}] {jobs[waiting[done]][0]}", flush=True)
+            number = waiting[done]
+            rows[number] = done.result()
+            with UNFINISHED.open("a") as journal:
+                journal.write(json.dumps([number, rows[number]]) + "\n")
+            print(f"[{len(rows)}/{len(jobs)}] {jobs[number][0]}", flush=True)
     table = pd.DataFrame([row for number in sorted(rows) for row in rows[number]])
     write_data(MACHINE, json.dumps(machine("numpy"), indent=2) + "\n", "make bench-network")
     write_data(TIMES, table.to_csv(index=False, float_format="%.5g"), "make bench-network")
+    UNFINISHED.unlink()
 
 
 if __name__ == "__main__":

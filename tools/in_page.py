@@ -44,7 +44,7 @@ def write(path: Path, seed: int = 0) -> None:
     names = itertools.cycle(hi.list_traces(own=False))
     logs = [_log(rng, hi.load_trace(next(names)).shuffled(k), k) for k in range(LOGS)]
     logs += [_learned(rng), _hurried()]
-    ratios = [_ratio(rng, k) for k in range(RATIOS)]
+    ratios = [*(_ratio(rng, k) for k in range(RATIOS)), _rare()]
     replays = [_replay(hi.load_trace(next(names)).shuffled(k), *each) for k, each in enumerate(REPLAYS)]
     sure = hi.Trace(np.ones(40), np.arange(40) % 3 > 0)  # no threshold tells its samples apart
     replays += [_replay(sure, 0.4, 4, eta, 0) for eta in ("adaptive", None)]
@@ -123,6 +123,15 @@ def _ratio(rng: np.random.Generator, k: int) -> dict[str, Any]:
     return _case(given, found, beta, float(alpha), timing, conditions, None)
 
 
+def _rare() -> dict[str, Any]:
+    """So few offloads that with twice as many another number of them would be sent at once than with all."""
+    timing, alpha, ratio, beta = hi.TimingModel(5.0, 4.0, 5.0, 90.0), 0.9, 0.02, 0.3
+    conditions = Conditions(rate=RATE, connection="warm")
+    found = recommend(ratio, timing, alpha=alpha, conditions=conditions, beta=beta, calibrated=True)
+    given = {"confidence": [], "correct": [], "lml": None, "ratio": ratio, "calibrated": True}
+    return _case(given, found, beta, alpha, timing, conditions, None)
+
+
 def _case(
     given: dict[str, Any],
     found: Recommendation,
@@ -133,7 +142,7 @@ def _case(
     gap: float | None,
 ) -> dict[str, Any]:
     of_page = {name: getattr(conditions, name) for name in ("deadline", "miss", "unit", "rate", "devices", "price")}
-    of_page |= {"window": _finite(conditions.window), "gap": gap, "connection": "auto"}
+    of_page |= {"window": _finite(conditions.window), "gap": gap, "connection": conditions.connection}
     given |= {"beta": beta, "alpha": alpha, "timing": timing.taus, "conditions": of_page}
     return {"given": given, "expected": _plain(found)}
 

@@ -42,7 +42,7 @@ CORE = {
         ("_engine", "_tree", "batch_hi", "learners", "specification"),
         ("forecaster", "learners", "counting_offloads", "rivals", "cycles", "theory", "budgets"),
     ),
-    **dict.fromkeys(("tables", "formats", "traces"), ("traces", "files")),
+    **dict.fromkeys(("tables", "formats", "traces"), ("traces", "files", "logs/reading", "logs/formats")),
     **{"checks": ("traces", "timing", "budgets"), "regret": ("regret", "theory"), "rivals": ("rivals", "learners")},
     **{"timing": ("timing", "response", "counting_offloads", "payload"), "response": ("response", "timing", "payload")},
     **{"cycles": ("cycles", "counting_offloads"), "run_times": ("run_times", "counting_offloads", "payload")},
@@ -204,6 +204,12 @@ def _in_tokens(text: str) -> Iterator[tuple[int, str]]:
     return ((found.start(), found[0]) for found in OPERATOR.finditer(code))
 
 
+def tests_of(module: str) -> list[str]:
+    """Of one of the core's modules, from the project's root."""
+    tests = (Path("tests", name) for name in CORE.get(module, (module,)))
+    return [str(test.with_name(f"test_{test.name}.py")) for test in tests]
+
+
 class Trials:
     """A copy of the project, in which one file at a time is another."""
 
@@ -212,8 +218,10 @@ class Trials:
         for name in runpy.run_path(str(ROOT / "tools" / "archive.py"))["source_files"]():
             (self.project / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, self.project / name)
-        for command in (["init", "-q"], ["add", "-A"]):  # a test asks git what the project is made of
-            subprocess.run(["git", *command], cwd=self.project, check=True)
+        # A test asks git what the project is made of: of this copy, not of what a variable may name.
+        self._environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+        for command in (["init", "-q"], ["add", "-A"]):
+            subprocess.run(["git", *command], cwd=self.project, env=self._environment, check=True)
         for path in (ROOT / "hi_lib").rglob("*.nb?"):  # what numba has compiled of the same files
             (self.project / path.relative_to(ROOT)).parent.mkdir(exist_ok=True)
             shutil.copy2(path, self.project / path.relative_to(ROOT))
@@ -265,13 +273,13 @@ class Trials:
             return *pytest, "tests/device/test_c.py"
         if path.parent.name in ROOMS:
             return *pytest, file, f"tests/{path.parent.name}"
-        return *pytest, file, *(f"tests/test_{name}.py" for name in CORE.get(path.stem, (path.stem,)))
+        return *pytest, file, *tests_of(path.stem)
 
     def _run(
         self, command: tuple[str, ...], cache: dict[str, str], seconds: float | None
     ) -> subprocess.CompletedProcess[str]:
         # Bytecode would be taken for that of another mutant.
-        environment = os.environ | {"PYTHONPATH": str(self.project), "PYTHONDONTWRITEBYTECODE": "1", **cache}
+        environment = self._environment | {"PYTHONPATH": str(self.project), "PYTHONDONTWRITEBYTECODE": "1", **cache}
         return subprocess.run(
             command, cwd=self.project, env=environment, capture_output=True, text=True, timeout=seconds
         )

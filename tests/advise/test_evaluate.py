@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 import hi_lib as hi
 from hi_book.commands import main as cli
 from hi_book.press import own_page, places
-from hi_lib.advise import evaluation, groups
+from hi_lib.advise import evaluation, groups, on_paper
 from hi_lib.advise.policies import ASSUMED, NEVER, compare
 from hi_lib.timing import TimingModel
 
@@ -49,6 +49,16 @@ def test_it_says_what_the_library_says(mine):
         assert best == timing.optimal_batch_size(first.offload_ratio, 0.9, model)._asdict()
         assert best["integer"] in [row["batch_size"] for row in paper["runs"]]
     assert paper["times"][0]["system_time_exact"] == timing.system_time(1, first.offload_ratio, "exact")
+
+
+def test_the_same_in_offloads_is_the_mean_of_runs():
+    timing = TimingModel(1.48, 4.41, 4.93, 60)
+    found = hi.evaluate(CSV, 0.1, 0.9, timing, paper=True).on_paper.offloads
+    runs = [hi.replay(CSV, 0.1, found.model.integer, unit="offloads", seed=seed) for seed in range(on_paper.DRAWS)]
+    taken = [timing.of_run(one) for one in runs]
+    objectives = [0.9 * times.system_time + 0.1 * times.response_time for times in taken]
+    assert found.objective == pytest.approx(np.mean(objectives), rel=1e-12)
+    assert found.average_cost == pytest.approx(np.mean([one.average_cost for one in runs]), rel=1e-12)
 
 
 def test_the_recommendation_comes_first(mine):
