@@ -65,7 +65,7 @@ mutants: for-test book ##: change one operator at a time, and see whether the fa
 	@$(BIN)/python tools/mutants.py --number $(N) --seed $(SEED)
 
 test-badges: for-test for-badges ##: croissant.json, licences, Dockerfile and archive, by the tools of those who define them
-	$(BIN)/pytest -ra tests/test_badges.py
+	$(BIN)/pytest -ra -m "slow or not slow" tests/test_badges.py
 
 pdf: for-book for-pdf ##: print the whole book to _build/batch-hi.pdf; needs Chromium
 	@$(BIN)/python tools/pdf.py $(PROFILE)

@@ -89,6 +89,7 @@ def test_croissant_is_valid():
     }
 
 
+@pytest.mark.slow
 def test_croissant_leads_to_every_row():
     tool("mlcroissant", "mlcroissant")
     code = (

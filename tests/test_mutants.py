@@ -101,11 +101,13 @@ def asked(folder, cases):
     return subprocess.run(command, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_the_pages_scripts_say_what_the_library_says(cases):
     done = asked(ROOT / "book" / "decide", cases)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "line", "changed", "says"),
     [

@@ -23,6 +23,7 @@ _FORMULA = re.compile(
 )
 _FIGURE = re.compile(r'<img [^>]*src="(?P<folder>[^"]*_images/)(?P<name>[^"/]+)\.svg"[^>]*>')
 _PHONE = "(max-width: 600px)"
+_STACKED = '<span class="hi-phone"> On this narrow screen, left is above and right below.</span>'
 _ABOUT_A_PROOF = "notebooks/regret_bound"
 _PUBLIC_NAMES = "book/api"
 # Formulas lie in scripts, so that no TeX stands in a page's text; MathJax is told to look there, too.
@@ -82,6 +83,7 @@ def _improve(app: Sphinx, _page: str, _template: str, context: dict[str, Any], _
         body = _FORMULA.sub(_both, context["body"])
         body = re.sub(r"<(table|pre)(?![^>]*tabindex)\b", r'<\1 tabindex="0"', body)
         body = _FIGURE.sub(lambda found: _for_phones(app, found), body)
+        body = re.sub(r"<figure\b.*?</figure>", _say_where, body, flags=re.DOTALL)
         # Its entries link back, which the role of a list does not allow.
         context["body"] = body.replace('role="list" class="citation-list"', 'class="citation-list"')
 
@@ -91,6 +93,14 @@ def _for_phones(app: Sphinx, found: re.Match[str]) -> str:
     if not Path(app.srcdir, "extra", "_images", f"{name}-narrow.svg").exists():
         return found[0]
     return f'<picture><source media="{_PHONE}" srcset="{folder}{name}-narrow.svg">{found[0]}</picture>'
+
+
+def _say_where(figure: re.Match[str]) -> str:
+    """Captions that tell panels by their sides say on a phone what that means there."""
+    picture, _, caption = figure[0].partition("<figcaption>")
+    if "<picture>" in picture and re.search(r"\b(left|right)\b", caption, re.IGNORECASE):
+        return f"{picture}<figcaption>{caption.replace('</span><a ', _STACKED + '</span><a ', 1)}"
+    return figure[0]
 
 
 def _both(found: re.Match[str]) -> str:

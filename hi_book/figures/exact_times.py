@@ -21,6 +21,7 @@ from hi_book.figures.style import (
     SYMBOLS,
     alpha_colours,
     batch_size_axis,
+    dataset_colour,
     name_beside,
     plain_ticks,
     shared_legend,
@@ -205,13 +206,12 @@ def draw_at_work(found: Sequence[AtWork]) -> Figure:
     """The true f of a learner against M, a panel a trace, with its optimum and those of the three formulas."""
     figure, axes = plt.subplots(1, len(found), figsize=(7.6, 3.3))
     for axis, work in zip(axes, found, strict=True):
-        axis.plot(work.sizes, work.objective, color="#0072B2")
-        axis.plot(work.best.batch_size, work.best.objective, "o", color="#0072B2", ms=5)
+        colour = dataset_colour(work.title)
+        axis.plot(work.sizes, work.objective, color=colour)
+        axis.plot(work.best.batch_size, work.best.objective, "o", color=colour, ms=5)
         best = (work.best.batch_size, work.best.objective)
         white = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-        name_beside(
-            axis, f"best: M = {work.best.batch_size}", best, "#0072B2", xytext=(0, -11), ha="center", bbox=white
-        )
+        name_beside(axis, f"best: M = {work.best.batch_size}", best, colour, xytext=(0, -11), ha="center", bbox=white)
         low, high = axis.get_ylim()
         axis.set_ylim(low - 0.12 * (high - low), high)
         for model, line in MODEL_LINES.items():

@@ -17,7 +17,6 @@ from hi_book.figures import streams
 from hi_book.figures.style import (
     band,
     batch_size_axis,
-    dataset_colour,
     name_beside,
     plain_ticks,
     shared_legend,
@@ -42,10 +41,11 @@ WAITS = "waits"
 FEW = 4  # transmissions that may be out at once, of the answer
 LABELLED = (1, 4, 8, 16, 32, 64)  # batch sizes named in the figure
 FRONTIER_SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)  # batch sizes among which the best one is sought
+_WINDOWED = "#0072B2"
 # Ways to run the device that the figure shows, by their window.
 _DRAWN: dict[float | None, tuple[str, str]] = {
     None: ("#777777", "waits"),
-    FEW: ("#0072B2", f"W = {FEW}"),
+    FEW: (_WINDOWED, f"W = {FEW}"),
     math.inf: ("#E69F00", "no limit"),
 }
 FORMATS = {"t_s (ms)": "{:.2f}", "t_r (ms)": "{:.2f}", "outstanding": "{:.1f}", "regret": "{:.1f}", "bound": "{:.0f}"}
@@ -134,15 +134,17 @@ def draw_fronts(found: Sequence[tuple[Stream, pd.DataFrame]]) -> Figure:
         axis.plot(waiting["t_s (ms)"], waiting["t_r (ms)"], "o-", ms=3, color="#777777")
         for _, row in waiting[waiting["M"].isin(LABELLED)].iterrows():
             name_beside(axis, f"M = {row['M']}", (row["t_s (ms)"], row["t_r (ms)"]), "#555555", xytext=(4, 5))
+        single = others[others["M"] == 1]
+        axis.plot(single["t_s (ms)"], single["t_r (ms)"], color=_WINDOWED, lw=0.8)
         for _, row in others.iterrows():
-            point, colour = (row["t_s (ms)"], row["t_r (ms)"]), dataset_colour(title)
-            axis.plot(*point, "s" if row["M"] == 1 else "D", ms=4.5, color=colour)
+            point = (row["t_s (ms)"], row["t_r (ms)"])
+            axis.plot(*point, "s" if row["M"] == 1 else "D", ms=4.5, color=_WINDOWED)
             text = row["device"].replace("window", "W =") + ("" if row["M"] == 1 else f", M = {row['M']}")
             # The four windows lie close together: outwards, each in its own direction.
             right = row["M"] == 1 and row["device"] in ("window 2", "window 3")
             up = row["device"] in ("window 2", "window 8")
             place = {"xytext": (5 if right else -5, 7 if up else -7), "ha": "left" if right else "right"}
-            name_beside(axis, text, point, colour, **place)
+            name_beside(axis, text, point, _WINDOWED, **place)
         axis.set(title=title, xlabel="system time $t_s$ (ms a sample)", ylabel="response time $t_r$ (ms)", yscale="log")
         low = others["t_s (ms)"].min()
         axis.set_xlim(low - 0.28 * (table["t_s (ms)"].max() - low), None)

@@ -21,6 +21,7 @@ from hi_book.figures.style import (
     PLAIN,
     batch_size_axis,
     beta_colour,
+    dataset_colour,
     in_two_lines,
     outer_labels,
     panels,
@@ -98,7 +99,7 @@ def accuracy_offload(curves: Mapping[str, pd.DataFrame], best: pd.DataFrame) -> 
     for axis, (title, table) in zip(axes, curves.items(), strict=True):
         share = 100 * table["offload_ratio"]
         axis.plot(share, 100 * table["assumed_accuracy"], color="#999999", linestyle=DASHED, lw=1.1)
-        axis.plot(share, 100 * table["accuracy"], color="#7B3294")
+        axis.plot(share, 100 * table["accuracy"], color=dataset_colour(title))
         ends = 100 * table["accuracy"].iloc[[0, -1]]
         axis.plot([0, 100], ends, color="#333333", linestyle=_DOTTED, lw=1)
         for size, row in enumerate(best[best["title"] == title].itertuples()):
@@ -107,8 +108,9 @@ def accuracy_offload(curves: Mapping[str, pd.DataFrame], best: pd.DataFrame) -> 
             axis.plot(*point, "o", zorder=4, **ring)
         axis.set(title=in_two_lines(title), xlabel="offloaded (%)")
     outer_labels(axes, "accuracy (%)")
+    data_sets = sorted({title.split(",")[0] for title in curves})
     lines = [
-        Line2D([], [], color="#7B3294", label="the L-ML's own answers"),
+        *(Line2D([], [], color=dataset_colour(name), label=f"the L-ML's answers, {name}") for name in data_sets),
         Line2D([], [], color="#999999", linestyle=DASHED, label="every offload right (paper)"),
         Line2D([], [], color="#333333", linestyle=_DOTTED, label="offloading at random"),
     ]

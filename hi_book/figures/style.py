@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import os
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -39,7 +40,8 @@ DASHED = (0, (4, 2))
 FONT = "DejaVu Sans"
 NARROW = "application/vnd.hi.narrow+svg"
 """Under this type a notebook holds a figure drawn for a phone."""
-_NARROW_WIDTH, _SHORT_LABEL = 4.4, 22  # inches; letters of a label, of which two fit beside each other
+_NARROW_WIDTH = 4.4  # inches
+_SHORT_LABEL, _LONG_NAME = 22, 34  # letters: two such labels fit beside each other, such names leave room for a panel
 _EMPTY = "no panel"  # by this label the place for a legend is found again
 PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
 DECADES = [step * 10.0**power for power in range(-4, 9) for step in (1, 2, 5)]  # ticks of a logarithmic axis
@@ -83,23 +85,48 @@ def _show_narrow_figures_too() -> None:
 
 
 def narrow_svg(figure: Figure) -> str | None:
-    """The same figure with its panels below each other, as an SVG; None where it has one column.
+    """The same figure for a phone, its panels below each other, as an SVG; None where it is narrow enough.
 
     The figure is rearranged for that: this is the last thing to do with it.
     """
-    if not stack(figure):
+    if not narrow(figure):
         return None
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None}, bbox_inches="tight")
     return buffer.getvalue()
 
 
-def stack(figure: Figure) -> bool:
-    """Put all panels of a figure below each other, each with its own labels; whether there was anything to do."""
-    placed = [(axis, place) for axis in figure.axes if (place := axis.get_subplotspec()) is not None]
-    columns = {place.colspan.start for _, place in placed}
-    if len(columns) < 2:
+def narrow(figure: Figure) -> bool:
+    """Bring a figure to a phone's width, with all panels below each other; whether there was anything to do."""
+    if figure.get_figwidth() <= _NARROW_WIDTH:
         return False
+    placed = [(axis, place) for axis in figure.axes if (place := axis.get_subplotspec()) is not None]
+    if len({place.colspan.start for _, place in placed}) > 1:
+        _stack(figure, placed)
+    else:
+        figure.set_figwidth(_NARROW_WIDTH)
+    for axis in figure.axes:
+        _break_labels(axis)
+    drawn = _labelled(figure)
+    for legend in list(figure.legends):  # whose columns are fixed once it is there
+        labels = [text.get_text() for text in legend.get_texts()]
+        columns = 2 if max(map(len, labels)) <= _SHORT_LABEL else 1
+        # A legend keeps of what has error bars the line alone.
+        handles: list[Any] = [drawn.get(label, kept) for label, kept in zip(labels, legend.legend_handles, strict=True)]
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+        legend.remove()
+    return True
+
+
+def _break_labels(axis: Axes) -> None:
+    """Set names along the vertical axis that are long in several lines, or they would leave no room for the panel."""
+    names = [label.get_text() for label in axis.get_yticklabels()]
+    if max(map(len, names), default=0) > _LONG_NAME:
+        axis.set_yticks(axis.get_yticks(), [textwrap.fill(name, _SHORT_LABEL) for name in names])
+
+
+def _stack(figure: Figure, placed: Sequence[tuple[Axes, Any]]) -> None:
+    """Put panels that stand beside each other below each other, each with its own labels."""
     _label_each(placed)
     shown = [axis for axis, _ in placed]
     empty = [axis for axis in shown if axis.get_label() == _EMPTY and axis.get_legend() is None]
@@ -112,17 +139,10 @@ def stack(figure: Figure) -> bool:
     for number, axis in enumerate(shown):
         axis.set_subplotspec(grid[number])
     figure.set_size_inches(_NARROW_WIDTH, sum(heights) + 0.8 * len(figure.legends))
-    for legend in list(figure.legends):  # whose columns are fixed once it is there
-        labels = [text.get_text() for text in legend.get_texts()]
-        columns_of = 2 if max(map(len, labels)) <= _SHORT_LABEL else 1
-        handles = [handle for handle in legend.legend_handles if handle is not None]
-        figure.legend(handles, labels, loc="outside lower center", ncols=columns_of)
-        legend.remove()
-    return True
 
 
 def _label_each(placed: Sequence[tuple[Axes, Any]]) -> None:
-    """Give every panel the labels that stand once a row, or once a column, while panels are beside each other."""
+    """Give every panel the title and labels that stand once a row, or a column, while panels are beside each other."""
     rows: dict[int, list[Axes]] = {}
     columns: dict[int, list[Axes]] = {}
     for axis, place in placed:
@@ -131,9 +151,11 @@ def _label_each(placed: Sequence[tuple[Axes, Any]]) -> None:
     for axis, place in placed:
         axis.tick_params(labelleft=True, labelbottom=True)
         beside = [other.get_ylabel() for other in rows[place.rowspan.start]]
-        below = [other.get_xlabel() for other in columns[place.colspan.start]]
+        column = columns[place.colspan.start]
         axis.set_ylabel(axis.get_ylabel() or next(filter(None, beside), ""))
-        axis.set_xlabel(axis.get_xlabel() or next(filter(None, below[::-1]), ""))
+        axis.set_xlabel(axis.get_xlabel() or next(filter(None, (other.get_xlabel() for other in column[::-1])), ""))
+        if axis.get_label() != _EMPTY:
+            axis.set_title(axis.get_title() or next(filter(None, (other.get_title() for other in column)), ""))
 
 
 def house_style() -> AbstractContextManager[None]:
@@ -299,13 +321,18 @@ def shared_legend(figure: Figure, columns: int, handles: Sequence[Any] | None = 
 
     It stands in the panel that `panels` left empty, or else below the figure, in so many columns.
     """
-    labelled = (pair for axis in figure.axes for pair in zip(*axis.get_legend_handles_labels(), strict=True))
-    shown = {label: handle for handle, label in labelled}
+    shown = _labelled(figure)
     empty = [axis for axis in figure.axes if axis.get_label() == _EMPTY]
     if empty:
         empty[0].legend(handles=handles or list(shown.values()), loc="center")
     else:
         figure.legend(handles=handles or list(shown.values()), loc="outside lower center", ncols=columns)
+
+
+def _labelled(figure: Figure) -> dict[str, Any]:
+    """What is drawn, by its label."""
+    pairs = (pair for axis in figure.axes for pair in zip(*axis.get_legend_handles_labels(), strict=True))
+    return {label: handle for handle, label in pairs}
 
 
 def plain_ticks(axis: Axis, ticks: Sequence[float]) -> None:

@@ -94,7 +94,7 @@ def _as_c(value):
     return ctypes.c_uint(value) if type(value) is int else value
 
 
-@pytest.fixture(scope="module", params=["gcc", "clang"])
+@pytest.fixture(scope="module", params=["gcc", pytest.param("clang", marks=pytest.mark.slow)])
 def library(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("c")
     return Library(compiled(request.param, SOURCES / "shared.c", folder / "shared.so", "-shared", "-fPIC"))

@@ -61,6 +61,7 @@ def total(project):
     return json.loads((project / "results" / "sum" / "values.json").read_text())["total"]
 
 
+@pytest.mark.slow
 def test_a_notebook_runs_when_something_it_depends_on_changes(project):
     data, library = project / "data" / "preprocessing.csv", project / "hi_lib"
     figures = project / "hi_book" / "figures"
