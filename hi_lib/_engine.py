@@ -97,7 +97,7 @@ def _resume(cells, steps, factors, start, stop):  # type: ignore[no-untyped-def]
     """Go on at `start`: the stretch's own samples by confidence, and the mass between them after what came before."""
     order, sorted_wrong, gaps, longest, stride = cells
     values, eta = np.array([steps.right, steps.wrong]), steps.learning_rate
-    counts, best = _past(order, sorted_wrong, stride, longest.size, start), 0
+    counts = _past(order, sorted_wrong, stride, longest.size, start)
     exponents = longest - eta * (values[0] * counts[0] + values[1] * counts[1])
     best = exponents.argmax()
     log_scale = min(-longest[best], 660.0)

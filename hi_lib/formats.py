@@ -8,6 +8,7 @@ import math
 import tokenize
 import warnings
 import zipfile
+from collections import Counter
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -136,6 +137,9 @@ def _of_json(found: Any) -> pd.DataFrame:
     import pandas as pd
 
     if isinstance(found, dict) and {"columns", "data"} <= set(found):
+        twice = [name for name, count in Counter(map(str, found["columns"])).items() if count > 1]
+        if twice:
+            raise ValueError(f"it has the column {twice[0]} more than once")
         return pd.DataFrame(found["data"], columns=found["columns"])
     if isinstance(found, dict) and len(found) == 1 and isinstance(next(iter(found.values())), list):
         inner = next(iter(found.values()))
@@ -163,6 +167,8 @@ def _arrays(found: dict[str, NDArray[Any]]) -> pd.DataFrame:
     arrays = {name: array for name, array in found.items() if array.ndim in (1, 2)}
     if not arrays:
         raise ValueError("it holds no array with one or two axes")
+    if unreal := [name for name, array in arrays.items() if array.dtype.kind == "c"]:
+        raise ValueError(f"its array {unreal[0]} holds complex numbers")
     if len({len(array) for array in arrays.values()}) > 1:
         shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
         raise ValueError(f"its arrays have different lengths: {shapes}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import functools
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Self
@@ -103,7 +104,8 @@ class ResponseLaw(ModelLaw):
         τ_nw + m (τ_tx + τ_es) for each m, ms; where the network time varies, for each pair of one and m.
     chance : NDArray of shape (k,)
         Probability of each, given that the sample was offloaded.
-    least, most : NDArray of shape (k,), int
+    least : NDArray of shape (k,), int
+    most : int
         Given it, j is uniform on least + 1, …, most.
     """
 
@@ -158,7 +160,7 @@ def response_law(
     others, mean = batch_size - 1, (batch_size - 1) * offload_ratio
     # Nine standard deviations, and some room where the law is nearly Poisson: what is beyond has no weight in a double.
     reach = 9 * np.sqrt(mean * (1 - offload_ratio)) + 30
-    count = 1 + np.arange(max(0, np.floor(mean - reach)), min(others, np.ceil(mean + reach)) + 1)
+    count = 1 + np.arange(max(0, math.floor(mean - reach)), min(others, math.ceil(mean + reach)) + 1)
     chance = binomial(count - 1, others, offload_ratio)
     least = batch_size - count if first else np.zeros_like(count)
     after = (network if network.shape[1] == 1 else network[:, count]) + count * service

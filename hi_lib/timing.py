@@ -298,9 +298,9 @@ class TimingModel:
     ) -> OptimalBatch:
         """Find M† and M*: least f, or least t_s while late answers stay rare; with the unit "offloads", m† and m*.
 
-        Without a deadline f counts: the closed form (9) for "paper" (the default; arguments may be arrays), a minimiser
-        for "worst" and "average". With ρ = 0 the paper's f falls for ever and M† = inf; exactly, nothing is sent and
-        any M does: M* = 1.
+        Without a deadline f counts: the closed form (9) for "paper" (the default but with a `network_time`, which it
+        does not know; arguments may be arrays), a minimiser for "worst" and "average". With ρ = 0 the paper's f falls
+        for ever and M† = inf; exactly, nothing is sent and any M does: M* = 1.
 
         With a `deadline` (ms) only batch sizes with P(response > deadline) <= `miss_probability` count, by the law that
         `model` ("average" by default, or "worst"), `offloaded_only` and `network_times` name, as for `response_law`.
@@ -388,8 +388,8 @@ class TimingModel:
 
         Returns
         -------
-        int
-            Samples, or offloads.
+        float
+            Samples, or offloads: a whole number, or inf.
 
         Raises
         ------
@@ -514,8 +514,8 @@ class TimingModel:
 
         Returns
         -------
-        float or NDArray
-            How much larger f is, relatively.
+        float
+            ms.
 
         Raises
         ------

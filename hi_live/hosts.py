@@ -159,8 +159,10 @@ class Hosts:
     def punctuality(self) -> Punctuality:
         """How late the link has been with its packets so far.
 
-        Raises:
-            ValueError: where the link has ended.
+        Raises
+        ------
+        ValueError
+            The link has ended.
         """
         with contextlib.suppress(BrokenPipeError):  # no answer comes, which is told below
             if self._link.stdin:

@@ -258,12 +258,13 @@ def test_the_best_number_of_offloads_of_a_trace_is_that_of_all_that_are_tried():
             assert best.objective == pytest.approx(f)
 
 
-def test_a_learner_in_the_simulation_draws_a_threshold_for_each_sample():
-    """With the same seed, FreshLearning decides as the device that counts offloads does."""
+@pytest.mark.parametrize("rate", [0.2, "adaptive"])
+def test_a_learner_in_the_simulation_draws_a_threshold_for_each_sample(rate):
+    """With the same seed, FreshLearning decides as the device that counts offloads does, and hears of cycles."""
     trace = hi.synthetic_trace(400, seed=2)
-    learner = hi.HILF(0.5, 0.2, seed=5)
+    learner = hi.HILF(0.5, rate, seed=5)
     log = simulate(TIMING, FreshLearning(learner, trace), 3, samples=400, unit="offloads", max_samples=50)
-    batches = hi.OffloadBatches(hi.HILF(0.5, 0.2, seed=5), offloads=3, max_samples=50)
+    batches = hi.OffloadBatches(hi.HILF(0.5, rate, seed=5), offloads=3, max_samples=50)
     decided, sizes = [], []
     for sample, confidence in enumerate(trace.confidence):
         decision = batches.decide(confidence)

@@ -169,6 +169,13 @@ def test_where_nothing_or_little_is_sent():
     assert COLD.misestimation_cost("tau_ed", 3.0, 0.4, 0.9, "average") >= 0
 
 
+def test_of_large_batches_only_likely_counts_are_kept():
+    law = replace(PLAIN, network_time=lambda images: 10.0 + images).response_law(500, 0.1)
+    assert law.chance.sum() == pytest.approx(1)
+    images = 1 + 499 * 0.1  # with one that is offloaded, in the mean
+    assert law.chance @ law.after == pytest.approx(10 + images * (1 + PLAIN.tau_tx + PLAIN.tau_es))
+
+
 def test_tcp_counts_what_the_images_themselves_do_not():
     warm, cold = (hi.tcp(rtt=20, rate=50e6, image_bytes=30_803, idle=idle) for idle in (0, 2000))
     packets = math.ceil(30_803 / 1448)

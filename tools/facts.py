@@ -146,8 +146,14 @@ def counts() -> str:
     """How many of the paper's claims have which verdict."""
     papers, _ = by_author(load_claims())
     found = [(verdict, sum(claim.verdict == verdict for claim in papers)) for verdict in VERDICTS]
-    words = ", ".join(f"{count} {PLURAL[verdict] if count > 1 else verdict}" for verdict, count in found if count)
+    words = ", ".join(
+        f"{count} {PLURAL[verdict] if count > 1 else _of_one(verdict)}" for verdict, count in found if count
+    )
     return f"Of {len(papers)} claims of the paper, judged as it words them, {words}."
+
+
+def _of_one(verdict: str) -> str:
+    return verdict if verdict.startswith(("hold", "do")) else f"is {verdict}"
 
 
 def _row(cells: list[str]) -> str:

@@ -23,7 +23,7 @@ _FORMULA = re.compile(
 )
 _FIGURE = re.compile(r'<img [^>]*src="(?P<folder>[^"]*_images/)(?P<name>[^"/]+)\.svg"[^>]*>')
 _PHONE = "(max-width: 600px)"
-_STACKED = '<span class="hi-phone"> On this narrow screen, left is above and right below.</span>'
+_STACKED = '<span class="hi-stacked"></span>'
 _ABOUT_A_PROOF = "notebooks/regret_bound"
 _PUBLIC_NAMES = "book/api"
 # Formulas lie in scripts, so that no TeX stands in a page's text; MathJax is told to look there, too.
@@ -98,7 +98,7 @@ def _for_phones(app: Sphinx, found: re.Match[str]) -> str:
 def _say_where(figure: re.Match[str]) -> str:
     """Captions that tell panels by their sides say on a phone what that means there."""
     picture, _, caption = figure[0].partition("<figcaption>")
-    if "<picture>" in picture and re.search(r"\b(left|right)\b", caption, re.IGNORECASE):
+    if "<picture>" in picture and re.search(r"\bleft\b", caption, re.IGNORECASE):
         return f"{picture}<figcaption>{caption.replace('</span><a ', _STACKED + '</span><a ', 1)}"
     return figure[0]
 

@@ -10,7 +10,6 @@
   const SIZES = [...Array.from({ length: 16 }, (_, k) => k + 1), 20, 24, 32, 48, 64, 96, 128, 192, 256];
   const NAMES = { never: "never", always: "always", rule: "θ = 1 − β", fitted: "fitted θ", learner: "learner" };
   const LEAST_TIMEOUT = 200;
-  const LONGEST_IDLE = 2000;
   const SOONER = 0.99;
   const LATEST = 20;
   const MATTERS = 0.1;
@@ -459,15 +458,16 @@
   const sends = (policy) => policy.share.map((share) => (share > 0.5 ? 1 : 0));
 
   const settled = (log, beta, shared, timing, conditions, alpha) => {
-    const compared = compare(log, Math.min(beta + shared, 1));
+    const priced = Math.min(beta + shared, 1);
+    const compared = compare(log, priced);
     const flags = sends(compared.chosen);
     const rows = ways(flags, timing, conditions, alpha);
-    return { compared, policy: compared.chosen, flags, rows, row: best(rows, conditions), beta };
+    return { compared, policy: compared.chosen, flags, rows, row: best(rows, conditions), beta, priced };
   };
 
   const decided = (log, beta, timing, conditions, alpha) => {
     const price = conditions.price ?? 0;
-    const found = settled(log, beta, price, timing, conditions, alpha);
+    const found = settled(log, beta, 0, timing, conditions, alpha);
     if (!price || !found.row || !found.row.transmissions) return found;
     const together = mean(found.flags) / found.row.transmissions;
     return settled(log, beta, price / together, timing, conditions, alpha);
@@ -505,12 +505,12 @@
 
   const hearingLate = (log, found, large) => {
     const { confidence, correct } = log;
-    const { row, beta, policy } = found;
+    const { row, priced, policy } = found;
     const size = row.transmissions ? Math.max(1, Math.round(1 / row.transmissions)) : 1;
-    const late = learned(confidence, correct.map((right) => beta - (right ? 0 : 1)), Math.min(size, confidence.length));
+    const late = learned(confidence, correct.map((right) => priced - (right ? 0 : 1)), Math.min(size, confidence.length));
     const half = Math.floor(confidence.length / 2);
     const more = [];
-    for (let t = half; t < confidence.length; t += 1) more.push((late[t] - policy.share[t]) * (beta + correct[t] - large[t]));
+    for (let t = half; t < confidence.length; t += 1) more.push((late[t] - policy.share[t]) * (priced + correct[t] - large[t]));
     return mean(more);
   };
 
@@ -524,8 +524,9 @@
     }
     if (sending && conditions.window === null) {
       const free = best(ways(flags, timing, { ...conditions, window: OUT }, alpha), conditions);
+      const together = free !== null && free.way.size > 1 ? ` after ${free.way.size} ${free.way.unit}` : "";
       if (free !== null && free.objective < (1 - MATTERS) * row.objective)
-        return `the link allows one transmission at a time; if it allows ${OUT}, send without waiting, and answers come after ${digits(free.responseTime)} ms, ${digits(free.systemTime)} ms of the system a sample`;
+        return `the link allows one transmission at a time; if it allows ${OUT}, send${together} without waiting, and answers come after ${digits(free.responseTime)} ms, ${digits(free.systemTime)} ms of the system a sample`;
     }
     if (compared.counted === "always right" && policy.name !== NAMES.never)
       return `the L-ML is always right; for each percent of its answers that is wrong the cost rises by ${(policy.offloadRatio / 100).toFixed(4)}`;
@@ -554,7 +555,7 @@
     const never = compared.policies[0];
     const large = answers(log.lml)[compared.counted] ?? log.correct.map(() => 1);
     return {
-      policy: policy.name, threshold: policy.threshold, beta, row, rows, policies: compared.policies, counted: compared.counted,
+      policy: policy.name, threshold: policy.threshold, beta: found.priced, row, rows, policies: compared.policies, counted: compared.counted,
       keepsUp: rows.some((each) => keepsUp(each, conditions)),
       cost: policy.averageCost, againstNever: difference(never, policy),
       nextPolicy: compared.nextBest.name, againstNext: difference(compared.nextBest, policy),
@@ -658,5 +659,5 @@
     return [`Recommended: ${whatToSet(found)}`, ...costs(found, why), ...times(found), `Assumed: ${why.assumption}`, ...whatIf(why)];
   };
 
-  window.hiAdvice = { fromLog, fromRatio, lines, whatToSet, short, digits, NAMES };
+  window.hiAdvice = { fromLog, fromRatio, lines, whatToSet, short, digits };
 })();

@@ -24,10 +24,10 @@
 
   // ---- What is asked. ----
 
-  const asksFor = { rho: "ratio", calibrated: "ratio", alpha: "both", deadline: "deadline", miss: "deadline" };
+  const asksFor = { rho: "ratio", calibrated: "ratio", gap: "log", price: "log", alpha: "both", deadline: "deadline", miss: "deadline" };
   const shown = (id) => {
     const part = asksFor[id];
-    if (part === "ratio") return control("log").value === "";
+    if (part === "ratio" || part === "log") return (control("log").value !== "") === (part === "log");
     return part === undefined || control("aim").value === part;
   };
 
@@ -55,13 +55,13 @@
   });
 
   const conditionsFor = (asked, n) => {
-    const paced = asked.log !== "" && asked.gap;
+    const paced = Boolean(asked.gap);
     const arrivals = paced ? Float64Array.from({ length: n }, (_, k) => k * asked.gap) : null;
     const late = asked.aim === "deadline";
     return {
       deadline: late ? asked.deadline : null, miss: late ? asked.miss / 100 : 0.05,
       window: { 1: null, inf: Infinity }[asked.window] === undefined ? Number(asked.window) : { 1: null, inf: Infinity }[asked.window],
-      unit: asked.unit, rate: asked.rate * 1e6, connection: asked.connection, devices: asked.devices, price: asked.price,
+      unit: asked.unit, rate: asked.rate * 1e6, connection: asked.connection, devices: asked.devices, price: asked.price ?? 0,
       arrivals, spacing: paced && n > 1 ? arrivals[n - 1] / (n - 1) : null,
     };
   };
@@ -70,7 +70,7 @@
     const alpha = asked.aim === "both" ? asked.alpha : null;
     if (asked.log === "") {
       const others = { beta: asked.beta, calibrated: asked.calibrated };
-      return window.hiAdvice.fromRatio(asked.rho, tau(asked), { ...conditionsFor(asked, 0), price: 0 }, alpha, others);
+      return window.hiAdvice.fromRatio(asked.rho, tau(asked), conditionsFor(asked, 0), alpha, others);
     }
     const log = asked.log === "own" ? own : unpack(window.hiTraces[asked.log]);
     return window.hiAdvice.fromLog(log, asked.beta, tau(asked), conditionsFor(asked, log.confidence.length), alpha);
@@ -110,7 +110,8 @@
   };
 
   const address = (asked) => {
-    const kept = Object.entries(asked).filter(([id, value]) => value !== start[id] && value !== null);
+    const otherwise = { ...start, ...(presets[asked.log] ?? {}) };
+    const kept = Object.entries(asked).filter(([id, value]) => value !== otherwise[id] && value !== null);
     return kept.map(([id, value]) => `${id}=${encodeURIComponent(value)}`).join("&");
   };
 
@@ -227,9 +228,9 @@
 
   const take = async (file) => {
     try {
-      const { confidence, correct } = window.batchHI.readTable(await file.text());
+      const { confidence, correct, left } = window.batchHI.readTable(await file.text());
       own = { confidence, correct: correct.map(Number), lml: null };
-      control("file-error").textContent = "";
+      control("file-error").textContent = left ? `Only the first ${confidence.length} samples are used.` : "";
       control("log").value = "own";
       update();
     } catch (error) {

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from hi_book.commands.line import complain, one_line_errors, path_argument, path_option
@@ -18,6 +19,7 @@ from hi_lib.budgets import budget_of_energy
 from hi_lib.logs import reading
 from hi_lib.logs.columns import Columns
 from hi_lib.paper import setting_of
+from hi_lib.typing import Floats
 
 app = typer.Typer()
 
@@ -67,6 +69,10 @@ def evaluate(
     max_wait: Annotated[
         float | None, typer.Option(help="Nothing waits longer than so many ms to be sent.", rich_help_panel=_NETWORK)
     ] = None,
+    every: Annotated[
+        float | None,
+        typer.Option(help="A sample comes every so many ms, if the log does not say.", rich_help_panel=_NETWORK),
+    ] = None,
     connection: Annotated[
         str, typer.Option(help="Keeps its window (warm), or loses it (cold): auto.", rich_help_panel=_NETWORK)
     ] = "auto",
@@ -109,6 +115,7 @@ def evaluate(
     _refuse_both({"tau-nw": (tau_nw, network_times), "tau-tx": (tau_tx, image_bytes)})
     _refuse_alone({"miss": (miss, "deadline", deadline)})
     _refuse_alone({"network-unit": (network_unit, "network-times", network_times)})
+    _refuse_alone({"rate": (rate, "image-bytes or --tau-tx", tau_tx if image_bytes is None else image_bytes)})
     others = [Path(network.file_of(place)) for place in (network_times, image_bytes) if place]
     if as_html:
         checked_output("--html", as_html, inputs=[*filter(None, (log, device_times, server_times)), *others])
@@ -120,15 +127,16 @@ def evaluate(
     own = reading.read(kept or log, replace(columns, by=by))
     trips = None if network_times is None else network.network_times(network_times, network_unit)
     sizes = None if image_bytes is None else network.image_bytes(image_bytes)
-    uplink = setting.rate if rate is None else rate
-    sending = None if sizes is None else ways.sending_times(sizes.values, uplink, len(own.trace))
+    # Of a link whose own sending time is given the paper's rate says nothing.
+    uplink = setting.rate if rate is None and tau_tx is None else rate
+    sending = None if sizes is None else ways.sending_times(sizes.values, rate or setting.rate, len(own.trace))
     if shuffle is not None:
         own = own.shuffled(checks.whole("--shuffle", shuffle, low=0))
     conditions = ways.Conditions(
         # A server's fixed time is paid with every transmission, as the network's is.
         network_times=None if trips is None else trips.values + (timing.tau_nw - given.tau_nw),
         sending_times=sending if sending is None or own.rows is None else sending[own.rows],
-        arrivals=own.arrivals,
+        arrivals=_arrivals(own, every),
         deadline=deadline,
         miss=0.05 if miss is None else miss,
         window=window,
@@ -177,6 +185,17 @@ def _budget(
     if budget is not None:
         raise ValueError("--budget must be left out where --energy-budget is given")
     return budget_of_energy(energy, local_joules, offload_joules)
+
+
+def _arrivals(log: reading.Log, every: float | None) -> Floats | None:
+    """When samples come, ms: as the log says, or a camera's frames, one after the other."""
+    if every is None:
+        return log.arrivals
+    if log.arrivals is not None:
+        raise ValueError(
+            "--every must be left out where the log says when its samples came (--time '' leaves that out)"
+        )
+    return np.arange(len(log.trace)) * checks.positive("--every", every)
 
 
 def _refuse_both(pairs: dict[str, tuple[float | None, object]]) -> None:

@@ -165,7 +165,10 @@ def _parts(address: str, session: Session) -> Parts:
         far_end=functools.partial(_gateway, address, session, plan) if address.startswith("grpc://") else None,
         kept=kept,
         log=session.log,
-        replays=functools.partial(_replays, session, plan, learner) if _replayable(session, plan) else None,
+        # A device that goes on has learned already what a replay would learn anew.
+        replays=None
+        if first or not _replayable(session, plan)
+        else functools.partial(_replays, session, plan, learner),
     )
 
 

@@ -315,7 +315,7 @@ def afresh(case: Stream, sizes: Sequence[int], rate: str | float) -> pd.DataFram
     return table.groupby("M").mean().reset_index()
 
 
-def rules_simulated(setting: Setting, samples: int, block: int = 1000) -> pd.DataFrame:
+def rules_simulated(setting: Setting, samples: int) -> pd.DataFrame:
     """T19 for four rules that look at what is pending and how old it is: both times simulated, and by two moments."""
     timing, ratio = setting.timing, checks.share("offload_ratio", setting.offload_ratio)
     flags = np.random.default_rng(7).random(samples) < ratio
@@ -328,7 +328,7 @@ def rules_simulated(setting: Setting, samples: int, block: int = 1000) -> pd.Dat
         rho = flags.mean()
         system = timing.tau_ed + rho * service + rho * timing.tau_nw / first
         response = timing.tau_ed + rho * timing.tau_nw + rho * service * kappa + timing.tau_ed * (kappa - 1) / 2
-        error = mean_error(log.response_time, min(block, samples // 2))
+        error = mean_error(log.response_time, min(1000, samples // 2))
         rows.append((name, log.system_time, system, float(log.response_time.mean()), response, error))
     columns = ["rule", "t_s simulated", "t_s by T19", "t_r simulated", "t_r by T19", "standard error of t_r"]
     return pd.DataFrame(rows, columns=columns)

@@ -53,7 +53,7 @@ class Field(NamedTuple):
 
 
 QUESTIONS = (
-    Field("rho", "share offloaded ρ", 0, 1, 0, 1, 0.001),
+    Field("rho", "offload ratio ρ", 0, 1, 0, 1, 0.001),
     Field("beta", "cost of an offload β (0.1: ten to avoid one wrong answer)", 0, 1, 0, 1),
     Field("alpha", "weight of the system time α (1: throughput, 0: quick answers)", 0, 1, 0.01, 0.99, 0.01, open=True),
     Field("deadline", "answers are late after (ms)", 1e-3, 1e6),

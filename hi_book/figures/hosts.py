@@ -134,6 +134,7 @@ def numbers(table: pd.DataFrame) -> dict[str, float]:
         "warm_off_most": most((warm["p50"] / assumed - 1).abs()),
         "cold_most": most(growth),
         "cold_least": least(growth),
+        "cold_longest": most(_longest(cubic) / warmed),
         "cold_single": most(growth[growth.index.get_level_values("pictures") == 1]),
         "law_half": float(np.median(residual)),
         "law_most": float(np.quantile(residual, 0.9)),
@@ -144,6 +145,12 @@ def numbers(table: pd.DataFrame) -> dict[str, float]:
         "bbr_most": most((paced / kept).dropna()),
         **_lossy(table),
     }
+
+
+def _longest(cubic: pd.DataFrame) -> pd.Series:
+    """Medians of Imagenette's pictures after the longest idle time, the window not kept."""
+    rows = cubic[(cubic["data"] == DATA) & (cubic["idle"] == cubic["idle"].max()) & ~cubic["keep_window"]]
+    return rows.set_index(["rtt", "pictures"])["p50"]
 
 
 def _lossy(table: pd.DataFrame) -> dict[str, float]:

@@ -32,8 +32,9 @@ from hi_book.figures.style import table as styled
 from hi_book.figures.values import at, most, ordered
 from hi_lib import checks, regret
 from hi_lib.learners import replay
-from hi_lib.studies.lml import Outcome, best_threshold, curve, known, outcome
-from hi_lib.studies.measured import BATCH_SIZES, MACHINE, MEASURED, PAIRS, SETTINGS, Line, timing_model
+from hi_lib.paper import SETTINGS
+from hi_lib.studies.lml import Outcome, best_threshold, known, outcome
+from hi_lib.studies.measured import BATCH_SIZES, MACHINE, MEASURED, PAIRS, Line, timing_model
 from hi_lib.traces import Trace, data_file, load_trace, trace_files
 
 if TYPE_CHECKING:
@@ -62,7 +63,6 @@ _COLOURS = {
     **{"paper": "#999999", "never": "#333333", "best": "#333333"},
 }
 _QUANTITIES = {"average_cost": "average cost", "accuracy": "accuracy of the answers"}
-__all__ = ["best_threshold", "curve", "outcome"]
 # What the text says of each of its two examples.
 _SAID = ["assumed", "real", "even", "error", "hard", "never", "best", "truth", "truth_accuracy", "added_gain"]
 _SAID += ["answer", "answer_error", "alike", "only"]

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 # Safe for the colour-blind (Okabe and Ito's, and two beside them); a β and a data set keep theirs in every figure.
 BETA_COLOURS = {0.3: "#0072B2", 0.5: "#D55E00", 0.7: "#009E73"}
 DATASET_COLOURS = {"Imagenette": "#7B3294", "CIFAR-10": "#8C6D00"}
-TIME_COLOURS = {"system_time": "#444444", "response_time": "#CC79A7"}
 STAGE_COLOURS = {"device": "#009E73", "uplink": "#E69F00", "network": "#BBBBBB", "server": "#56B4E9"}
 # What one may get wrong about the times, and its symbol.
 SYMBOLS = {"tau_nw": "τ_nw", "offload_ratio": "ρ", "tau_ed": "τ_ed", "tau_es": "τ_es", "tau_tx": "τ_tx"}

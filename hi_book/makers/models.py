@@ -1,6 +1,6 @@
 """Make traces: run a model over real images and record what it says, how sure it is, and whether it is right.
 
-Needs the extra `models`. Nothing else in `hi_lib` but the command line imports this module.
+Needs the extra `models`.
 """
 
 from __future__ import annotations

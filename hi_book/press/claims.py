@@ -215,7 +215,11 @@ def overview(outcomes: list[Outcome], pages: str) -> str:
 
 def _begun_small(text: str) -> str:
     """A sentence as it stands after a colon."""
-    return text if text[:2].isupper() or text.startswith(("S-ML", "L-ML")) else text[0].lower() + text[1:]
+    return (
+        text
+        if (text[:2].isalpha() and text[:2].isupper()) or text.startswith(("S-ML", "L-ML"))
+        else text[0].lower() + text[1:]
+    )
 
 
 def by_verdict(outcomes: list[Outcome], pages: str) -> str:

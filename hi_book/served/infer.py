@@ -35,7 +35,6 @@ from hi_lib.typing import Bytes
 from hi_live.server import LOCAL, parsed_address
 from hi_live.wire import MOST_BYTES, Assembly, Reply, Request, WireError, pack_reply, receive
 
-SCHEME = "grpc://"
 _PATIENCE = 50  # ms between two looks at whether to stop
 _AT_START = 20.0  # seconds for each call before the run: a server may load the model now
 _TRIES, _BETWEEN_TRIES = 4, 0.2  # seconds
@@ -139,10 +138,6 @@ class Model:
             self._client.close()
             raise
 
-    def decoded(self, files: Sequence[Bytes]) -> InferInput:
-        """What is sent for these pictures; ValueError if one of them cannot be read."""
-        return self.tensor([self.pixels(file) for file in files])
-
     def pixels(self, file: Bytes) -> images.Pixels:
         """A picture as large as the model wants it; ValueError if it cannot be read."""
         return images.preprocess("picture", file, self._input.side)
@@ -165,6 +160,8 @@ class Model:
             raise ValueError(f"{self.name} answers with shape {values.shape} for {rows} pictures")
         table = values.reshape(rows, -1)[:pictures]
         if table.shape[1] > 1:
+            if not np.isfinite(table).all():
+                raise ValueError(f"{self.name} answers with a score that is no number")
             found = table.argmax(axis=1)
         elif np.issubdtype(table.dtype, np.integer):
             found = table[:, 0]
@@ -233,7 +230,7 @@ class Model:
         return statistics.median(took)
 
 
-class _Asked(NamedTuple):
+class _Question(NamedTuple):
     """A request that is out: whose, which of its pictures could be read, and when it came and went on."""
 
     device: Bytes
@@ -273,8 +270,8 @@ class Gateway(threading.Thread):
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.bind(self.address)
         # Answers come in threads of gRPC, which may not touch this socket: they are left here, and one byte wakes us.
-        self._answers: deque[tuple[_Asked, float, Any, Any]] = deque()
-        self._bell, self._ear = socket.socketpair()
+        self._answers: deque[tuple[_Question, float, Any, Any]] = deque()
+        self._wake, self._woken = socket.socketpair()
         self._assembly = Assembly()  # of the only device that there is
 
     def close(self) -> None:
@@ -282,20 +279,20 @@ class Gateway(threading.Thread):
         self._closing.set()
         self.join()
         self._model.close()
-        self._bell.close()
-        self._ear.close()
+        self._wake.close()
+        self._woken.close()
 
     def run(self) -> None:
         """Ask and answer until closed."""
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
-        poller.register(self._ear, zmq.POLLIN)
+        poller.register(self._woken, zmq.POLLIN)
         while not self._closing.is_set():
             ready = dict(poller.poll(_PATIENCE))
             if self._socket in ready:
                 self._ask(receive(self._socket))
-            if self._ear.fileno() in ready:
-                self._ear.recv(4096)
+            if self._woken.fileno() in ready:
+                self._woken.recv(4096)
             while self._answers:
                 self._answer(*self._answers.popleft())
         self._socket.close()
@@ -315,7 +312,7 @@ class Gateway(threading.Thread):
                 pixels[place] = self._model.pixels(file)
             except ValueError as error:
                 problem = error
-        asked = _Asked(frames[0], request, list(pixels), came, time.perf_counter())
+        asked = _Question(frames[0], request, list(pixels), came, time.perf_counter())
         if not pixels:
             self._answers.append((asked, came, None, problem))
             return
@@ -326,14 +323,14 @@ class Gateway(threading.Thread):
         except (ValueError, InferenceServerException) as error:
             self._answers.append((asked, came, None, error))
 
-    def _hear(self, asked: _Asked, result: Any, error: Any) -> None:
+    def _hear(self, asked: _Question, result: Any, error: Any) -> None:
         self._answers.append((asked, time.perf_counter(), result, error))
         try:
-            self._bell.send(b".")
+            self._wake.send(b".")
         except OSError:  # closed by now: nobody waits for it
             self._answers.clear()
 
-    def _answer(self, asked: _Asked, done: float, result: Any, error: Any) -> None:
+    def _answer(self, asked: _Question, done: float, result: Any, error: Any) -> None:
         try:
             if error is not None:
                 raise error
@@ -343,7 +340,7 @@ class Gateway(threading.Thread):
             answers = ()
         self._reply(asked, done, answers)
 
-    def _reply(self, asked: _Asked, done: float, answers: Sequence[int]) -> None:
+    def _reply(self, asked: _Question, done: float, answers: Sequence[int]) -> None:
         """Answer for the pictures that could be read, or for none; all others are unknown."""
         request = asked.request
         known = dict(zip(asked.readable, answers, strict=True)) if answers else {}

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hi_lib.studies.measured import Line
 
 _SHOWN = (1, 2, 3, 4, 6, 8, 16, 64)  # sizes in the table for reading, beside the recommended one
+_LEGEND = "t_s: system time a sample; t_r: response time, p50 to p99: so many of 100 answers by then"
 _STAGES = {
     "tau_ed": "device",
     "tau_es": "server",
@@ -174,6 +175,8 @@ class Evaluation:
         ]
         if self.paper_times:
             lines.append(f"note: {self.paper_times}")
+        objective = "" if self.alpha is None else "; f = α t_s + (1 − α) t_r"
+        lines.append(f"{_LEGEND}{objective}")
         late = ["late"] if found.conditions.deadline is not None else []
         rows = [["send", "longest wait", "t_s", "t_r", "p50", "p95", "p99", "f" if self.alpha else "t_s", *late]]
         for row in found.ways:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -118,6 +119,7 @@ def by_group(log: Log, beta: float, timing: TimingModel, alpha: float | None, co
 def _by_number(name: str) -> tuple[float, str]:
     """Numbers in their order, before all other names."""
     try:
-        return (float(name), name)
+        number = float(name)
     except ValueError:
         return (np.inf, name)
+    return (np.inf if math.isnan(number) else number, name)

@@ -35,6 +35,7 @@ class Recommendation:
     threshold : float or None
         θ; of the learner, the one at which it would offload half the time by now. None without a log for a learner.
     beta : float or None
+        Cost of an offload with its share of a transmission's price.
     sent : Sent or None
         How to send, with its times, ms. None where nothing is sent, the device cannot keep up, or no way is in time.
     keeps_up, keeps_deadline : bool

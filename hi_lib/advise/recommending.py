@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -57,7 +57,7 @@ def from_log(
     recommendation = Recommendation(
         policy=policy.name,
         threshold=policy.threshold,
-        beta=float(beta),
+        beta=float(found.priced),
         sent=row,
         keeps_up=any(sending.keeps_up(each, conditions) for each in found.ways),
         keeps_deadline=conditions.deadline is None or row is not None,
@@ -82,19 +82,20 @@ class _Decision:
 
     def __init__(self, log: Log, beta: float, timing: TimingModel, conditions: Conditions, alpha: float | None) -> None:
         self.log, self.beta, self.timing, self.conditions, self.alpha = log, beta, timing, conditions, alpha
-        self._settle(beta + conditions.price)
+        self._settle(beta)  # what is sent if offloads have no other price: how many share one
         if conditions.price and self.sent is not None and self.sent.transmissions:
             together = self.policy.offloaded.mean() / self.sent.transmissions
             self._settle(beta + conditions.price / float(together))
 
     def _settle(self, price_of_an_offload: float) -> None:
-        self.compared = compare(self.log, min(price_of_an_offload, 1.0), self.conditions.budget)
+        self.priced = min(price_of_an_offload, 1.0)
+        self.compared = compare(self.log, self.priced, self.conditions.budget)
         self.policy: Policy = self.compared.chosen()
         self.ways = self.ways_of(self.policy.offloaded)
         self.sent = sending.best(self.ways, self.conditions)
 
-    def ways_of(self, offloaded: Flags, timing: TimingModel | None = None) -> list[Sent]:
-        return sending.ways(offloaded, timing or self.timing, self.conditions, self.alpha)
+    def ways_of(self, offloaded: Flags) -> list[Sent]:
+        return sending.ways(offloaded, self.timing, self.conditions, self.alpha)
 
     def with_beta(self, beta: float) -> _Decision:
         return _Decision(self.log, beta, self.timing, self.conditions, self.alpha)
@@ -123,8 +124,17 @@ def _with_other_times(policy: Policy, found: _Decision) -> Iterator[tuple[str, _
     for what, ratio in (("half of the offloads", share / 2), ("twice the offloads", min(1.0, 2 * share))):
         rows = found.ways_of(_least_sure(found.log.trace.confidence, float(ratio)))
         yield what, _Other(None, sending.best(rows, found.conditions))
-    slow = found.timing.with_taus({"tau_nw": 2 * found.timing.tau_nw})
-    yield "a network twice as slow", _Other(None, sending.best(found.ways_of(policy.offloaded, slow), found.conditions))
+    rows = sending.ways(policy.offloaded, *_twice_as_slow(found.timing, found.conditions), found.alpha)
+    yield "a network twice as slow", _Other(None, sending.best(rows, found.conditions))
+
+
+def _twice_as_slow(timing: TimingModel, conditions: Conditions) -> tuple[TimingModel, Conditions]:
+    """The same with twice the network time, be it assumed, measured, or one that depends on what is sent."""
+    network, measured = timing.network_time, conditions.network_times
+    slow = replace(
+        timing, tau_nw=2 * timing.tau_nw, network_time=None if network is None else lambda sent: 2 * network(sent)
+    )
+    return slow, replace(conditions, network_times=None if measured is None else 2 * measured)
 
 
 def _least_sure(confidence: Floats, share: float) -> Flags:
@@ -151,11 +161,11 @@ def _hearing_late(found: _Decision) -> float:
     trace, row = found.log.trace, found.sent
     size = max(1, math.floor(1 / row.transmissions + 0.5)) if row and row.transmissions else 1
     late = replay(
-        trace, found.beta, min(size, len(trace)), learning_rate=ADAPTIVE, budget=found.conditions.budget
+        trace, found.priced, min(size, len(trace)), learning_rate=ADAPTIVE, budget=found.conditions.budget
     ).offload_probability
     large = _answers(found)
     half = len(trace) // 2
-    change = (late - found.policy.offload_probability) * (found.beta + trace.correct - large)
+    change = (late - found.policy.offload_probability) * (found.priced + trace.correct - large)
     return float(change[half:].mean())
 
 
@@ -177,9 +187,10 @@ def _assumption(found: _Decision) -> str:
         free = sending.best(_without_waiting(found), found.conditions)
         if free is not None and free.objective < (1 - _MATTERS) * found.sent.objective:
             response, system = four_digits(free.response_time), four_digits(free.system_time)
+            together = f" after {free.way.size} {free.way.unit}" if free.way.size > 1 else ""
             return (
-                f"the link allows one transmission at a time; if it allows {_OUT}, send without waiting, and answers "
-                f"come after {response} ms, {system} ms of the system a sample"
+                f"the link allows one transmission at a time; if it allows {_OUT}, send{together} without waiting, and "
+                f"answers come after {response} ms, {system} ms of the system a sample"
             )
     if found.compared.counted == ASSUMED and found.policy.name != NEVER:
         return (
@@ -231,7 +242,7 @@ def recommend(
     alpha : float, optional
         Weight of the system time, in (0, 1); ½ where no deadline is given, either.
     conditions : Conditions, optional
-        Deadline, window, price and whatever else is known.
+        Deadline, window and whatever else is known but what needs a log: a price, arrivals, sizes of images.
     beta : float, optional
         Cost of an offload, in [0, 1].
     calibrated : bool
@@ -256,21 +267,22 @@ def recommend(
     """
     conditions = conditions or Conditions()
     ratio = checks.real("offload_ratio", offload_ratio, 0, 1 if conditions.budget is None else conditions.budget)
+    if conditions.price or conditions.arrivals is not None or conditions.sending_times is not None:
+        raise ValueError("price, arrivals and sending_times must be left out without a log")
     price = None if beta is None else checks.real("beta", beta, 0, 1)
     weight = weight_of(alpha, conditions)
     uniforms = steady_uniforms(NO_LOG)
     policy = NEVER if ratio == 0 else ALWAYS if ratio == 1 else RULE if calibrated else LEARNER
 
-    def tried(share: float, times: TimingModel = timing) -> list[Sent]:
-        return sending.ways(uniforms < share, times, conditions, weight)
+    def tried(share: float, times: TimingModel = timing, around: Conditions = conditions) -> list[Sent]:
+        return sending.ways(uniforms < share, times, around, weight)
 
     rows = tried(ratio)
     row = sending.best(rows, conditions)
-    slow = timing.with_taus({"tau_nw": 2 * timing.tau_nw})
-    others = {
-        "half of the offloads": (ratio / 2, timing),
-        "twice the offloads": (min(1.0, 2 * ratio), timing),
-        "a network twice as slow": (ratio, slow),
+    others: dict[str, tuple[Any, ...]] = {
+        "half of the offloads": (ratio / 2,),
+        "twice the offloads": (min(1.0, 2 * ratio),),
+        "a network twice as slow": (ratio, *_twice_as_slow(timing, conditions)),
     }
     changes = [
         Change(what, None, _instead(row, sending.best(tried(*case), conditions)))

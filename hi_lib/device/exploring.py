@@ -63,6 +63,8 @@ class HILN(HILF):
     ) -> None:
         self._prepare(beta, levels)
         share = self._set_rates(learning_rate, exploration, tuning.Given(lambda_min, samples, batch_size))
+        if exploration is None and share == 0:
+            raise ValueError("exploration must be given with a number for the learning rate")
         self._exploration = checks.real("exploration", share, LEAST_EXPLORATION, 1)
         self._loss_rate = checks.real("loss_rate", loss_rate, 0, 1, open_ends=")")
         self._batch: list[Decided] = []
@@ -70,7 +72,7 @@ class HILN(HILF):
 
     @property
     def exploration(self) -> float:
-        """ε, the share of samples offloaded to learn."""
+        """ε, with which probability a sample is offloaded to learn, whatever θ says."""
         return self._exploration
 
     @property
@@ -148,7 +150,8 @@ class Apple(HILN):
     beta, learning_rate, seed, levels, lambda_min, loss_rate, samples, batch_size
         As for `HILN`; there are no "anytime" rates.
     exploration : float, optional
-        ε, in [1e-12, 1]; by default η M for batches of M, as the bound takes it, and no less.
+        ε, in [1e-12, 1]. With a named rate by default η M for batches of M, as the bound takes it; with a number for
+        the rate it must be given.
 
     Examples
     --------

@@ -105,7 +105,7 @@ class HILF:
     """
 
     learner = batch_hi.HIL_F
-    """What there is to know of it: `hi_lib.specification.Learner`."""
+    """What there is to know of it, a `hi_lib.specification.Learner`."""
     _eta: float
     _falls: str | None
     _lambda_min: float | None
@@ -173,7 +173,7 @@ class HILF:
 
     @property
     def levels(self) -> int | None:
-        """How finely confidences are told apart; None: exactly."""
+        """How finely confidences are told apart; None is exactly."""
         return self._levels
 
     @property

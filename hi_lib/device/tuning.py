@@ -54,7 +54,7 @@ def rates(
         found = learner.rates(horizon, learning_rate, exploration)
         return Chosen(found.learning_rate or 1.0, found.exploration if exploration is None else exploration)
     if isinstance(learning_rate, str):
-        shortest = _shortest(given.lambda_min, levels, DEFAULT_LAMBDA_MIN)
+        shortest = _shortest(given.lambda_min, levels)
         first = regret.doubling_learning_rate(1, shortest)
         if learning_rate == ADAPTIVE:
             first = regret.log_inverse(shortest) / FIRST_GAP
@@ -99,12 +99,12 @@ def _horizon(learning_rate: float | str, beta: float, levels: int | None, given:
     if given.samples is None or (given.lambda_min is None and levels is None):
         name = "learning_rate" if isinstance(learning_rate, str) else "exploration"
         raise ValueError(f"{name} must be a number unless samples, and either levels or lambda_min, are given")
-    shortest = _shortest(given.lambda_min, levels, DEFAULT_LAMBDA_MIN)
+    shortest = _shortest(given.lambda_min, levels)
     return Horizon(checks.whole("samples", given.samples), checks.whole("batch_size", given.batch_size), shortest, beta)
 
 
-def _shortest(lambda_min: float | None, levels: int | None, default: float) -> float:
+def _shortest(lambda_min: float | None, levels: int | None) -> float:
     """λ: as given, else the grid's, else the default."""
     if lambda_min is not None:
         return checks.real("lambda_min", lambda_min, 0, 1, open_ends="()")
-    return default if levels is None else 1 / max(levels, 2)
+    return DEFAULT_LAMBDA_MIN if levels is None else 1 / max(levels, 2)

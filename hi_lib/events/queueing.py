@@ -80,7 +80,7 @@ def pipeline(
         if isinstance(batch_size, tuple):
             ends = np.cumsum(sizes)
         else:
-            most = batch_size
+            most = checks.whole("batch_size", batch_size)
     there: Floats = np.zeros(n) if arrivals is None else in_order(arrivals, n)
     there = there - there[0]
     waits = math.inf if max_wait == math.inf else checks.nonnegative("max_wait", max_wait)

@@ -128,8 +128,8 @@ class FreshLearning:
 
     def learn(self, batch: slice) -> None:
         """Let the learner hear of the whole cycle."""
-        for one in range(batch.start, batch.stop):
-            self.learner.hear(self._tickets.pop(one), self.trace.correct[one : one + 1])
+        tickets = [self._tickets.pop(one) for one in range(batch.start, batch.stop)]
+        self.learner.hear_together(tickets, self.trace.correct[batch])
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class Log:
         When a sample was there, when the device began with it, when its answer was known.
     offloaded : NDArray of shape (n,), bool
     sizes, offloads, ended : NDArray of shape (batches,)
-        Samples and offloads of each batch, and when the device was free again.
+        Samples and offloads of each batch, and when its answers were there; with nothing sent, when it was computed.
     intervals : list of Interval
         Every stretch of work in lanes "device", "uplink", "network" (half of a network time on the way there, half on
         the way back) and "server", in the order in which they ended; empty unless recorded.

@@ -103,15 +103,22 @@ def image_bytes(place: str) -> Measured:
 
 def file_of(place: str) -> str:
     """The file of FILE or FILE:COLUMN, be it there or not."""
-    return place if Path(place).exists() else place.rpartition(":")[0] or place
+    return place if _there(place) else place.rpartition(":")[0] or place
+
+
+def _there(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:  # a name too long for any file
+        return False
 
 
 def file_and_column(option: str, place: str) -> tuple[str, str | None]:
     """FILE or FILE:COLUMN, whatever colons the file's name may hold."""
-    if place == "-" or (place.strip() and Path(place).exists()):
+    if place == "-" or (place.strip() and _there(place)):
         return place, None
     file, colon, column = place.rpartition(":")
-    if colon and column.strip() and (file == "-" or Path(file).exists()):
+    if colon and column.strip() and (file == "-" or _there(file)):
         return file, column
     if not place.strip():
         raise ValueError(f"{option} must be FILE or FILE:COLUMN, got {checks.shown(place)}")

@@ -36,7 +36,7 @@ class Regression(NamedTuple):
     second: float
 
     def score(self, trace: Trace) -> Floats:
-        """The probability that the S-ML is right, shape (n,), in (0, 1), for a trace with both values."""
+        """The probability that the S-ML is right, shape (n,), in [0, 1), for a trace with both values."""
         from scipy.special import expit
 
         return np.clip(expit(_features(trace) @ np.array(self)), 0.0, np.nextafter(1.0, 0.0))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from hi_lib import checks, tables
-from hi_lib.paper import SETTINGS as SETTINGS  # figures take it from here
+from hi_lib.paper import SETTINGS
 from hi_lib.timing import TimingModel
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ import shlex
 
 import jsonschema
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -59,6 +60,29 @@ def test_the_same_in_offloads_is_the_mean_of_runs():
     objectives = [0.9 * times.system_time + 0.1 * times.response_time for times in taken]
     assert found.objective == pytest.approx(np.mean(objectives), rel=1e-12)
     assert found.average_cost == pytest.approx(np.mean([one.average_cost for one in runs]), rel=1e-12)
+
+
+def test_a_camera_sends_a_sample_every_so_often(mine, tmp_path):
+    dated = pd.read_csv(mine)
+    dated["time"] = np.arange(len(dated)) * 40.0
+    path = tmp_path / "dated.csv"
+    dated.to_csv(path, index=False)
+    every = run(mine, "--beta", 0.1, "--every", 40).stdout
+    assert every.splitlines()[:6] == run(path, "--beta", 0.1, "--time-unit", "ms").stdout.splitlines()[:6]
+    assert every != run(mine, "--beta", 0.1).stdout
+    twice = run(path, "--beta", 0.1, "--time-unit", "ms", "--every", 40)
+    assert twice.exit_code == 2
+    assert "--every must be left out where the log says when its samples came" in twice.stderr
+    assert "--every must be" in run(mine, "--every", 0).stderr
+
+
+def test_a_rate_goes_with_a_sending_time(mine):
+    assert "--rate must be left out where there is no --image-bytes" in run(mine, "--rate", 200e3).stderr
+    slow = ("--tau-ed", 400, "--tau-es", 4, "--tau-nw", 50, "--tau-tx", 20, "--beta", 0.1)
+    cold = run(mine, *slow, "--rate", 200e3).stdout
+    assert "loses its window" in cold
+    # What a cold connection takes is not known without the rate, and the paper's is none of this link.
+    assert "loses its window" not in run(mine, *slow).stdout
 
 
 def test_the_recommendation_comes_first(mine):

@@ -1,6 +1,7 @@
 """One recommendation: ten logs with what an expert would do, worked out by brute force, and fifty random settings."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -257,14 +258,58 @@ def test_a_price_makes_offloads_travel_together_and_fewer():
     assert dear.offload_ratio < free.offload_ratio
     together = dear.offload_ratio / dear.sent.transmissions
     # β and a share of the price: the rule that goes with it.
-    assert dear.threshold == pytest.approx(1 - 0.1 - 0.4 / free_size(trace, 0.4), abs=0.02)
+    assert dear.threshold == pytest.approx(1 - 0.1 - 0.4 / free_size(trace), abs=0.02)
     assert together > 1
 
 
-def free_size(trace, price):
+@pytest.mark.parametrize("price", [0.3, 0.5, 1.0])
+def test_what_pays_together_is_sent_though_none_would_pay_alone(price):
+    trace = hi.load_trace("imagenette-mobilenet_v1_0.25_128").shuffled(0)
+    found = found_for(trace, beta=0.1, conditions=Conditions(price=price))
+    assert compare(Log(trace), min(0.1 + price, 1)).chosen().name == NEVER or price == 0.3
+    assert found.policy != NEVER
+    half = len(trace) // 2
+    priced = 0.1 + price * found.sent.transmissions / found.offload_ratio
+    offloaded = trace.confidence < found.threshold
+    paid = np.where(offloaded, priced, ~trace.correct.astype(bool))[half:].mean()
+    assert paid < (~trace.correct.astype(bool))[half:].mean() - 0.05
+
+
+def free_size(trace):
     """Offloads that the first choice sends together, which decides how a price is shared."""
-    first = found_for(trace, beta=0.1 + price)
+    first = found_for(trace, beta=0.1)
     return first.offload_ratio / first.sent.transmissions
+
+
+def test_a_learner_with_a_price_learns_with_it_and_is_late_with_it():
+    trace, price = drifting(), 0.1
+    found = found_for(trace, conditions=Conditions(price=price))
+    assert found.policy == LEARNER
+    first = found_for(trace)
+    together = compare(Log(trace), 0.3).chosen().offloaded.mean() / first.sent.transmissions
+    priced = 0.3 + price / together
+    assert found.beta == pytest.approx(priced)
+    size = max(1, round(1 / found.sent.transmissions))
+    late, soon = (hi.replay(trace, priced, each, learning_rate="adaptive").cost[N // 2 :].mean() for each in (size, 1))
+    assert found.waiting_costs == pytest.approx(late - soon)
+
+
+def test_a_network_twice_as_slow_is_so_however_it_is_known():
+    def answer(**how):
+        timing = how.pop("timing", hi.IMAGENETTE.timing)
+        changes = recommending.recommend(0.4, timing, alpha=0.9, conditions=Conditions(**how)).changes
+        return [change.send for change in changes if change.what == "a network twice as slow"]
+
+    known = answer()
+    assert known != [None]
+    assert answer(network_times=np.full(3, hi.IMAGENETTE.timing.tau_nw)) == known
+    assert answer(timing=replace(hi.IMAGENETTE.timing, network_time=lambda _: hi.IMAGENETTE.timing.tau_nw)) == known
+
+
+def test_without_a_log_nothing_that_needs_one_is_taken():
+    for how in ({"price": 0.1}, {"arrivals": np.arange(5.0)}, {"sending_times": np.ones(5)}):
+        with pytest.raises(ValueError, match="price, arrivals and sending_times must be left out without a log"):
+            recommending.recommend(0.4, hi.IMAGENETTE.timing, conditions=Conditions(**how))
 
 
 def test_a_learner_that_hears_late_is_told_what_it_costs():

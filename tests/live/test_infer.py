@@ -155,7 +155,7 @@ def test_pictures_come_as_the_model_wants_them(wanted, datatype, shape, expected
     heard = []
     with serving(servicer) as address:
         model = Model(address, wanted, 2, 5000)
-        model.ask(model.decoded([picture(1), picture(1)]), lambda result, error: heard.append((result, error)))
+        model.ask(model.tensor([model.pixels(picture(1))] * 2), lambda result, error: heard.append((result, error)))
         deadline = time.monotonic() + 10
         while not heard and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -220,6 +220,7 @@ def test_a_server_that_goes_away_costs_answers_and_no_more():
         (Servicer((2, 3, SIDE, SIDE)), Wanted(), "no larger --batch-size"),
         (Servicer(answer=lambda pixels: pixels.mean(axis=(1, 2, 3))), Wanted(), "neither classes nor their scores"),
         (Servicer(answer=lambda pixels: one_hot(pixels)[0]), Wanted(), "answers with shape"),
+        (Servicer(answer=lambda pixels: one_hot(pixels) * np.nan), Wanted(), "a score that is no number"),
         (Servicer(answer=lambda pixels: np.full(len(pixels), 2**63, np.uint64)), Wanted(), "a class of 9223372"),
     ],
 )

@@ -99,6 +99,8 @@ def test_parquet_is_read_or_says_what_it_needs(tmp_path, monkeypatch):
     ("content", "says"),
     [
         (b"[1, 2]", "its JSON is neither a list of records"),
+        (b'{"columns": ["correct", "correct"], "data": [[1, 0]]}', "it has the column correct more than once"),
+        (npz(confidence=[0.5j], correct=[1]), "its array confidence holds complex numbers"),
         (ZIP_OF_TEXT, "it holds no array with one or two axes"),
         (b'[{"confidence": 0.5,', "it is no JSON: .* in line 1"),
         (b'{"confidence": 0.5}\n{"confidence": \n', "line 2 is no JSON record"),

@@ -30,6 +30,7 @@ from hi_book.figures import (
     which_learner,
 )
 from hi_lib.events import simulation
+from hi_lib.studies import lml
 
 # At ρ = 1 every batch sends, and all of it: t_s = 3 + 12/M.
 EVEN = hi.TimingModel(tau_ed=1, tau_es=1, tau_tx=1, tau_nw=12)
@@ -376,7 +377,7 @@ LML = hi.Trace([0.25, 0.5, 0.625, 0.75], [0, 0, 1, 1], [0, 1, 0, 1], name="a")
 
 def test_answers_of_both_models_against_what_is_sent():
     best = pd.DataFrame([("a", 0.5, 0.5, 0.75)], columns=["title", "beta", "offload_ratio", "accuracy"])
-    figure = real_lml.accuracy_offload({"a": real_lml.curve(LML)}, best)
+    figure = real_lml.accuracy_offload({"a": lml.curve(LML)}, best)
     assumed, real, chance, ring = (points(each) for each in figure.axes[0].lines)
     assert assumed[-1] == (100, 100)
     assert real == [(0, 50), (25, 50), (50, 75), (75, 50), (100, 50)]

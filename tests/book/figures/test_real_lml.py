@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hi_lib as hi
-from hi_book.figures import real_lml as lml
+from hi_book.figures import real_lml as page
+from hi_lib.studies import lml
 
 samples = st.lists(st.tuples(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), st.booleans(), st.booleans()), min_size=1)
 
@@ -90,17 +91,17 @@ TRACE = hi.Trace(FILE["confidence"], FILE["correct"], FILE["lml_correct"], name=
 
 def test_both_best_thresholds_by_hand():
     """β = ¼: always right, the L-ML is worth asking twice, for ½ instead of 2; as it is, the first costs 1¼, not 1."""
-    row = lml.best_thresholds({"a": TRACE}, [0.25]).iloc[0]
+    row = page.best_thresholds({"a": TRACE}, [0.25]).iloc[0]
     assert row[["assumed_threshold", "assumed_ratio", "assumed_cost"]].tolist() == [0.5625, 0.5, 0.5 / 4]
     assert row[["threshold", "offload_ratio", "average_cost"]].tolist() == [0.5625, 0.5, (1.25 + 0.25) / 4]
     assert row["accuracy"] == 0.75
-    assert lml.both_wrong(TRACE, FILE, 0.25) == (0.5, 0)  # of the two below the threshold
-    assert lml.both_wrong(TRACE, FILE.assign(correct=1), 0.25) == (0, 0.5)
+    assert page.both_wrong(TRACE, FILE, 0.25) == (0.5, 0)  # of the two below the threshold
+    assert page.both_wrong(TRACE, FILE.assign(correct=1), 0.25) == (0, 0.5)
 
 
 def test_costs_of_the_ways_by_hand():
     """One batch, nothing learned yet: an image is offloaded with probability 1 − p, whatever is learned from."""
-    drawn = lml.shuffled_costs({"a": TRACE}, {"a": FILE}, 0.25, [4], shuffles=1)
+    drawn = page.shuffled_costs({"a": TRACE}, {"a": FILE}, 0.25, [4], shuffles=1)
     assert drawn["way"].tolist() == [
         "truth",
         "answer",
@@ -119,7 +120,7 @@ def test_costs_of_the_ways_by_hand():
 
 
 def test_numbers_by_hand():
-    best = lml.best_thresholds({"a": TRACE}, [0.25])
+    best = page.best_thresholds({"a": TRACE}, [0.25])
     ways = {
         "truth": 0.5,
         "answer": 0.75,
@@ -137,20 +138,20 @@ def test_numbers_by_hand():
     drawn = pd.DataFrame(rows, columns=["title", "batch_size", "seed", "way", "average_cost", "accuracy"])
     files = {"a": FILE, "b": FILE}
     both = pd.concat([drawn, drawn.assign(title="b")])
-    found = lml.example_numbers(dict.fromkeys(files, TRACE), files, both, 0.25)
+    found = page.example_numbers(dict.fromkeys(files, TRACE), files, both, 0.25)
     assert (found["second_title"], found["first_error"], found["first_hard"]) == ("b", 0.5, 0.5)
     assert (found["first_added_gain"], found["first_answer"], found["first_answer_error"]) == (0.125, 0.25, 0.125)
-    assert lml.growth_numbers(drawn) == {"largest_size": 2, "real_growth_max": 2, "answer_growth_max": 2}
+    assert page.growth_numbers(drawn) == {"largest_size": 2, "real_growth_max": 2, "answer_growth_max": 2}
     curves = {"a": lml.curve(TRACE), "b": pd.DataFrame({"accuracy": [0.5, 0.5]})}
-    peak = lml.peak_numbers(curves, best, 0.01)
+    peak = page.peak_numbers(curves, best, 0.01)
     # With the first two offloaded three of four are right; with all, two.
     assert (peak["peak_title"], peak["peak_gain"], peak["few_count"]) == ("a", 0.25, 0)
 
 
 def test_examples_that_were_not_asked_for_have_no_numbers():
-    drawn = lml.shuffled_costs({"a": TRACE}, {"a": FILE}, 0.25, [4, 2, 4], shuffles=1)
+    drawn = page.shuffled_costs({"a": TRACE}, {"a": FILE}, 0.25, [4, 2, 4], shuffles=1)
     assert drawn["batch_size"].unique().tolist() == [2, 4]
-    found = lml.example_numbers({"a": TRACE}, {"a": FILE}, drawn, 0.25)
+    found = page.example_numbers({"a": TRACE}, {"a": FILE}, drawn, 0.25)
     assert (found["first_title"], found["first_assumed"], found["first_alike"]) == ("a", 0.5, 0.5)
     unknown = [key for key, value in found.items() if value != value]
     assert [key for key in unknown if key.startswith("first_")] == [
@@ -158,17 +159,17 @@ def test_examples_that_were_not_asked_for_have_no_numbers():
         *("first_answer", "first_answer_error"),
     ]
     assert len([key for key in found if key.startswith("second_")]) == len(unknown) - 7
-    growth = lml.growth_numbers(drawn)
+    growth = page.growth_numbers(drawn)
     assert growth["largest_size"] == 4
     assert math.isnan(growth["real_growth_max"])
-    alone = lml.growth_numbers(lml.shuffled_costs({"a": TRACE}, {"a": FILE}, 0.25, [1], shuffles=1))
+    alone = page.growth_numbers(page.shuffled_costs({"a": TRACE}, {"a": FILE}, 0.25, [1], shuffles=1))
     assert math.isnan(alone["answer_growth_max"])
 
 
 def test_nothing_below_the_best_threshold_has_no_share():
     """Offloading at β = 1 never pays."""
-    found = lml.example_numbers(
-        {"a": TRACE}, {"a": FILE}, lml.shuffled_costs({"a": TRACE}, {"a": FILE}, 1, [1], shuffles=1), 1
+    found = page.example_numbers(
+        {"a": TRACE}, {"a": FILE}, page.shuffled_costs({"a": TRACE}, {"a": FILE}, 1, [1], shuffles=1), 1
     )
     assert [math.isnan(found[f"first_{what}"]) for what in ("hard", "alike", "only", "answer_error")] == [True] * 4
 
@@ -177,15 +178,15 @@ def test_only_a_trace_that_knows_both_models_answers_is_an_example(tmp_path, mon
     monkeypatch.setenv("HI_TRACES", str(tmp_path))
     (tmp_path / "mine.csv").write_text("confidence,correct,lml_correct\n0.5,1,1\n")
     with pytest.raises(ValueError, match="trace mine must say what both models answer"):
-        lml.answers("mine")
+        page.answers("mine")
     with pytest.raises(ValueError, match="trace cifar10-resnet56 has no L-ML"):
-        lml.answers("cifar10-resnet56")
-    assert len(lml.answers("cifar10-resnet8")) == 10_000
+        page.answers("cifar10-resnet56")
+    assert len(page.answers("cifar10-resnet8")) == 10_000
 
 
 def test_rings_are_those_of_the_best_thresholds():
-    best = lml.best_thresholds({"a": TRACE}, [0.9, 0.8, 0.7, 0.6, 0.4, 0.4])
-    figure = lml.accuracy_offload({"a": lml.curve(TRACE)}, best)
+    best = page.best_thresholds({"a": TRACE}, [0.9, 0.8, 0.7, 0.6, 0.4, 0.4])
+    figure = page.accuracy_offload({"a": lml.curve(TRACE)}, best)
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()][3:] == [
         f"best θ, β = {b}" for b in (0.4, 0.6, 0.7, 0.8, 0.9)
@@ -195,8 +196,8 @@ def test_rings_are_those_of_the_best_thresholds():
 
 
 def test_devices_compare_at_their_weight():
-    devices = pd.DataFrame({lml.EXACT: [1, 3]})
-    assert lml.device_numbers(devices, 0.25) == {
+    devices = pd.DataFrame({page.EXACT: [1, 3]})
+    assert page.device_numbers(devices, 0.25) == {
         **{"alpha": 0.25, "exact_most": 3},
         **{"imagenette_beta": hi.IMAGENETTE.beta, "cifar10_beta": hi.CIFAR10.beta},
     }
@@ -206,8 +207,8 @@ def test_times_by_hand():
     models = ("imagenette-efficientnet_lite2", "cifar10-resnet56")
     rows = [(model, size, 4.0 * (place + size)) for place, model in enumerate(models) for size in (1, 32)]
     measured = pd.DataFrame(rows, columns=["model", "batch_size", "milliseconds"])
-    found = lml.time_numbers(measured, {"cores": 2, "processor": "abacus"})
+    found = page.time_numbers(measured, {"cores": 2, "processor": "abacus"})
     assert found["machine"] == "2 cores of type abacus"
     assert (found["efficientnet_over"], found["resnet56_over"]) == (1, 32 * 8 / (4 * 33))
-    table = lml.times(measured, {models[1]: lml.Line(4, 4, 0.5, 0.25)})
+    table = page.times(measured, {models[1]: page.Line(4, 4, 0.5, 0.25)})
     assert table.loc["ResNet-56 (ONNX)"].tolist() == ["8.00", "4.00 ± 0.50", "4.000 ± 0.250", "132.0", "256.0"]

@@ -250,6 +250,16 @@ def test_the_first_picture_of_a_page_is_on_its_first_screen(page, site, browser)
     assert bottom <= 900
 
 
+def test_a_caption_says_on_a_phone_where_left_is(site, browser):
+    tab = browser.new_page(viewport={"width": 390, "height": 844})
+    tab.goto(site + "notebooks/fig6_processing_ratio.html", wait_until="load")
+    said = "getComputedStyle(document.querySelector('figcaption .hi-stacked'), '::after').content"
+    assert "left is above" in tab.evaluate(said)
+    tab.set_viewport_size({"width": 1280, "height": 900})
+    assert tab.evaluate(said) == "none"
+    tab.close()
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if page.startswith("notebooks/")])
 def test_every_figure_says_how_it_was_made(page):
     figures = [figure for figure in parsed(page).select("article figure") if figure.get("id", "").startswith("fig-")]

@@ -189,6 +189,13 @@ def test_the_address_keeps_what_was_asked(tab, site):
     assert "beta=0.3" in shared
     opened(tab, shared)
     assert tab.inner_text("#hi-says") == says
+    # A time that is the first setting's and not this log's is kept, too.
+    tab.evaluate("document.querySelectorAll('#hi-decide details').forEach(each => { each.open = true })")
+    changed(tab, lambda: tab.fill("#hi-tau_ed", f"{hi.IMAGENETTE.timing.tau_ed:g}"))
+    shared, says = tab.url, tab.inner_text("#hi-says")
+    tab.goto("about:blank")
+    opened(tab, shared)
+    assert (tab.inner_text("#hi-says"), tab.input_value("#hi-tau_ed")) == (says, f"{hi.IMAGENETTE.timing.tau_ed:g}")
     tab.goto("about:blank")
     tab.goto(site + PAGE + "#log=<script>&beta=abc")
     tab.wait_for_function("document.getElementById('hi-beta').ariaInvalid === 'true'")
@@ -220,6 +227,27 @@ def test_a_log_of_ones_own(tab, site, tmp_path):
     (tmp_path / "bad.csv").write_text("confidence,correct\n0.5,1\n7,1\n")
     tab.set_input_files("#hi-file", tmp_path / "bad.csv")
     tab.wait_for_function("document.getElementById('hi-file-error').textContent.includes('line 3')")
+
+
+def test_what_only_a_log_can_tell_is_not_asked_without_one(tab, site):
+    opened(tab, site + PAGE)
+    tab.evaluate("document.querySelectorAll('#hi-decide details').forEach(each => { each.open = true })")
+    changed(tab, lambda: tab.fill("#hi-price", "0.2"))
+    changed(tab, lambda: tab.fill("#hi-gap", "40"))
+    changed(tab, lambda: tab.select_option("#hi-log", ""))
+    assert not tab.is_visible("#hi-price")
+    assert not tab.is_visible("#hi-gap")
+    timing = hi.IMAGENETTE.timing
+    found = hi.recommend(0.4, timing, alpha=0.9, beta=0.1, conditions=Conditions(rate=50e6))
+    assert tab.inner_text("#hi-says") == f"{found.as_lines()[0]}."
+
+
+def test_of_a_long_log_it_says_what_is_left_out(tab, site, tmp_path):
+    opened(tab, site + PAGE)
+    path = tmp_path / "long.csv"
+    path.write_text("confidence,correct\n" + "0.25,0\n0.75,1\n" * 10_001)
+    changed(tab, lambda: tab.set_input_files("#hi-file", path))
+    assert tab.inner_text("#hi-file-error") == "Only the first 20000 samples are used."
 
 
 def test_why_unfolds(tab, site):
