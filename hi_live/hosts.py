@@ -193,7 +193,7 @@ def why_not() -> str:
     if sys.platform != "linux":
         return "need Linux"
     if os.geteuid():
-        return "need root: run it as root, or without --hosts"
+        return "need root"
     if not Path("/dev/net/tun").exists():
         return "need the device /dev/net/tun, which is not there"
     if not shutil.which("ip"):

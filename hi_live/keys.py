@@ -40,7 +40,7 @@ def pair(folder: Path, name: str) -> tuple[bytes, bytes]:
     """Public and secret key of this folder."""
     found, secret = _loaded(folder / f"{name}.key_secret")
     if secret is None:
-        raise ValueError(f"{folder / f'{name}.key_secret'} must hold a secret key: make some with hi live keys")
+        raise ValueError(f"{folder / f'{name}.key_secret'} must hold a secret key")
     return found, secret
 
 
@@ -48,7 +48,7 @@ def _loaded(file: Path) -> tuple[bytes, bytes | None]:
     try:
         return zmq.auth.load_certificate(file)
     except (OSError, ValueError):
-        raise ValueError(f"{file} must be a key of hi live keys, and is none or cannot be read") from None
+        raise ValueError(f"{file} must hold a key, and does not or cannot be read") from None
 
 
 def secure_client(socket: zmq.Socket[bytes], folder: Path) -> None:

@@ -91,7 +91,7 @@ def checked_address(address: str, insecure: bool = False, secret: bool = False) 
     if parts.host not in LOCAL and not (insecure or secret):
         raise ValueError(
             f"address must be of this machine (127.0.0.1), got {parts.host}: "
-            "nothing is encrypted, so other machines need --keys (hi live keys makes some) or --insecure"
+            "nothing is encrypted, so other machines need keys=…, or insecure=…"
         )
     return address
 

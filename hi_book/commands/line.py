@@ -7,6 +7,7 @@ import functools
 import importlib.util
 import inspect
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,10 +19,13 @@ from typer.core import TyperGroup
 
 from hi_lib import checks
 from hi_lib.files import ROOT
+from hi_lib.logs.columns import Columns
 
 # What typer raises for any command line that it cannot read.
 UsageError: type[Exception] = typer.BadParameter.__base__  # type: ignore[assignment]
 _LINE = 300  # characters of an error, more or less
+_ARGUMENTS = [*Columns.__dataclass_fields__, "network_times", "image_bytes", "scheduler", "keys", "insecure"]
+_ARGUMENT = re.compile(rf"(?<![\w/.-])({'|'.join(_ARGUMENTS)})=(…|(?=['\"]))")
 
 console = Console(soft_wrap=True, highlight=False)
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -59,8 +63,9 @@ def say(text: str) -> None:
 
 
 def complain(text: str) -> None:
-    """One line of an error."""
-    errors.print(checks.one_line(text, _LINE), markup=False)
+    """One line of an error; an argument that the library names, such as `label='x'` or `label=…`, is an option here."""
+    said = _ARGUMENT.sub(lambda found: f"--{found[1].replace('_', '-')}{'' if found[2] else ' '}", text)
+    errors.print(checks.one_line(said, _LINE), markup=False)
 
 
 def needs(what: str, extra: str, *modules: str) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hi_book.commands.line import one_line_errors, path_option, progress_bar, say
+from hi_book.commands.line import needs, one_line_errors, path_option, progress_bar, say
 from hi_book.commands.outputs import checked_output
 from hi_book.commands.reading import log_options, tell, trace_or_log
 from hi_lib import checks, traces
@@ -50,6 +50,8 @@ def sweep(
         _numbers(seeds, "--seeds", int),
     )
     learners = learner.split(",")
+    if scheduler is not None:
+        needs("--scheduler", "cluster", "distributed")
     with progress_bar("runs", math.prod(map(len, grid)) * len(learners)) as advance:
         table = sweep_to(
             out,

@@ -127,11 +127,6 @@ def class_names(columns: list[str]) -> list[str]:
     return [str(int(name)) if name.isdecimal() else name for name in names]
 
 
-def flag(role: str) -> str:
-    """The option that names a column."""
-    return f"--{role.replace('_', '-')}"
-
-
 def text(table: Table, column: str, blanks: bool = False) -> pd.Series:
     """The column as text, whole numbers without a decimal point; blanks are nan, or the first one is named."""
     import pandas as pd

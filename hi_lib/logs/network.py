@@ -56,7 +56,7 @@ def network_times(place: str, unit: str | None = None) -> Measured:
     """
     if unit is not None:
         checks.choice("unit of network times", unit, clocks.UNITS)
-    path, column = file_and_column("--network-times", place)
+    path, column = file_and_column("network_times", place)
     content = tables.content(path)
     text = content.decode("utf-8", errors="replace")
     if column is None and (_PING.search(text) or _LOSS.search(text)):
@@ -96,7 +96,7 @@ def _of_ping(path: str, text: str) -> Measured:
 
 def image_bytes(place: str) -> Measured:
     """Sizes of what is sent, bytes, from FILE or FILE:COLUMN; arguments and errors as for `network_times`."""
-    path, column = file_and_column("--image-bytes", place)
+    path, column = file_and_column("image_bytes", place)
     table, chosen, notes = _column_of(path, column, tables.content(path), "bytes")
     return Measured(_checked(table, chosen), notes)
 
@@ -113,7 +113,7 @@ def _there(path: str) -> bool:
         return False
 
 
-def file_and_column(option: str, place: str) -> tuple[str, str | None]:
+def file_and_column(argument: str, place: str) -> tuple[str, str | None]:
     """FILE or FILE:COLUMN, whatever colons the file's name may hold."""
     if place == "-" or (place.strip() and _there(place)):
         return place, None
@@ -121,8 +121,8 @@ def file_and_column(option: str, place: str) -> tuple[str, str | None]:
     if colon and column.strip() and (file == "-" or _there(file)):
         return file, column
     if not place.strip():
-        raise ValueError(f"{option} must be FILE or FILE:COLUMN, got {checks.shown(place)}")
-    raise ValueError(f"{option} {checks.shown(file if colon and file else place)} cannot be read: no such file")
+        raise ValueError(f"{argument}=… must be FILE or FILE:COLUMN, got {checks.shown(place)}")
+    raise ValueError(f"{argument}={checks.shown(file if colon and file else place)} cannot be read: no such file")
 
 
 def _column_of(path: str, column: str | None, content: bytes, kind: str) -> tuple[Table, str, list[str]]:

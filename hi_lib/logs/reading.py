@@ -136,7 +136,7 @@ class _Reader:
         confidence = self.confidence(matrix, correct)
         trace = Trace(confidence, correct, self.lml_correct(), name, self.second(matrix, confidence))
         log = Log(trace, [], self.share(), self.arrivals(), None, self.scale, self.groups(), self.regression)
-        guessed = ", ".join(f"{option} {column!r}" for option, column in self.guessed.items())
+        guessed = ", ".join(f"{role}={column!r}" for role, column in self.guessed.items())
         return replace(_in_order(log), notes=[*([f"guessed: {guessed}"] if guessed else []), *self.notes])
 
     def pick(self, role: str, say: bool = True) -> str | None:
@@ -148,15 +148,15 @@ class _Reader:
             return exact
         known = columns.known_as(columns.NAMES[role], self.table.frame.columns)
         if known is not None and say:
-            self.guessed[columns.flag(role)] = known
+            self.guessed[role] = known
         return known
 
     def named(self, role: str, asked: str) -> str:
         """The column that is asked for."""
         found = self.table.find(asked)
         if found is None:
-            option = f"{columns.flag(role)} {checks.shown(asked)}"
-            raise ValueError(f"{self.table.name} has no column for {option}; found {self.table.found}")
+            asked_for = f"{role}={checks.shown(asked)}"
+            raise ValueError(f"{self.table.name} has no column for {asked_for}; found {self.table.found}")
         return found
 
     def matrix(self) -> _Matrix | None:
@@ -172,7 +172,7 @@ class _Reader:
             for kind, patterns in columns.PATTERNS.items():
                 found = self.matching(patterns) if getattr(self.wanted, kind) is None else []
                 if len(found) > 1:
-                    self.guessed[columns.flag(kind)] = f"{found[0]} … {found[-1]}"
+                    self.guessed[kind] = f"{found[0]} … {found[-1]}"
                     return self.scored(kind, found)
         if self.regression:
             raise ValueError(
@@ -247,8 +247,8 @@ class _Reader:
         if label is None or (predicted is None and matrix is None):
             missing = "label" if compared and label is None else "correct"
             raise ValueError(
-                f"{self.table.name} has no column {missing}, nor a label and a prediction: name them with --correct, "
-                f"or --label and --predicted; found {self.table.found}"
+                f"{self.table.name} has no column {missing}, nor a label and a prediction: name them with "
+                f"correct=…, or label=… and predicted=…; found {self.table.found}"
             )
         if predicted is None:
             return self.class_is_right(label, matrix)  # type: ignore[arg-type]
@@ -306,8 +306,8 @@ class _Reader:
             values, where = self.table.numbers(column), column
         else:
             raise ValueError(
-                f"{self.table.name} has no column confidence: name it with --confidence, or the probabilities of all "
-                f"classes with --probabilities; found {self.table.found}"
+                f"{self.table.name} has no column confidence: name it with confidence=…, or the probabilities of all "
+                f"classes with probabilities=…; found {self.table.found}"
             )
         if self.regression:
             self.notes.append(
@@ -319,7 +319,7 @@ class _Reader:
         if wrong := int((full & ~correct).sum()):
             self.notes.append(
                 f"{where}: {int(full.sum())} of {full.size} scores are exactly 1, {wrong} of them wrong: "
-                "no θ in [0, 1] offloads these; rescale puts them below 1"
+                "no θ in [0, 1] offloads these; rescale=… puts them below 1"
             )
         return values
 
@@ -351,9 +351,9 @@ class _Reader:
             if 10 < most <= 100 and values.min() >= 0:
                 hint = "a percentage? divide by 100"
             elif falls:
-                hint = "it falls as accuracy rises, as an entropy does: --rescale turns it round"
+                hint = "it falls as accuracy rises, as an entropy does: rescale=… turns it round"
             else:
-                hint = "--rescale maps any score to [0, 1], --logits or --probabilities take a column a class"
+                hint = "rescale=… maps any score to [0, 1], logits=… or probabilities=… take a column a class"
             raise ValueError(
                 f"{self.table.where(row)}: {column} must be in [0, 1], got {values[row]:.6g} "
                 f"({int(off.sum())} such values): {hint}"
@@ -366,7 +366,7 @@ class _Reader:
         if falls:
             self.notes.append(
                 f"{column} falls as accuracy rises ({scores.halves(values, correct)}): is it an entropy, or another "
-                "uncertainty? --rescale turns it round"
+                "uncertainty? rescale=… turns it round"
             )
         return np.clip(values, 0, 1)
 
@@ -428,7 +428,7 @@ class _Reader:
         except ValueError as error:
             if asked:
                 raise
-            self.guessed.pop(columns.flag("time"), None)
+            self.guessed.pop("time", None)
             self.notes.append(f"{column} is not used, and no arrivals are known: {error}")
             return None
         if (np.diff(times) < 0).any():

@@ -222,14 +222,14 @@ def _finished(
 
         client = Client(scheduler, timeout=_PATIENCE)
     except ImportError:
-        raise ValueError("a scheduler needs the extra `cluster`: run make cluster") from None
+        raise ValueError("a scheduler needs the extra `cluster`") from None
     except (OSError, ValueError) as error:
         raise ValueError(f"scheduler {scheduler} does not answer: {' '.join(str(error).split())}") from None
     try:
         client.wait_for_workers(1, timeout=_PATIENCE)
     except TimeoutError:
         client.close()
-        raise ValueError(f"scheduler {scheduler} has no workers: start some, or leave --scheduler out") from None
+        raise ValueError(f"scheduler {scheduler} has no workers: start some, or leave scheduler=… out") from None
     with client, joblib.parallel_config(backend="dask"):
         yield joblib.Parallel(return_as="generator_unordered")(calls)
 

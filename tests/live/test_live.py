@@ -411,7 +411,7 @@ def test_keys_encrypt_the_wire_and_keep_strangers_out(tmp_path):
     assert server.checked_address("tcp://10.0.0.7:5", secret=True)
     with pytest.raises(ValueError, match="must hold no keys yet"):
         keys.make(tmp_path / "ours")
-    with pytest.raises(ValueError, match="must be a key of hi live keys"):
+    with pytest.raises(ValueError, match="must hold a key, and does not or cannot be read"):
         keys.pair(tmp_path, "server")
 
 

@@ -156,7 +156,7 @@ def test_a_unit_that_is_none_or_is_said_already_is_refused(tmp_path):
 
 @pytest.mark.parametrize("place", ["nothing.csv", "nothing.csv:rtt", ":", "a:"])
 def test_a_file_that_is_not_there_is_said(place):
-    with pytest.raises(ValueError, match=r"--network-times .* cannot be read: no such file"):
+    with pytest.raises(ValueError, match=r"network_times=.* cannot be read: no such file"):
         network.network_times(place)
 
 

@@ -167,7 +167,7 @@ def test_a_column_a_class_is_read(tmp_path):
     assert log.trace.confidence.tolist() == [0.7, 0.4, 0.9]
     assert log.trace.correct.tolist() == [True, False, True]
     assert log.notes == [
-        "guessed: --probabilities 'prob_class_0 … prob_class_2', --label 'true_label'",
+        "guessed: probabilities='prob_class_0 … prob_class_2', label='true_label'",
         "correct: where the likeliest class is true_label",
         "the likeliest class: classes that no true_label has: 2 (1 of 3 predictions)",
     ]
@@ -336,8 +336,8 @@ def test_a_testbeds_columns_are_understood(tmp_path):
     np.testing.assert_array_equal(log.trace.lml_correct, [1, np.nan, 0])
     assert log.arrivals.tolist() == [0, 250, 500]
     assert log.notes[0] == (
-        "guessed: --label 'True Class', --predicted 'SML Prediction', --confidence 'SML Confidence', "
-        "--lml-predicted 'LML Prediction', --time 'ts_sml_inference_start'"
+        "guessed: label='True Class', predicted='SML Prediction', confidence='SML Confidence', "
+        "lml_predicted='LML Prediction', time='ts_sml_inference_start'"
     )
     named = Columns(
         confidence="sml confidence", label="true class", predicted="sml prediction", lml_predicted="lml prediction"
@@ -348,11 +348,11 @@ def test_a_testbeds_columns_are_understood(tmp_path):
 
 def test_names_are_shown_as_in_the_file(tmp_path):
     path = written(tmp_path / "a.csv", TESTBED)
-    with pytest.raises(ValueError, match="no column for --correct 'Right'; found UUID, True Class, SML Prediction"):
+    with pytest.raises(ValueError, match="no column for correct='Right'; found UUID, True Class, SML Prediction"):
         reading.read(path, Columns(correct="Right"))
     with pytest.raises(ValueError, match=r"no column correct, nor a label and a prediction: .* found time, RTT_ms"):
         reading.read(written(tmp_path / "b.csv", "time,RTT_ms\n1,2\n"))
-    with pytest.raises(ValueError, match=r"no column confidence: name it with --confidence, .* found correct, Sure"):
+    with pytest.raises(ValueError, match=r"no column confidence: name it with confidence=…, .* found correct, Sure"):
         reading.read(written(tmp_path / "c.csv", "correct,Sure\n1,0.5\n"))
 
 
@@ -425,7 +425,7 @@ def as_csv(values, correct, name="confidence"):
 def test_a_score_that_falls_as_accuracy_rises_is_noticed(tmp_path, entropies):
     values, correct = entropies
     path = written(tmp_path / "a.csv", as_csv(values, correct))
-    with pytest.raises(ValueError, match="it falls as accuracy rises, as an entropy does: --rescale") as refusal:
+    with pytest.raises(ValueError, match="it falls as accuracy rises, as an entropy does: rescale=…") as refusal:
         reading.read(path)
     assert "percentage" not in str(refusal.value)
     small = reading.read(written(tmp_path / "b.csv", as_csv(values / 100, correct)))
@@ -541,7 +541,7 @@ def test_a_log_parts_into_groups(tmp_path):
     assert part.trace.confidence.tolist() == [0.2, 0.6]
     assert part.arrivals.tolist() == [0, 20]
     assert part.rows.tolist() == [0, 3]
-    with pytest.raises(ValueError, match="no column for --by 'hour'; found confidence, correct, device, time"):
+    with pytest.raises(ValueError, match="no column for by='hour'; found confidence, correct, device, time"):
         reading.read(tmp_path / "a.csv", Columns(by="hour"))
 
 

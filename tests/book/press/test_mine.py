@@ -90,7 +90,7 @@ def test_a_log_stands_for_a_trace_in_a_notebook(tmp_path):
     assert (tmp_path / "run" / "traces" / "testbed.csv").read_text() == (
         "confidence,correct,lml_correct\n0.75,1,\n0.25,0,1\n"
     )
-    assert "--confidence 'SML Confidence'" in notes[0]
+    assert "confidence='SML Confidence'" in notes[0]
     assert given["traces"][1] == str(path)
 
 
