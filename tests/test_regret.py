@@ -125,5 +125,9 @@ def test_realised_regret_scatters_around_the_expected_one(batch_size):
     assert (drawn > limit).sum() <= 17
 
 
+def test_a_cost_whose_square_vanishes_is_as_none():
+    assert hi.replay(hi.synthetic_trace(50, seed=0), 1e-200, learner="hil-n").exploration == 1
+
+
 def test_nothing_to_learn_is_zero_and_not_below():
     assert str(log_inverse(1.0)) == "0.0"

@@ -340,6 +340,11 @@ def test_a_row_for_each_group(devices):
     assert row[:5] == ["cam-1", "300", f"{trace.accuracy:.1%}", f"{never:.4f}", "0.3000"]
 
 
+def test_groups_that_are_numbers_come_first_and_in_order():
+    names = ["10", "nan", "9", "b", "-1", "a"]
+    assert sorted(names, key=groups._by_number) == ["-1", "9", "10", "a", "b", "nan"]
+
+
 def test_groups_that_agree_need_no_note(tmp_path):
     path = tmp_path / "even.csv"
     rows = [f"{(k % 100) / 100},{k % 100 > 40:d},{k % 12}" for k in range(600)]  # right exactly where it is sure

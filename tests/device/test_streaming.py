@@ -187,6 +187,7 @@ def test_settings_cannot_be_changed(make):
         (lambda: hi.HILF(0.5, 0.1, levels=2**21), "levels must be at most 2"),
         (lambda: hi.HILN(0.5, 0.1, 0.1, loss_rate=1), r"loss_rate must be in \[0, 1\)"),
         (lambda: hi.Apple(0.5, "anytime", 0.1), "learning_rate must be one of tuned, vanilla"),
+        (lambda: hi.Apple(0.5, 0.1), "exploration must be given with a number for the learning rate"),
     ],
 )
 def test_settings_that_no_learner_has_are_refused(wrong, says):

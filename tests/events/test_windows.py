@@ -97,7 +97,7 @@ def test_a_batch_closes_by_size_or_by_time():
 def test_the_least_system_time_is_reached_by_no_one(window, batch_size):
     """No lane can be busier than always, and each window slot holds one transmission at a time."""
     flags = np.random.default_rng(2).random(40_000) < RATIO
-    found = pipeline(TIMING, flags, batch_size, window=window)
+    found = pipeline(TIMING, flags, float(batch_size), window=window)
     sizes = np.add.reduceat(flags, np.arange(0, flags.size, batch_size))
     ratio, sent = flags.mean(), (sizes > 0).sum()
     busiest = max(TIMING.tau_ed, ratio * TIMING.tau_tx, ratio * TIMING.tau_es)

@@ -154,7 +154,7 @@ def test_a_unit_that_is_none_or_is_said_already_is_refused(tmp_path):
         network.network_times(str(path), "min")
 
 
-@pytest.mark.parametrize("place", ["nothing.csv", "nothing.csv:rtt", ":", "a:"])
+@pytest.mark.parametrize("place", ["nothing.csv", "nothing.csv:rtt", ":", "a:", 300 * "a", 300 * "a" + ":rtt"])
 def test_a_file_that_is_not_there_is_said(place):
     with pytest.raises(ValueError, match=r"network_times=.* cannot be read: no such file"):
         network.network_times(place)
