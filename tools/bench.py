@@ -175,7 +175,7 @@ METHODS = {
 
 
 def _learning_rate(trace: Trace) -> float:
-    return regret.tuned_learning_rate(len(trace), 1, regret.lambda_min(trace))
+    return regret.vanilla_learning_rate(trace)
 
 
 def _timed(work: Callable[[], object]) -> float:

@@ -538,8 +538,8 @@
   const weight = (alpha, conditions) => alpha ?? (conditions.deadline === null ? 0.5 : null);
 
   // Numbers that look random, the same as in hi_lib: mulberry32.
-  const uniforms = (n) => {
-    let seed = 0;
+  const uniforms = (n, begin = 0) => {
+    let seed = begin;
     return Float64Array.from({ length: n }, () => {
       seed = (seed + 0x6d2b79f5) | 0;
       let x = Math.imul(seed ^ (seed >>> 15), 1 | seed);
@@ -659,5 +659,5 @@
     return [`Recommended: ${whatToSet(found)}`, ...costs(found, why), ...times(found), `Assumed: ${why.assumption}`, ...whatIf(why)];
   };
 
-  window.hiAdvice = { fromLog, fromRatio, lines, whatToSet, short, digits };
+  window.hiAdvice = { fromLog, fromRatio, lines, whatToSet, short, digits, uniforms };
 })();

@@ -184,16 +184,8 @@
   ];
   let [data, name, learner, history, recent, running] = [null, "", null, [], [], 0];
 
-  // Two random numbers for a batch, the same whenever it is decided (mulberry32).
-  const uniforms = (batch) => {
-    let seed = (batch * 0x9e3779b9) | 0;
-    return [0, 1].map(() => {
-      seed = (seed + 0x6d2b79f5) | 0;
-      let x = Math.imul(seed ^ (seed >>> 15), 1 | seed);
-      x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x;
-      return ((x ^ (x >>> 14)) >>> 0) / 2 ** 32;
-    });
-  };
+  // Two random numbers for a batch, the same whenever it is decided.
+  const uniforms = (batch) => window.hiAdvice.uniforms(2, (batch * 0x9e3779b9) | 0);
 
   const complain = (text) => {
     at("error").textContent = text;

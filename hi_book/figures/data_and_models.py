@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 
 from hi_book.figures.style import in_two_lines, outer_labels, panels, plain_ticks, scientific, shared_legend
 from hi_book.figures.style import table as styled
-from hi_book.figures.values import least, most
+from hi_book.figures.values import least, most, unseen
 from hi_lib.regret import best_threshold, lambda_min
 from hi_lib.traces import Trace
 
@@ -69,7 +69,7 @@ def leakage(files: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
     rows = {}
     for title, table in files.items():
-        clean = table["correct"][table["image"].str.contains("ILSVRC2012_val_")]
+        clean = table["correct"][unseen(table["image"])]
         low, high = binomtest(int(clean.sum()), clean.size).proportion_ci(method="wilson")
         shares = {"all images": table["correct"].mean(), "clean images": clean.mean()}
         counts = {"clean": clean.size, "training": len(table) - clean.size}

@@ -26,7 +26,7 @@ from hi_book.figures.values import at, log_slope, most, ordered, standard_error
 from hi_lib import checks
 from hi_lib.events.queueing import Pipeline, pipeline, poisson_arrivals
 from hi_lib.learners import Run, replay
-from hi_lib.regret import equivalent_batch_size, lambda_min, regret_bound, tuned_learning_rate
+from hi_lib.regret import equivalent_batch_size, lambda_min, regret_bound, vanilla_learning_rate
 from hi_lib.run_times import drawn
 from hi_lib.studies.made_up import coin_regret
 from hi_lib.timing import TimingModel
@@ -57,7 +57,7 @@ class Stream(streams.Stream):
     @property
     def rate(self) -> float:
         """η tuned for single samples, kept throughout; where there is nothing to learn, any does."""
-        return tuned_learning_rate(len(self.orders[0]), 1, lambda_min(self.orders[0])) or 1.0
+        return vanilla_learning_rate(self.orders[0])
 
     def replayed(self, order: Trace, size: int, delay: Any = 0) -> Run:
         """HIL-F on one order, with that rate."""

@@ -29,7 +29,7 @@ from hi_book.figures.style import (
     trace_title,
 )
 from hi_book.figures.style import table as styled
-from hi_book.figures.values import at, most, ordered
+from hi_book.figures.values import at, most, ordered, unseen
 from hi_lib import checks, regret
 from hi_lib.learners import replay
 from hi_lib.paper import SETTINGS
@@ -341,7 +341,7 @@ def _costs(drawn: pd.DataFrame) -> dict[str, float]:
 def accuracy_numbers(traces: Mapping[str, Trace]) -> dict[str, float]:
     """Accuracy of the L-MLs, and of Imagenette's on the images it was not trained on."""
     large = pd.read_csv(data_file("lml/imagenette-efficientnet_lite2.csv"))
-    clean = large["correct"][large["image"].str.contains("ILSVRC2012_val_")]
+    clean = large["correct"][unseen(large["image"])]
     lmls = {
         f"{data_set}_lml": float(known(traces[trace_title(small)]).mean()) for data_set, (small, _) in PAIRS.items()
     }

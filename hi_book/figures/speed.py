@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from hi_book.figures.style import PLAIN, shared_legend
 from hi_book.figures.values import at
 from hi_lib.regret import best_threshold
+from hi_lib.rivals import quantised
 from hi_lib.traces import Trace
 
 METHOD_COLOURS = {
@@ -79,7 +80,7 @@ def grid_price(known: Iterable[Trace], beta: float, levels: int) -> float:
     """How much more the best threshold costs a sample, at most, if confidences are rounded down to a grid."""
     prices = []
     for trace in known:
-        rounded = Trace(np.floor(trace.confidence * levels) / levels, trace.correct)
+        rounded = quantised(trace, levels)
         prices.append(best_threshold(rounded, beta).average_cost - best_threshold(trace, beta).average_cost)
     return max(prices)
 

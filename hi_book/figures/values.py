@@ -13,6 +13,11 @@ from numpy.typing import ArrayLike
 from hi_lib.typing import Floats
 
 
+def unseen(images: pd.Series) -> pd.Series:
+    """Which images, by their names, no S-ML can have been trained on: those of ImageNet's validation set."""
+    return images.str.contains("ILSVRC2012_val_", regex=False)
+
+
 def at(found: Any, *keys: Any) -> Any:
     """What a table holds at these keys, one after the other; nan where one of them is not there.
 

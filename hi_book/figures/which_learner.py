@@ -25,7 +25,7 @@ from hi_book.figures.style import (
     shared_legend,
     trace_title,
 )
-from hi_book.figures.values import count, least, listed, most, ordered, plus_minus, standard_error
+from hi_book.figures.values import count, least, listed, most, ordered, plus_minus, standard_error, unseen
 from hi_lib import checks
 from hi_lib.learners import replay
 from hi_lib.regret import best_threshold
@@ -48,7 +48,6 @@ COLOURS = WAYS | dict(RATES.values())
 ANYTIME, RESTARTS = "anytime rate", "restarts"
 _COMPARED = [*(way for way, _ in RATES.values()), ANYTIME, RESTARTS]
 _CLEAR = 2  # standard errors from which on chance does not explain a lead
-_CLEAN = "ILSVRC2012_val_"  # how an image is called on which no S-ML can have been trained
 _NAMED = ["hil-f", "quantised", "naive"]  # learners of which the text gives numbers
 QUANTITIES = ["average_cost", "offload_ratio", "regret"]
 
@@ -148,7 +147,7 @@ def clean_images(names: Sequence[str]) -> pd.DataFrame:
     rows = []
     for name in names:
         table = pd.read_csv(trace_files()[name])
-        clean = table["image"].str.contains(_CLEAN, regex=False) if "image" in table else pd.Series(dtype=bool)
+        clean = unseen(table["image"]) if "image" in table else pd.Series(dtype=bool)
         if clean.any():
             gap = table["confidence"] - table["correct"]
             there = gap[clean]
