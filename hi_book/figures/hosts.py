@@ -16,7 +16,8 @@ from hi_lib.typing import Floats
 
 WARM, COLD, KEPT = "5 ms idle before", "500 ms idle before", "500 ms idle, window kept"
 _IN_USE = 100  # ms: a connection that was idle for no longer
-_MANY, _LOSS = 16, 0.01  # pictures, and share of packets lost, of which the text speaks
+# Of which the text speaks: pictures, share of packets lost, round trip in ms.
+_MANY, _LOSS, _TRIP = 16, 0.01, 20.0
 COLOURS = {WARM: "#0072B2", COLD: "#D55E00", KEPT: "#009E73"}
 _ASSUMED = "#777777"
 _CASES = {WARM: (5, False), COLD: (500, False), KEPT: (500, True)}
@@ -154,10 +155,18 @@ def _longest(cubic: pd.DataFrame) -> pd.Series:
 
 
 def _lossy(table: pd.DataFrame) -> dict[str, float]:
-    """Medians of many pictures in a transmission, without loss and with it, ms, where the latter was measured."""
-    rows = table[(table["data"] == DATA) & (table["pictures"] == _MANY) & (table["congestion"] == "cubic")]
-    lost = rows[rows["loss"] == _LOSS]
-    same = rows[
-        (rows["loss"] == 0) & ~rows["keep_window"] & rows["rtt"].isin(lost["rtt"]) & rows["idle"].isin(lost["idle"])
-    ]
-    return {"many": _MANY, "many_whole": most(same["p50"]), "many_lost": most(lost["p50"])}
+    """Medians of many pictures in a transmission through a connection in use, without loss and with it, ms."""
+    rows = table[(table["data"] == DATA) & (table["pictures"] == _MANY) & (table["rtt"] == _TRIP)]
+    rows = rows[(rows["idle"] == _CASES[WARM][0]) & ~rows["keep_window"]]
+
+    def median(congestion: str, loss: float) -> float:
+        return most(rows["p50"][(rows["congestion"] == congestion) & (rows["loss"] == loss)])
+
+    return {
+        "many": _MANY,
+        "many_trip": _TRIP,
+        "many_whole": median("cubic", 0.0),
+        "many_lost": median("cubic", _LOSS),
+        "many_lost_bbr": median("bbr", _LOSS),
+        "mean_error": most(table["error"] / table["mean"]),
+    }

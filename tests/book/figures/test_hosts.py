@@ -19,7 +19,7 @@ ROWS = [
     ("Imagenette", 20.0, 12e6, "cubic", False, 0.0, 5, 16, 16 * 1448, 36.0, 37.0),
     ("Imagenette", 20.0, 12e6, "cubic", False, 0.01, 5, 16, 16 * 1448, 90.0, 210.0),
 ]
-TABLE = pd.DataFrame(ROWS, columns=COLUMNS).assign(late_p95=0.5, core=0.1)
+TABLE = pd.DataFrame(ROWS, columns=COLUMNS).assign(late_p95=0.5, core=0.1, mean=50.0, error=1.0)
 
 
 def test_numbers_by_hand():
@@ -33,6 +33,8 @@ def test_numbers_by_hand():
     assert found["cells"] == 5
     assert math.isnan(found["bbr_most"])  # no single picture over a connection in use
     assert (found["many_whole"], found["many_lost"]) == (36, 90)
+    assert math.isnan(found["many_lost_bbr"])
+    assert found["mean_error"] == 0.02
 
 
 def test_bbr_is_compared_with_cubic_where_both_are_in_use():
