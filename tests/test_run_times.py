@@ -171,6 +171,17 @@ def test_a_search_needs_an_order():
         hi.best_batch_size(hi.synthetic_trace(20, seed=0), TIMING, 0.5, 0.5, seeds=[])
 
 
+@pytest.mark.parametrize("how", [{"max_samples": 3}, {"price": 0.2}, {"max_samples": 5, "price": 0.1}])
+def test_the_best_number_of_offloads_is_sought_with_the_cap_and_the_price(how):
+    trace = hi.synthetic_trace(60, seed=1)
+    best = hi.best_batch_size(trace, TIMING, 0.3, 0.8, unit="offloads", seeds=[0], **how)
+    run = hi.replay(trace.shuffled(0), 0.3, best.batch_size, learning_rate="tuned", seed=0, unit="offloads", **how)
+    times = TIMING.of_run(run)
+    assert (best.system_time, best.response_time) == pytest.approx((times.system_time, times.response_time))
+    without = hi.best_batch_size(trace, TIMING, 0.3, 0.8, unit="offloads", seeds=[0])
+    assert best != without
+
+
 def test_what_was_drawn_is_drawn_no_more():
     run = hi.replay(hi.synthetic_trace(50, seed=0), 0.5, 3, unit="offloads", seed=1)
     assert (run_times.drawn(run, np.random.default_rng(2)) == run.offloaded).all()
