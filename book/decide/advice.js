@@ -621,9 +621,10 @@
       return `no way to send, since none has at most ${digits(conditions.miss)} of all answers after ${digits(conditions.deadline)} ms: ${percent(soonest.late)} are later if you ${told(soonest.way)}`;
     }
     const theta = threshold === null ? null : `θ = ${threshold.toFixed(4)}`;
+    const rule = conditions.price ? " (1 − β, less a share of the price)" : " (1 − β)";
     const offload = policy === NAMES.always ? "offload every sample"
       : policy === NAMES.learner ? `let HIL-F learn θ, with the adaptive rate${found.beta === null ? "" : ` and β = ${digits(found.beta)}`}${theta ? `, by now ${theta}` : ""}`
-      : `offload what is less sure than ${theta === null ? NAMES.rule : theta + (policy === NAMES.rule ? " (1 − β)" : "")}`;
+      : `offload what is less sure than ${theta === null ? NAMES.rule : theta + (policy === NAMES.rule ? rule : "")}`;
     return `${offload}; ${told(row.way)}`;
   };
 

@@ -165,7 +165,8 @@ class Recommendation:
             return self.own_threshold
         if self.threshold is None:
             return "θ = 1 − β"
-        return f"θ = {self.threshold:.4f}" + (" (1 − β)" if self.policy == RULE else "")
+        told = " (1 − β, less a share of the price)" if self.conditions.price else " (1 − β)"
+        return f"θ = {self.threshold:.4f}" + (told if self.policy == RULE else "")
 
     def _costs(self) -> list[str]:
         if self.cost is None or self.against_next is None or self.against_never is None:

@@ -260,6 +260,7 @@ def test_a_price_makes_offloads_travel_together_and_fewer():
     # β and a share of the price: the rule that goes with it.
     assert dear.threshold == pytest.approx(1 - 0.1 - 0.4 / free_size(trace), abs=0.02)
     assert together > 1
+    assert f"θ = {dear.threshold:.4f} (1 − β, less a share of the price); " in dear.as_lines()[0]
 
 
 @pytest.mark.parametrize("price", [0.3, 0.5, 1.0])
