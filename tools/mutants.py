@@ -73,6 +73,10 @@ EQUAL = {
         "for (let k = 0; k < one.length; k += 1) if (one[k] !== other[k]) return one[k] <= other[k];",
     ): "the two are known to differ there",
     (
+        "book/decide/advice.js",
+        "while (node >= 1) weigh((node >>= 1));",
+    ): "what stands above the root is never read",
+    (
         "hi_lib/advise/policies.py",
         "return self.offload_probability >= 0.5",
     ): "what is as likely offloaded as not may count as either",
