@@ -114,7 +114,10 @@ def numbers(results: Path) -> dict[str, float]:
     found: dict[str, Any] = {}
     for path in sorted(results.glob("*/values.json")):
         values = json.loads(path.read_text(encoding="utf-8"))
-        found |= {f"{path.parent.name}.{name}": value for name, value in values.items() if not isinstance(value, str)}
+        # What is no number is text, or was not computed.
+        found |= {
+            f"{path.parent.name}.{name}": value for name, value in values.items() if isinstance(value, int | float)
+        }
     return found
 
 
