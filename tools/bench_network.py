@@ -34,7 +34,7 @@ IDLE = (5, 100, 300, 500, 2000)  # ms before the transmission
 ROUND_TRIPS = (5.0, 20.0, 50.0)
 # Congestion control, and whether the window is kept through an idle time.
 WAYS = (("cubic", False), ("cubic", True), ("bbr", False))
-LOSSES = (0.001, 0.01)
+LOSSES, LOSSY_TRIPS = (0.001, 0.01), ROUND_TRIPS[:2]  # of the longest, a mean with loss takes hours
 REPETITIONS = 9
 ENOUGH = 0.02  # of the mean: its standard error
 LOST, PACKET = 30, 1448  # so many packets of so many bytes are lost in a setting with loss, or its mean is not known
@@ -123,7 +123,7 @@ def _receive(end: socket.socket, size: int) -> bytes:
 
 def main() -> None:
     """Measure every network, and write what came out."""
-    lossy = itertools.product(LOSSES, ROUND_TRIPS, ("cubic", "bbr"))
+    lossy = itertools.product(LOSSES, LOSSY_TRIPS, ("cubic", "bbr"))
     jobs = [(Network(rtt=rtt, loss=loss, congestion=how), IDLE[:1]) for loss, rtt, how in lossy]
     jobs += [(Network(rtt=rtt, congestion=how, keep_window=kept), IDLE) for rtt in ROUND_TRIPS for how, kept in WAYS]
     UNFINISHED.parent.mkdir(exist_ok=True)
