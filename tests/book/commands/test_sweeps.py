@@ -309,7 +309,6 @@ def cluster(tmp_path, request):
             process.wait()
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_cluster_gives_the_same_table_though_a_worker_dies(cluster, tmp_path):
     address, workers = cluster
@@ -326,7 +325,6 @@ def test_a_cluster_gives_the_same_table_though_a_worker_dies(cluster, tmp_path):
     pd.testing.assert_frame_equal(table, sweeps.sweep(*arguments, keep_errors=True))
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("cluster", [0], indirect=True)
 def test_a_cluster_without_workers_is_one_line(cluster, tmp_path, monkeypatch):
