@@ -65,6 +65,10 @@ EQUAL = {
         "done = np.where(left >= 0, np.floor(left / self.tau_ed / (1 + ROUNDING)), -1.0)",
     ): "the time that is asked for has a margin of its own",
     (
+        "hi_lib/forecaster.py",
+        "cell = min(bisect.bisect_right(passed, rng.random() * passed.item(-1)), passed.size + 1)",
+    ): "a share of the whole mass meets all of it by rounding alone",
+    (
         "hi_lib/cycles.py",
         "while self._answered(time) <= 1 - ROUNDING / 2:",
     ): "a sum of probabilities meets the end of a margin for rounding by rounding alone",
