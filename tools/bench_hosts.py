@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 import hi_lib as hi
-from hi_book.makers.registering import write_data
+from hi_book.makers.registering import Unfinished, write_data
 from hi_lib.events.queueing import pipeline
 from hi_lib.paper import setting_of
 from hi_lib.run_times import drawn
@@ -97,18 +97,15 @@ def _name(how: dict[str, Any]) -> str:
 
 def main() -> None:
     """Measure everything and write it."""
-    UNFINISHED.parent.mkdir(exist_ok=True)
-    UNFINISHED.touch()
-    rows = [json.loads(line) for line in UNFINISHED.read_text().splitlines()]
+    journal = Unfinished(UNFINISHED)
+    rows = journal.found
     wanted = [(how, seed) for seed in SEEDS for how in HOWS]
     for how, seed in wanted[len(rows) :]:
-        rows.append(run(how, seed))
-        with UNFINISHED.open("a") as journal:
-            journal.write(json.dumps(rows[-1]) + "\n")
+        journal.add(run(how, seed))
         off = rows[-1]["measured_system_time"] / rows[-1]["expected_system_time"] - 1
         print(f"[{len(rows)}/{len(wanted)}] {rows[-1]['how']}, seed {seed}: off by {off:+.1%}", flush=True)
     write_data(RUNS, pd.DataFrame(rows).to_csv(index=False, float_format="%.6g"), "make bench-network")
-    UNFINISHED.unlink()
+    journal.end()
 
 
 if __name__ == "__main__":

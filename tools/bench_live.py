@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import zmq
 
-from hi_book.makers.registering import write_data
+from hi_book.makers.registering import Unfinished, write_data
 from hi_book.makers.timings import machine
 from hi_lib.paper import CIFAR10, setting_of
 from hi_lib.typing import Bytes
@@ -112,18 +112,15 @@ def framework() -> pd.DataFrame:
 def main() -> None:
     """Measure everything and write it."""
     wanted = list(settings())
-    UNFINISHED.parent.mkdir(exist_ok=True)
-    UNFINISHED.touch()
-    rows = [json.loads(line) for line in UNFINISHED.read_text().splitlines()]
+    journal = Unfinished(UNFINISHED)
+    rows = journal.found
     for number, options in enumerate(wanted[len(rows) :], len(rows) + 1):
-        rows.append(run(options))
-        with UNFINISHED.open("a") as journal:
-            journal.write(json.dumps(rows[-1]) + "\n")
+        journal.add(run(options))
         print(f"[{number}/{len(wanted)}] {options}: off by {rows[-1]['residual']:+.1%}", flush=True)
     write_data(FRAMEWORK, framework().to_csv(index=False, float_format="%.4g"), "make bench-live")
     write_data(MACHINE, json.dumps(machine("numpy", "pyzmq", "msgpack"), indent=2) + "\n", "make bench-live")
     write_data(RUNS, pd.DataFrame(rows).to_csv(index=False, float_format="%.6g"), "make bench-live")
-    UNFINISHED.unlink()
+    journal.end()
 
 
 if __name__ == "__main__":

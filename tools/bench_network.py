@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hi_book.makers.registering import write_data
+from hi_book.makers.registering import Unfinished, write_data
 from hi_book.makers.timings import machine
 from hi_lib.paper import CIFAR10, IMAGENETTE
 from hi_live.hosts import SERVER, Hosts, Network
@@ -126,21 +126,17 @@ def main() -> None:
     lossy = itertools.product(LOSSES, LOSSY_TRIPS, ("cubic", "bbr"))
     jobs = [(Network(rtt=rtt, loss=loss, congestion=how), IDLE[:1]) for loss, rtt, how in lossy]
     jobs += [(Network(rtt=rtt, congestion=how, keep_window=kept), IDLE) for rtt in ROUND_TRIPS for how, kept in WAYS]
-    UNFINISHED.parent.mkdir(exist_ok=True)
-    UNFINISHED.touch()
-    rows = dict(map(json.loads, UNFINISHED.read_text().splitlines()))
+    journal = Unfinished(UNFINISHED)
+    known = {number for number, _ in journal.found}
     with ProcessPoolExecutor(AT_ONCE) as pool:
-        waiting = {pool.submit(measure, *job): number for number, job in enumerate(jobs) if number not in rows}
+        waiting = {pool.submit(measure, *job): number for number, job in enumerate(jobs) if number not in known}
         for done in as_completed(waiting):
-            number = waiting[done]
-            rows[number] = done.result()
-            with UNFINISHED.open("a") as journal:
-                journal.write(json.dumps([number, rows[number]]) + "\n")
-            print(f"[{len(rows)}/{len(jobs)}] {jobs[number][0]}", flush=True)
-    table = pd.DataFrame([row for number in sorted(rows) for row in rows[number]])
+            journal.add([waiting[done], done.result()])
+            print(f"[{len(journal.found)}/{len(jobs)}] {jobs[waiting[done]][0]}", flush=True)
+    table = pd.DataFrame([row for _, rows in sorted(journal.found) for row in rows])
     write_data(MACHINE, json.dumps(machine("numpy"), indent=2) + "\n", "make bench-network")
     write_data(TIMES, table.to_csv(index=False, float_format="%.5g"), "make bench-network")
-    UNFINISHED.unlink()
+    journal.end()
 
 
 if __name__ == "__main__":

@@ -35,8 +35,15 @@ BADGES = runpy.run_path(str(ROOT / "tools" / "badges.py"))
 TAKEN = ROOT / "data" / "benchmarks" / "experiments.csv"
 DEVICE = ROOT / "data" / "benchmarks" / "device.csv"
 ELSEWHERE = ROOT / "data" / "benchmarks" / "versions.csv"
-_PLURALS = ("hold", "hold in part", "do not hold", "are not testable here", "are inconclusive")
-PLURAL = dict(zip(VERDICTS, _PLURALS, strict=True))
+# Of one claim, and of several.
+_SAID = (
+    ("holds", "hold"),
+    ("holds in part", "hold in part"),
+    ("does not hold", "do not hold"),
+    ("is not testable here", "are not testable here"),
+    ("is inconclusive", "are inconclusive"),
+)
+SAID = dict(zip(VERDICTS, _SAID, strict=True))
 CONDA_NAMES = {"torch": "pytorch"}
 ONLY_ON_PYPI = {
     *("ai-edge-litert", "axe-playwright-python", "django-static-mathjax", "efficientnet-lite-pytorch"),
@@ -146,14 +153,8 @@ def counts() -> str:
     """How many of the paper's claims have which verdict."""
     papers, _ = by_author(load_claims())
     found = [(verdict, sum(claim.verdict == verdict for claim in papers)) for verdict in VERDICTS]
-    words = ", ".join(
-        f"{count} {PLURAL[verdict] if count > 1 else _of_one(verdict)}" for verdict, count in found if count
-    )
+    words = ", ".join(f"{count} {SAID[verdict][count > 1]}" for verdict, count in found if count)
     return f"Of {len(papers)} claims of the paper, judged as it words them, {words}."
-
-
-def _of_one(verdict: str) -> str:
-    return verdict if verdict.startswith(("hold", "do")) else f"is {verdict}"
 
 
 def _row(cells: list[str]) -> str:

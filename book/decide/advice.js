@@ -524,9 +524,10 @@
     }
     if (sending && conditions.window === null) {
       const free = best(ways(flags, timing, { ...conditions, window: OUT }, alpha), conditions);
-      const together = free !== null && free.way.size > 1 ? ` after ${free.way.size} ${free.way.unit}` : "";
-      if (free !== null && free.objective < (1 - MATTERS) * row.objective)
+      if (free !== null && free.objective < (1 - MATTERS) * row.objective) {
+        const together = free.way.size > 1 ? ` after ${free.way.size} ${free.way.unit}` : "";
         return `the link allows one transmission at a time; if it allows ${OUT}, send${together} without waiting, and answers come after ${digits(free.responseTime)} ms, ${digits(free.systemTime)} ms of the system a sample`;
+      }
     }
     if (compared.counted === "always right" && policy.name !== NAMES.never)
       return `the L-ML is always right; for each percent of its answers that is wrong the cost rises by ${(policy.offloadRatio / 100).toFixed(4)}`;

@@ -61,7 +61,7 @@
     return {
       deadline: late ? asked.deadline : null, miss: late ? asked.miss / 100 : 0.05,
       window: { 1: null, inf: Infinity }[asked.window] === undefined ? Number(asked.window) : { 1: null, inf: Infinity }[asked.window],
-      unit: asked.unit, rate: asked.rate * 1e6, connection: asked.connection, devices: asked.devices, price: asked.price ?? 0,
+      unit: asked.unit, rate: asked.rate * 1e6, connection: asked.connection, devices: asked.devices, price: asked.price,
       arrivals, spacing: paced && n > 1 ? arrivals[n - 1] / (n - 1) : null,
     };
   };
@@ -228,9 +228,9 @@
 
   const take = async (file) => {
     try {
-      const { confidence, correct, left } = window.batchHI.readTable(await file.text());
+      const { confidence, correct, cut } = window.batchHI.readTable(await file.text());
       own = { confidence, correct: correct.map(Number), lml: null };
-      control("file-error").textContent = left ? `Only the first ${confidence.length} samples are used.` : "";
+      control("file-error").textContent = cut;
       control("log").value = "own";
       update();
     } catch (error) {

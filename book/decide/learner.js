@@ -162,13 +162,15 @@
       confidence.push(Number(p));
       correct.push(flags[right.toLowerCase()]);
     });
-    return { confidence: Float64Array.from(confidence), correct, left: Math.max(lines.length - 1 - MOST, 0) };
+    const left = lines.length - 1 - MOST;
+    const cut = left > 0 ? `Only the first ${MOST} samples are used; ${left} more are left out.` : "";
+    return { confidence: Float64Array.from(confidence), correct, cut };
   };
 
   // A shipped trace, as the build wrote it: doubles in base64, and a digit a sample.
   const unpack = ({ confidence, correct }) => {
     const bytes = Uint8Array.from(atob(confidence), (letter) => letter.charCodeAt(0));
-    return { confidence: new Float64Array(bytes.buffer), correct: Array.from(correct, (digit) => digit === "1"), left: 0 };
+    return { confidence: new Float64Array(bytes.buffer), correct: Array.from(correct, (digit) => digit === "1"), cut: "" };
   };
 
   // ---- The page. ----
@@ -398,7 +400,7 @@
   const use = (found, title) => {
     [data, name] = [found, title];
     begin();
-    if (found.left) complain(`Only the first ${MOST} samples are used; ${found.left} more are left out.`);
+    if (found.cut) complain(found.cut);
   };
 
   const choose = () => {

@@ -127,9 +127,8 @@ def evaluate(
     own = reading.read(kept or log, replace(columns, by=by))
     trips = None if network_times is None else network.network_times(network_times, network_unit)
     sizes = None if image_bytes is None else network.image_bytes(image_bytes)
-    # Of a link whose own sending time is given the paper's rate says nothing.
-    uplink = setting.rate if rate is None and tau_tx is None else rate
-    sending = None if sizes is None else ways.sending_times(sizes.values, rate or setting.rate, len(own.trace))
+    uplink = setting.rate if rate is None else rate
+    sending = None if sizes is None else ways.sending_times(sizes.values, uplink, len(own.trace))
     if shuffle is not None:
         own = own.shuffled(checks.whole("--shuffle", shuffle, low=0))
     conditions = ways.Conditions(
@@ -143,7 +142,8 @@ def evaluate(
         max_wait=math.inf if max_wait is None else max_wait,
         price=price,
         unit=unit,
-        rate=uplink,
+        # Of a link whose own sending time is given the paper's rate says nothing.
+        rate=uplink if tau_tx is None else rate,
         connection=connection,
         devices=devices,
         budget=most,

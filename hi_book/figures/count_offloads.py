@@ -28,6 +28,7 @@ from hi_lib.traces import Trace
 
 _RATIOS = 60  # points of an axis of offload ratios
 SAMPLES, OFFLOADS = "samples", "offloads"
+_BLOCK = 1000  # samples of a stretch whose mean counts as one
 _INK = {SAMPLES: "#777777", OFFLOADS: "#D55E00"}
 _SAYS = {SAMPLES: "after M samples", OFFLOADS: "after m offloads"}
 
@@ -328,7 +329,7 @@ def rules_simulated(setting: Setting, samples: int) -> pd.DataFrame:
         rho = flags.mean()
         system = timing.tau_ed + rho * service + rho * timing.tau_nw / first
         response = timing.tau_ed + rho * timing.tau_nw + rho * service * kappa + timing.tau_ed * (kappa - 1) / 2
-        error = mean_error(log.response_time, min(1000, samples // 2))
+        error = mean_error(log.response_time, min(_BLOCK, samples // 2))
         rows.append((name, log.system_time, system, float(log.response_time.mean()), response, error))
     columns = ["rule", "t_s simulated", "t_s by T19", "t_r simulated", "t_r by T19", "standard error of t_r"]
     return pd.DataFrame(rows, columns=columns)

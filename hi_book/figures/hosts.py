@@ -15,12 +15,13 @@ from hi_lib.slow_start import transmission_time
 from hi_lib.typing import Floats
 
 WARM, COLD, KEPT = "5 ms idle before", "500 ms idle before", "500 ms idle, window kept"
+LONGEST = "2 s idle before"
 _IN_USE = 100  # ms: a connection that was idle for no longer
 # Of which the text speaks: pictures, share of packets lost, round trip in ms.
 _MANY, _LOSS, _TRIP = 16, 0.01, 20.0
 COLOURS = {WARM: "#0072B2", COLD: "#D55E00", KEPT: "#009E73"}
 _ASSUMED = "#777777"
-_CASES = {WARM: (5, False), COLD: (500, False), KEPT: (500, True)}
+_CASES = {WARM: (5, False), COLD: (500, False), KEPT: (500, True), LONGEST: (2000, False)}
 DATA = "Imagenette"
 KINDS = {"expected": "before anything is drawn", "realised": "given the offloads that came about"}
 _KIND_COLOURS = {"expected": "#777777", "realised": "#0072B2"}
@@ -38,7 +39,7 @@ def law(table: pd.DataFrame) -> Floats:
 
 
 def chosen(table: pd.DataFrame, case: str) -> pd.DataFrame:
-    """Rows of Imagenette's pictures through cubic without loss, in one of the cases drawn."""
+    """Rows of Imagenette's pictures through cubic without loss, in one of these cases."""
     idle, kept = _CASES[case]
     rows = table[(table["data"] == DATA) & (table["congestion"] == "cubic") & (table["loss"] == 0)]
     return rows[(rows["idle"] == idle) & (rows["keep_window"] == kept)]
@@ -135,7 +136,7 @@ def numbers(table: pd.DataFrame) -> dict[str, float]:
         "warm_off_most": most((warm["p50"] / assumed - 1).abs()),
         "cold_most": most(growth),
         "cold_least": least(growth),
-        "cold_longest": most(_longest(cubic) / warmed),
+        "cold_longest": most((chosen(table, LONGEST).set_index(["rtt", "pictures"])["p50"] / warmed).dropna()),
         "cold_single": most(growth[growth.index.get_level_values("pictures") == 1]),
         "law_half": float(np.median(residual)),
         "law_most": float(np.quantile(residual, 0.9)),
@@ -146,12 +147,6 @@ def numbers(table: pd.DataFrame) -> dict[str, float]:
         "bbr_most": most((paced / kept).dropna()),
         **_lossy(table),
     }
-
-
-def _longest(cubic: pd.DataFrame) -> pd.Series:
-    """Medians of Imagenette's pictures after the longest idle time, the window not kept."""
-    rows = cubic[(cubic["data"] == DATA) & (cubic["idle"] == cubic["idle"].max()) & ~cubic["keep_window"]]
-    return rows.set_index(["rtt", "pictures"])["p50"]
 
 
 def _lossy(table: pd.DataFrame) -> dict[str, float]:

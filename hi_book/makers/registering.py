@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 from hi_lib import files, traces
+
+
+class Unfinished:
+    """What a long measurement has found so far: a line each in a file, so that one that was stopped goes on."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        self._path, self.found = path, [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+    def add(self, found: Any) -> None:
+        """Keep one thing more, of what JSON can say."""
+        self.found.append(found)
+        with self._path.open("a", encoding="utf-8") as journal:
+            journal.write(json.dumps(found) + "\n")
+
+    def end(self) -> None:
+        """Forget it all: it is written where it belongs."""
+        self._path.unlink()
 
 
 def register(name: str, sha256: str, origin: str) -> None:

@@ -34,6 +34,9 @@ def test_numbers_by_hand():
     assert math.isnan(found["bbr_most"])  # no single picture over a connection in use
     assert (found["many_whole"], found["many_lost"]) == (36, 90)
     assert math.isnan(found["many_lost_bbr"])
+    assert math.isnan(found["cold_longest"])
+    slower = TABLE[TABLE["idle"] == 500].assign(idle=2000, p50=63.0)
+    assert page.numbers(pd.concat([TABLE, slower]))["cold_longest"] == 3
     assert found["mean_error"] == 0.02
 
 

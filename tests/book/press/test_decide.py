@@ -247,7 +247,7 @@ def test_of_a_long_log_it_says_what_is_left_out(tab, site, tmp_path):
     path = tmp_path / "long.csv"
     path.write_text("confidence,correct\n" + "0.25,0\n0.75,1\n" * 10_001)
     changed(tab, lambda: tab.set_input_files("#hi-file", path))
-    assert tab.inner_text("#hi-file-error") == "Only the first 20000 samples are used."
+    assert tab.inner_text("#hi-file-error") == "Only the first 20000 samples are used; 2 more are left out."
 
 
 def test_why_unfolds(tab, site):
