@@ -228,9 +228,9 @@
 
   const take = async (file) => {
     try {
-      const { confidence, correct, cut } = window.batchHI.readTable(await file.text());
+      const { confidence, correct, left } = window.batchHI.readTable(await file.text());
       own = { confidence, correct: correct.map(Number), lml: null };
-      control("file-error").textContent = cut;
+      control("file-error").textContent = window.batchHI.saysCut(left);
       control("log").value = "own";
       update();
     } catch (error) {

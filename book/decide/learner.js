@@ -162,15 +162,14 @@
       confidence.push(Number(p));
       correct.push(flags[right.toLowerCase()]);
     });
-    const left = lines.length - 1 - MOST;
-    const cut = left > 0 ? `Only the first ${MOST} samples are used; ${left} more are left out.` : "";
-    return { confidence: Float64Array.from(confidence), correct, cut };
+    return { confidence: Float64Array.from(confidence), correct, left: Math.max(lines.length - 1 - MOST, 0) };
   };
+  const saysCut = (left) => (left ? `Only the first ${MOST} samples are used; ${left} more are left out.` : "");
 
   // A shipped trace, as the build wrote it: doubles in base64, and a digit a sample.
   const unpack = ({ confidence, correct }) => {
     const bytes = Uint8Array.from(atob(confidence), (letter) => letter.charCodeAt(0));
-    return { confidence: new Float64Array(bytes.buffer), correct: Array.from(correct, (digit) => digit === "1"), cut: "" };
+    return { confidence: new Float64Array(bytes.buffer), correct: Array.from(correct, (digit) => digit === "1"), left: 0 };
   };
 
   // ---- The page. ----
@@ -400,7 +399,7 @@
   const use = (found, title) => {
     [data, name] = [found, title];
     begin();
-    if (found.cut) complain(found.cut);
+    if (found.left) complain(saysCut(found.left));
   };
 
   const choose = () => {
@@ -434,7 +433,7 @@
   document.getElementById("hi-decide").addEventListener("input", () => drawTimeline());
   addEventListener("resize", () => drawTimeline());
 
-  Object.assign(window.batchHI, { replay, readTable, unpack });
+  Object.assign(window.batchHI, { replay, readTable, saysCut, unpack });
   root.hidden = false;
   choose();
   finish(); // a picture to begin with
