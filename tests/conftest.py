@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import os
+import sys
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
@@ -32,6 +33,25 @@ def traces(draw, max_size: int = 60) -> hi.Trace:
 
 costs = st.floats(0, 1)
 batch_sizes = st.integers(1, 70)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """No lines are counted where none but a page's script works, or where others count them.
+
+    pytest-cov has a marker for that, too, which leaves a second tracer at work in processes that share the tests.
+    """
+    if "browser" not in item.fixturenames and item.get_closest_marker("uncounted") is None:
+        return (yield)
+    tracers = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(tracers[0])
+        threading.settrace(tracers[1])
+
 
 CHROMIUM = places.chromium()
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]

@@ -210,6 +210,7 @@ def test_what_t26_adds_up_holds_on_every_path(trace, beta, size, eta, mu, budget
         assert run.cost.sum() + multiplier * run.overspending <= later + bound + 1e-8
 
 
+@pytest.mark.uncounted
 @given(traces(), below_one, st.integers(1, 9), rates, st.floats(0.001, 0.5), open_budgets)
 def test_while_the_multiplier_is_not_cut_off_it_counts_what_is_overspent(trace, beta, size, eta, mu, budget):
     """On every path, in any order: λ only ever falls behind Σ (q_t − B) μ where it would leave [0, Λ] at the top."""
@@ -247,6 +248,7 @@ def test_independent_samples_cost_and_overspend_as_t26_says(unit, beta, budget):
         assert bound[0] == pytest.approx(hi.budget_regret_bound(n, 4, hi.lambda_min(trace), beta))
 
 
+@pytest.mark.uncounted
 @given(
     st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=4, max_size=5),
     below_one,

@@ -211,6 +211,7 @@ def cost_of(trace, beta, batch_size, price, threshold):
     return beta * offload.sum() + (~trace.correct[~offload]).sum() + price * sent
 
 
+@pytest.mark.uncounted
 @given(traces(), costs, st.integers(1, 9), st.sampled_from([0.0, 0.2, 1.0, 30.0]))
 def test_a_price_of_a_transmission_is_learned_directly(trace, beta, batch_size, price):
     """T23: costs by their definition, the best threshold by brute force, and the bound, for one rate and adaptive."""
@@ -229,6 +230,7 @@ def test_a_price_of_a_transmission_is_learned_directly(trace, beta, batch_size, 
         assert run.cost.sum() - run.regret == pytest.approx(least)
 
 
+@pytest.mark.uncounted
 @given(traces(), costs, numbers, st.floats(0, 2), seeds)
 def test_where_offloads_are_counted_they_share_the_price(trace, beta, offloads, price, seed):
     run = hi.replay(trace, beta, offloads, price=price, unit="offloads", learning_rate=0.4, seed=seed, max_samples=9)
@@ -279,6 +281,7 @@ def test_a_learner_in_the_simulation_draws_a_threshold_for_each_sample(rate):
     assert learner._exposure == sum(size**2 for size in sizes)
 
 
+@pytest.mark.uncounted
 def test_many_lives_have_the_probabilities_of_the_replay():
     trace = hi.synthetic_trace(120, seed=1)
     found, expected = [], []

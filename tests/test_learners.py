@@ -30,6 +30,7 @@ def test_batches_of_one_are_vanilla_hi():
     assert run.offload_probability == pytest.approx(vanilla(trace, 0.4, 0.2), abs=1e-11)
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize("exploration", [None, 0.2])
 @pytest.mark.parametrize("batch_size", [1, 4, 7])
 def test_streaming_objects_agree_with_replays(batch_size, exploration):

@@ -55,6 +55,7 @@ def test_offloads_that_come_first_wait_longest():
     assert UNEVEN.response_time(4, 0.3, "worst") == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize("offloads", [1, 2, 4, 5])
 def test_counted_offloads_are_those_of_the_clock(offloads):
     flags = np.random.default_rng(0).random(60_000) < 0.4
@@ -158,9 +159,13 @@ def test_a_deadline_is_kept_by_every_size_up_to_the_largest(unit):
     assert weighed.integer == 1 + UNEVEN.objective(sizes, 0.4, 0.6, model, unit).argmin()
 
 
-def test_where_nothing_or_little_is_sent():
+def test_where_nothing_is_sent():
     assert COLD.optimal_batch_size(0.0, 0.5, unit="offloads") == (1, 1, COLD.tau_ed)
     assert COLD.optimal_batch_size(0.0, 0.5).integer == 1
+
+
+@pytest.mark.uncounted
+def test_where_little_is_sent():
     assert COLD.largest_batch_size(0.01, 100, 0.05) == math.inf
     rare = COLD.optimal_batch_size(0.01, deadline=100, unit="offloads")
     assert rare.integer == math.inf

@@ -67,6 +67,7 @@ def test_fixed_share(trace, beta, batch_size, eta, share):
     assert run.offload_probability == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.uncounted
 @given(traces(24), costs, st.integers(1, 6), st.floats(0.05, 2), st.floats(0.001, 0.5), st.integers(0, 3))
 def test_a_fixed_share_follows_switches_as_its_theorem_says(trace, beta, batch_size, eta, share, switches):
     """T25 against the best sequence of thresholds, by going through all places to switch from one cell to another."""

@@ -48,6 +48,7 @@ class Sender:
         return now - begun
 
 
+@pytest.mark.uncounted
 @given(st.integers(1, 1400), st.sampled_from([5.0, 20.0, 50.0]), st.integers(1, 8))
 def test_transmissions_alike_come_to_take_what_the_law_says(packets, rtt, halvings):
     sender, taken = Sender(rtt, EACH), []

@@ -38,6 +38,7 @@ def test_the_papers_lambda_min_breaks_its_bound():
     assert run.regret <= hi.regret_bound(1000, 1, hi.lambda_min(trace), eta)
 
 
+@pytest.mark.uncounted
 @given(traces(), costs, batch_sizes)
 def test_costs_are_expectations_over_the_threshold(trace, beta, batch_size):
     run = hi.replay(trace, beta, batch_size)

@@ -101,6 +101,7 @@ def test_paper_and_exact_optima_at_the_papers_setting():
     assert found == [(2, 1), (3, 1), (5, 4), (9, 9)]
 
 
+@pytest.mark.uncounted
 @given(timings, st.floats(0, 1), st.sampled_from(["worst", "average"]))
 def test_exact_models_are_vanilla_at_one(timing, ratio, model):
     vanilla = timing.tau_ed + ratio * (timing.tau_es + timing.tau_tx + timing.tau_nw)

@@ -25,16 +25,17 @@ import pandas as pd
 
 from hi_book.makers.registering import Unfinished, write_data
 from hi_book.makers.timings import machine
-from hi_lib.paper import CIFAR10, IMAGENETTE
+from hi_lib.paper import CIFAR10, IMAGENETTE, Setting
 from hi_live.hosts import SERVER, Hosts, Network
 
 TIMES, MACHINE = "benchmarks/network/times.csv", "benchmarks/network/machine.json"  # below data/
 PICTURES = ((IMAGENETTE, (1, 2, 4, 8, 16, 32, 64)), (CIFAR10, (1, 16, 64)))
 IDLE = (5, 100, 300, 500, 2000)  # ms before the transmission
+SETTINGS = [(data, count, pause) for data, counts in PICTURES for pause in IDLE for count in counts]
 ROUND_TRIPS = (5.0, 20.0, 50.0)
 # Congestion control, and whether the window is kept through an idle time.
 WAYS = (("cubic", False), ("cubic", True), ("bbr", False))
-LOSSES, LOSSY_TRIPS = (0.001, 0.01), ROUND_TRIPS[:2]  # of the longest, a mean with loss takes hours
+LOSSES = (0.001, 0.01)
 REPETITIONS = 9
 ENOUGH = 0.02  # of the mean: its standard error
 LOST, PACKET = 30, 1448  # so many packets of so many bytes are lost in a setting with loss, or its mean is not known
@@ -42,21 +43,23 @@ GROUPS = 30  # of transmissions in a row, whose means are as good as independent
 GROWING = 6  # transmissions by which a window has become what it stays
 ANSWER, PORT = 172, 5000  # bytes; as the paper's packets
 UNFINISHED = Path("_build/bench_network.jsonl")
-AT_ONCE = 4  # networks, each of which is idle most of its time
+# Networks, each of which is idle most of its time; more where a loss takes longer than a processor that is busy.
+AT_ONCE, LOSSY_AT_ONCE = 4, 20
+
+Job = tuple[Network, list[tuple[Setting, int, int]]]  # settings are measured one after the other
 
 
-def measure(network: Network, idle: tuple[int, ...]) -> list[dict[str, Any]]:
-    """Times of transmissions through one network, a row for each payload and idle time, ms."""
+def measure(network: Network, settings: list[tuple[Setting, int, int]]) -> list[dict[str, Any]]:
+    """Times of transmissions through one network, a row for each number of pictures and idle time, ms."""
     rows = []
     with Hosts(network) as hosts:
-        for (data, counts), pause in itertools.product(PICTURES, idle):
-            for count in counts:
-                size = round(count * data.image_bytes)
-                lost = LOST / (network.loss * math.ceil(size / PACKET)) if network.loss else 0
-                taken = _stream(hosts, size, pause, max(REPETITIONS, math.ceil(lost)))
-                found = {f"p{100 * level:.0f}": float(np.quantile(taken, level)) for level in (0.5, 0.95)}
-                rows.append({"data": data.name, "pictures": count, "bytes": size, "idle": pause} | found)
-                rows[-1] |= {"mean": float(np.mean(taken)), "error": _error(taken), "repetitions": len(taken)}
+        for data, count, pause in settings:
+            size = round(count * data.image_bytes)
+            lost = LOST / (network.loss * math.ceil(size / PACKET)) if network.loss else 0
+            taken = _stream(hosts, size, pause, max(REPETITIONS, math.ceil(lost)))
+            found = {f"p{100 * level:.0f}": float(np.quantile(taken, level)) for level in (0.5, 0.95)}
+            rows.append({"data": data.name, "pictures": count, "bytes": size, "idle": pause} | found)
+            rows[-1] |= {"mean": float(np.mean(taken)), "error": _error(taken), "repetitions": len(taken)}
         late = hosts.punctuality()
     own = {"rtt": network.rtt, "rate": network.rate, "loss": network.loss, "congestion": network.congestion}
     own |= {"keep_window": network.keep_window, "late_p50": late.p50, "late_p95": late.p95, "core": late.core}
@@ -123,20 +126,30 @@ def _receive(end: socket.socket, size: int) -> bytes:
 
 def main() -> None:
     """Measure every network, and write what came out."""
-    lossy = itertools.product(LOSSES, LOSSY_TRIPS, ("cubic", "bbr"))
-    jobs = [(Network(rtt=rtt, loss=loss, congestion=how), IDLE[:1]) for loss, rtt, how in lossy]
-    jobs += [(Network(rtt=rtt, congestion=how, keep_window=kept), IDLE) for rtt in ROUND_TRIPS for how, kept in WAYS]
+    jobs: list[Job] = []
+    for loss, rtt, how in itertools.product(LOSSES, ROUND_TRIPS, ("cubic", "bbr")):
+        network = Network(rtt=rtt, loss=loss, congestion=how)
+        jobs += [(network, [setting]) for setting in SETTINGS if setting[2] == IDLE[0]]
+    lossy = len(jobs)
+    for rtt, (how, kept) in itertools.product(ROUND_TRIPS, WAYS):
+        jobs.append((Network(rtt=rtt, congestion=how, keep_window=kept), SETTINGS))
     journal = Unfinished(UNFINISHED)
-    known = {number for number, _ in journal.found}
-    with ProcessPoolExecutor(AT_ONCE) as pool:
-        waiting = {pool.submit(measure, *job): number for number, job in enumerate(jobs) if number not in known}
-        for done in as_completed(waiting):
-            journal.add([waiting[done], done.result()])
-            print(f"[{len(journal.found)}/{len(jobs)}] {jobs[waiting[done]][0]}", flush=True)
+    _measure_all(journal, jobs, range(lossy), LOSSY_AT_ONCE)
+    _measure_all(journal, jobs, range(lossy, len(jobs)), AT_ONCE)
     table = pd.DataFrame([row for _, rows in sorted(journal.found) for row in rows])
     write_data(MACHINE, json.dumps(machine("numpy"), indent=2) + "\n", "make bench-network")
     write_data(TIMES, table.to_csv(index=False, float_format="%.5g"), "make bench-network")
     journal.end()
+
+
+def _measure_all(journal: Unfinished, jobs: list[Job], numbers: range, at_once: int) -> None:
+    """Measure the jobs of these numbers that the journal does not have, so many at once."""
+    known = {number for number, _ in journal.found}
+    with ProcessPoolExecutor(at_once) as pool:
+        waiting = {pool.submit(measure, *jobs[number]): number for number in numbers if number not in known}
+        for done in as_completed(waiting):
+            journal.add([waiting[done], done.result()])
+            print(f"[{len(journal.found)}/{len(jobs)}] {jobs[waiting[done]][0]}", flush=True)
 
 
 if __name__ == "__main__":

@@ -98,6 +98,7 @@ def best_by_brute_force(flags, timing, alpha, arrivals=None, **how):
     return min(objectives, key=objectives.get)
 
 
+@pytest.mark.uncounted
 def test_calibrated_the_rule():
     trace = calibrated()
     found = found_for(trace)

@@ -56,6 +56,7 @@ def test_batches_of_a_device_are_those_of_the_replay(levels, size, rate, beta, b
     assert restored.multiplier == learner.multiplier
 
 
+@pytest.mark.uncounted
 @given(st.integers(1, 4), st.none() | st.integers(1, 12), st.floats(0, 1), st.floats(0, 1), st.integers(0, 99))
 def test_cycles_of_a_device_decide_as_the_replay_does(offloads, most, beta, budget, seed):
     """With the same uniforms: a device goes through the cells from below, the replay counts from above."""
@@ -116,6 +117,7 @@ def test_what_is_given_up_was_spent(levels):
     assert learner.multiplier == pytest.approx(0.375 - 0.5 * (0.25 - 0.0625))
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize("unit", ["samples", "offloads"])
 def test_many_lives_spend_what_the_replays_do(unit):
     trace = hi.load_trace("imagenette-mobilenet_v1_0.25_128").shuffled(4)

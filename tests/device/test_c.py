@@ -194,6 +194,7 @@ def plain_share(beta, eta, confidence, correct, p, levels=256):
     return math.fsum(weight[p:]) / math.fsum(weight)
 
 
+@pytest.mark.uncounted
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_probabilities_are_those_of_the_definition(library, data):

@@ -213,6 +213,7 @@ def test_late_feedback_teaches_the_same_in_any_order(trace, beta, size, random):
     assert first == pytest.approx(second, abs=1e-13 * len(trace))
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize("kind", [hi.HILN, hi.Apple])
 def test_lost_answers_leave_no_bias_where_their_rate_is_known(kind):
     """Over many lives, what is learned about accepting has the true mean, though 40 % of the answers are lost."""
@@ -311,6 +312,7 @@ def test_doubling_rates_keep_their_bound(batches, batch_size):
     assert bound <= math.sqrt((1 + math.sqrt(2)) / 2 * log_cells * batches * batch_size**2)
 
 
+@pytest.mark.uncounted
 def test_anytime_learns_without_knowing_for_how_long():
     """Mean regret over a thousand rounds of coins at the middle, where learning is as hard as it gets."""
     beta, n, regrets = 0.5, 1000, []

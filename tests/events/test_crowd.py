@@ -195,6 +195,7 @@ def mean_value_analysis(think, stations, customers):
     return response, throughput
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize(("devices", "shared"), sample([(4, False), (8, False), (6, True)], [(4, False)]))
 def test_exponential_services_are_those_of_mean_value_analysis(devices, shared):
     """A closed network: what a device does alone is a delay, of which only the mean matters there."""
@@ -252,6 +253,7 @@ def system_time_by_ciw(devices, serving):
     return found, found * counts.std(ddof=1) / counts.mean() / math.sqrt(counts.size)
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize("devices", [4, 8])
 def test_ciw_finds_the_same_crowd(devices):
     theirs, error = system_time_by_ciw(devices, ciw.dists.Deterministic(TIMING.tau_es))

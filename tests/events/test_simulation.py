@@ -101,6 +101,7 @@ def test_the_server_setup_counts_as_network_time():
     np.testing.assert_allclose(log.response_time, slower.response_time)
 
 
+@pytest.mark.uncounted
 def test_the_waiting_time_of_a_queue_of_single_samples():
     # M = 1 is a queue with Poisson arrivals and one server: Pollaczek and Khinchine's mean.
     timing, ratio, n = hi.IMAGENETTE.timing, 0.421, 30_000

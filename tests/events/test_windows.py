@@ -120,6 +120,7 @@ def test_fixed_gaps_and_a_wide_window_are_a_d_g_1_queue():
     assert found.response_time == pytest.approx(1 + wait + 5 + 10 + 2)
 
 
+@pytest.mark.uncounted
 def test_ciw_finds_the_same_mean_response():
     """The same queues as nodes of Ciw: device, link and server with one worker each, the network with any number."""
     rate, probability = 1 / 4.0, RATIO
@@ -175,6 +176,7 @@ def test_a_learner_hears_late_what_a_batch_hears_at_its_end():
     assert late.outstanding == []
 
 
+@pytest.mark.uncounted
 def test_a_learner_in_a_window_decides_with_what_it_has_heard():
     """The offloads of many lives have the ratio that the replay gives for the delays that came about."""
     trace = hi.synthetic_trace(400, seed=2)
@@ -241,6 +243,7 @@ def test_batches_of_one_size_may_be_listed(window):
         pipeline(timing, flags, (4, 4))
 
 
+@pytest.mark.python_source
 def test_how_long_the_first_offload_of_a_transmission_waits_by_hand():
     found = pipeline(SIMPLE, [0, 1, 0, 1, 1], 2, unit="offloads")
     assert found.waited.tolist() == [2, 0]  # from its own end to that of the second offload, and the last one alone

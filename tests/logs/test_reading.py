@@ -649,6 +649,7 @@ def test_an_option_names_a_column_in_every_command(tmp_path):
         assert "no column for --correct 'nok'; found sure, ok" in bad.stderr
 
 
+@pytest.mark.uncounted
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
 def test_a_process_substitution_is_read():
     import subprocess

@@ -34,6 +34,7 @@ def test_varying_batches_of_one_size_are_batch_hi():
         assert (one.regret_bound, one.transmissions) == pytest.approx((listed.regret_bound, listed.transmissions))
 
 
+@pytest.mark.uncounted
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=30), st.floats(1e-9, 0.9))
 def test_what_the_rates_without_a_horizon_cost(sizes, shortest):
     squares = np.square(sizes).sum()

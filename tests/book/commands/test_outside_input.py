@@ -185,6 +185,7 @@ def nearly_claims(draw):
     return yaml.safe_dump(entries)
 
 
+@pytest.mark.uncounted
 @shared_folder
 @given(encoded(documents | nearly_claims()))
 def test_any_claims_are_complete_or_refused(tmp_path, content):
@@ -233,6 +234,7 @@ def test_a_damaged_journal_is_not_believed(tmp_path, content):
         assert all(len(row) == len(sweeps.MEASURED) + 1 for row in found)
 
 
+@pytest.mark.uncounted
 @settings(max_examples=60)
 @given(command_lines())
 def test_any_command_line_is_understood_or_refused(tmp_path_factory, line):

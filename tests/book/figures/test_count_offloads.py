@@ -101,6 +101,7 @@ def test_second_moments_are_those_of_binomials_with_an_offload(ratio):
     assert page._second_moments(pd.Series([ratio]))["t20_excess_min"] == pytest.approx(min(excess), abs=1e-9)
 
 
+@pytest.mark.uncounted
 def test_both_times_of_rules_follow_from_two_moments():
     table = page.rules_simulated(IMAGENETTE, samples=20_000)
     assert len(table) == 4

@@ -72,6 +72,7 @@ def test_the_learner_at_work_ends_where_its_run_does():
     plt.close(figure)
 
 
+@pytest.mark.uncounted
 def test_the_first_pages_picture_compares_ways_with_the_same_offloads():
     lines = decide.rivals(FOUND)
     flags = FOUND.compared.chosen().offloaded

@@ -354,6 +354,7 @@ def test_the_density_keeps_one_scale():
     assert figure.axes[1].patches[0].get_data().values.tolist() == [0, 2]
 
 
+@pytest.mark.uncounted
 def test_drift_is_drawn_every_sixteenth_sample():
     path = np.array([np.arange(1, 33), np.arange(1, 33) + 2.0])
     paths = {name: path + place for place, name in enumerate(("a", "b", "c", "d", "e", "f"))}

@@ -32,6 +32,7 @@ def test_realised_regret_by_hand():
     assert row["share_above"] == 0
 
 
+@pytest.mark.uncounted
 def test_the_bounds_are_what_calculus_says():
     pytest.importorskip("sympy")
     assert page.algebra_holds()
