@@ -41,7 +41,7 @@ def pytest_runtest_call(item):
 
     pytest-cov has a marker for that, too, which leaves a second tracer at work in processes that share the tests.
     """
-    if "browser" not in item.fixturenames and item.get_closest_marker("uncounted") is None:
+    if "browser" not in getattr(item, "fixturenames", ()) and item.get_closest_marker("uncounted") is None:
         return (yield)
     tracers = sys.gettrace(), threading.gettrace()
     sys.settrace(None)

@@ -43,6 +43,7 @@ def test_in_c_and_javascript_operators_stand_free_in_code():
     assert MUTANTS.operators("x.js", page) == [(18, "<")]
 
 
+@pytest.mark.uncounted
 def test_every_place_holds_its_operator_and_every_mutant_is_another_program():
     for file in MUTANTS.files():
         text = (ROOT / file).read_text(encoding="utf-8")
@@ -57,6 +58,7 @@ def test_every_place_holds_its_operator_and_every_mutant_is_another_program():
                     assert sum(((nodes[0] - nodes[1]) + (nodes[1] - nodes[0])).values()) == 2
 
 
+@pytest.mark.uncounted
 def test_a_seed_draws_the_same_mutants_again():
     assert MUTANTS.drawn(12, 3) == MUTANTS.drawn(12, 3) != MUTANTS.drawn(12, 4)
     assert len(set(MUTANTS.drawn(12, 3))) == 12

@@ -235,6 +235,7 @@ def random_settings():
         yield calibrated(number, n), float(draw.uniform(0.02, 0.6)), timing, conditions, alpha
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize("setting", list(random_settings()), ids=range(50))
 def test_no_way_that_the_table_lists_is_better(setting):
     trace, beta, timing, conditions, alpha = setting

@@ -137,11 +137,13 @@ def compare(library, n, beta, eta, seed=0, levels=256):
     return int(near.sum()), int(differ.sum())
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize(("beta", "eta"), [(0.7, 0.1), (0.3, 0.01), (0.5, 0.001), (0.1, 3.0)])
 def test_it_decides_as_python_does(beta, eta, library):
     compare(library, 12_500, beta, eta)
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize("beta", [0.7, 0.3, 0.01])
 def test_with_the_adaptive_rate_too(beta, library):
     compare(library, 10_000, beta, None)
@@ -155,6 +157,7 @@ def test_a_million_decisions_are_as_python_takes_them(eta, tmp_path):
     print(f"rate {eta}: {near} decisions within the distance, {differ} differ")
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize("levels", [2, 10, 100, 128])
 @pytest.mark.parametrize("eta", [0.3, None])
 def test_fewer_levels(levels, eta, of_levels):

@@ -65,6 +65,7 @@ def test_nothing_overlaps_and_nothing_is_lost(flags, batch_size):
     np.testing.assert_array_equal(log.offloaded, flags)
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 16])
 @pytest.mark.parametrize("model", ["average", "worst"])
 def test_closed_forms_within_the_mean_error(batch_size, model):

@@ -316,7 +316,7 @@ def own(monkeypatch, tmp_path):
 
 def test_the_command_asks_a_foreign_server(own):
     with serving(Servicer(schedule=["fine", "fine", "error"])) as address:
-        done = device("--server", address, *own, "--json", "--timeout", 200, "--network-time", 2)
+        done = device("--server", address, *own, "--json", "--timeout", 5000, "--network-time", 2)
     assert done.exit_code == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["lost"] >= 1

@@ -241,6 +241,7 @@ def test_any_command_line_is_understood_or_refused(tmp_path_factory, line):
     understood_or_refused_in_one_line(line, tmp_path_factory.mktemp("empty"))
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize("name", [name for name in traces.registry() if (traces.DATA / name).is_file()])
 @pytest.mark.parametrize("damage", ["truncated", "corrupt", "swapped"])
 def test_damaged_data_are_refused(name, damage, tmp_path, monkeypatch):
