@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pybtex.database import parse_file
 
 from hi_book.press import places, results
 from hi_book.press.notebooks import notebook_names
@@ -86,11 +87,12 @@ def _json(content: dict[str, Any]) -> str:
 
 def _paper(key: str) -> dict[str, Any]:
     """The fields of one entry of the bibliography; `author` as (family, given) pairs."""
-    text = (ROOT / "book" / "references.bib").read_text(encoding="utf-8")
-    entry = re.search(rf"^@\w+{{{key},\n(.*?)^}}", text, flags=re.MULTILINE | re.DOTALL)
-    fields: dict[str, Any] = dict(re.findall(r"^ +(\w+) = \{(.*)\},?$", entry[1], flags=re.MULTILINE))  # type: ignore[index]
-    fields["author"] = [tuple(name.split(", ")) for name in fields["author"].split(" and ")]
-    return fields
+    entry = parse_file(ROOT / "book" / "references.bib").entries[key]
+    people = [
+        (" ".join(who.prelast_names + who.last_names), " ".join(who.first_names + who.middle_names))
+        for who in entry.persons["author"]
+    ]
+    return {**entry.fields, "author": people}
 
 
 def citation(about: dict[str, Any], project: dict[str, Any], paper: dict[str, Any]) -> str:

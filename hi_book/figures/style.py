@@ -22,6 +22,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from traitlets import ObjectName, Unicode
 
+from hi_book.figures import NARROW
 from hi_book.figures.symbols import in_html, in_mathtext
 from hi_lib import checks
 
@@ -37,8 +38,6 @@ STAGE_COLOURS = {"device": "#009E73", "uplink": "#E69F00", "network": "#BBBBBB",
 SYMBOLS = {"tau_nw": "τ_nw", "offload_ratio": "ρ", "tau_ed": "τ_ed", "tau_es": "τ_es", "tau_tx": "τ_tx"}
 DASHED = (0, (4, 2))
 FONT = "DejaVu Sans"
-NARROW = "application/vnd.hi.narrow+svg"
-"""Under this type a notebook holds a figure drawn for a phone."""
 _NARROW_WIDTH = 4.4  # inches
 _SHORT_LABEL, _LONG_NAME = 22, 34  # letters: two such labels fit beside each other, such names leave room for a panel
 _EMPTY = "no panel"  # by this label the place for a legend is found again

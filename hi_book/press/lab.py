@@ -15,7 +15,8 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+
+from pybtex.database import parse_file
 
 from hi_book.press import places
 from hi_book.press.notebooks import Progress, notebook_names
@@ -122,10 +123,6 @@ def _to_page(target: str, said: str | None) -> str:
 
 def _cited(key: str) -> str:
     """First author and year of an entry of the bibliography."""
-    text = checks.text_file(places.PAGES / "references.bib")
-    entry = re.search(rf"^@\w+{{{re.escape(key)},\n(.*?)^}}", text, flags=re.MULTILINE | re.DOTALL)
-    fields: dict[str, Any] = (
-        dict(re.findall(r"^ +(\w+) = \{+(.*?)\}+,?$", entry[1], flags=re.MULTILINE)) if entry else {}
-    )
-    authors = fields.get("author", key).split(" and ")
-    return f"{authors[0].split(',')[0]}{' et al.' if authors[1:] else ''} {fields.get('year', '')}".strip()
+    entry = parse_file(places.PAGES / "references.bib").entries[key]
+    authors = [" ".join(each.prelast_names + each.last_names) for each in entry.persons.get("author", [])] or [key]
+    return f"{authors[0]}{' et al.' if authors[1:] else ''} {entry.fields.get('year', '')}".strip()

@@ -7,7 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
-from hi_book.figures.style import NARROW
+from hi_book.figures import NARROW
 
 
 def take_out(source: Path) -> None:

@@ -28,13 +28,21 @@ def _imported(code: str, root: Path) -> tuple[Path, ...]:
 
 
 def _imports(code: str, root: Path) -> Iterator[Path]:
-    for node in ast.walk(ast.parse(code)):
+    for node in _statements(ast.parse(code)):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield from _files(alias.name, root)
         elif isinstance(node, ast.ImportFrom) and node.module:
             for alias in node.names:  # each a module of its own, or a name in the one it comes from
                 yield from _files(f"{node.module}.{alias.name}", root)
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """All statements within a node, as deep as they go; expressions, the most of a tree, hold no imports."""
+    for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for inner in getattr(node, part, ()):
+            yield inner
+            yield from _statements(inner)
 
 
 def _files(name: str, root: Path) -> Iterator[Path]:
