@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import signal
 import socket
 import statistics
@@ -13,6 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from hi_book.commands.main import app
+from hi_book.press import places
+from hi_lib.paper import CIFAR10
 from hi_live import hosts
 from hi_live.hosts import SERVER, Hosts, Network
 
@@ -158,3 +161,14 @@ def test_options_of_hosts_need_hosts():
     ):
         done = CliRunner().invoke(app, ["live", "demo", *options])
         assert (done.exit_code, done.stderr.strip().splitlines()[0].count(says)) == (2, 1), done.stderr
+
+
+@needs_hosts
+def test_a_setting_is_measured_until_its_mean_is_known():
+    bench = runpy.run_path(str(places.ROOT / "tools" / "bench_network.py"))
+    network = Network(rtt=5, congestion="bbr")
+    (row,) = bench["measure"](network, [(CIFAR10, 64, 0)])
+    assert row["bytes"] == 64 * CIFAR10.image_bytes
+    assert row["repetitions"] >= bench["REPETITIONS"]
+    assert row["error"] <= bench["ENOUGH"] * row["mean"]
+    assert row["p50"] >= 5 + row["bytes"] * 8000 / network.rate  # the round trip, and the bytes at the link's rate, ms

@@ -21,6 +21,7 @@ DRY = {
     "make test-slow": "these tests",
     "make test-random": "all other tests, twice",
     "make bench-live": "a quarter of an hour, and it needs images",
+    "make bench-network": "an hour, on Linux as root; tests/live/test_hosts.py measures one setting so",
     "make versions": "the whole book, half a dozen times",
     "make test-models": "it installs 5 GB; .ci/run runs it",
     "make test-badges": ".ci/run runs it",
