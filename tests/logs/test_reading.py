@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import os
+import shlex
 import sys
 import threading
 import zipfile
@@ -654,7 +655,8 @@ def test_an_option_names_a_column_in_every_command(tmp_path):
 def test_a_process_substitution_is_read():
     import subprocess
 
-    command = f"{sys.executable} -m hi_book.commands.main evaluate <(printf 'confidence,correct\\n0.5,1\\n0.6,0\\n')"
+    log = "<(printf 'confidence,correct\\n0.5,1\\n0.6,0\\n')"
+    command = f"{shlex.quote(sys.executable)} -m hi_book.commands.main evaluate {log}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "\nlog: 2 samples" in done.stdout
