@@ -36,13 +36,11 @@ $(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo
 endef
 
-# One more than there are cores: some tests wait for what they have started.
-WORKERS = $$(($$(getconf _NPROCESSORS_ONLN) + 1))
 # Compiled functions are run by their Python source once more, so that their lines count, too.
 COUNTED = $$(grep -rlw --include="*.py" python_source tests)
 test: for-test book ## all tests: lint, types, units, theory, notebooks, the book in a browser; and which lines they leave out
 	$(LINT)
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal --cov --cov-report=
+	$(BIN)/pytest -n auto --dist worksteal --cov --cov-report=
 	NUMBA_DISABLE_JIT=1 $(BIN)/pytest -n auto -W ignore::RuntimeWarning --cov --cov-append --cov-report= -m python_source $(COUNTED)
 	$(BIN)/coverage report --include='hi_book/*/*.py,hi_live/*.py,hi_lib/logs/*.py' --skip-covered --fail-under=90
 	$(BIN)/coverage report --include=$(CORE) --skip-covered --show-missing --fail-under=100

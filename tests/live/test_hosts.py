@@ -5,6 +5,7 @@ import os
 import runpy
 import signal
 import socket
+import statistics
 import threading
 import time
 from pathlib import Path
@@ -57,12 +58,11 @@ def test_packets_take_the_round_trip_and_the_rate_that_were_asked_for():
         small = [exchange(client, 100) for _ in range(15)]
         large = [exchange(client, 100_000) for _ in range(5)]
         late = found.punctuality()
-    # The least: other tests may keep the link from being in time, but nothing makes it early.
-    assert 30 <= min(small) <= 33
+    assert 30 <= statistics.median(small) <= 33
     # 52 bytes of headers for each segment of 1448, at 1000 bytes a millisecond.
-    assert min(large) == pytest.approx(30 + 100 * 1.036, rel=0.05)
+    assert statistics.median(large) == pytest.approx(30 + 100 * 1.036, rel=0.05)
     assert late.packets > 100
-    assert 0 <= late.p50 <= late.p95
+    assert late.p50 < 1
 
 
 @pytest.mark.slow
