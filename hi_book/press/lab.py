@@ -16,7 +16,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from pybtex.database import parse_file
+from pybtex.database import Entry, parse_file
 
 from hi_book.press import places
 from hi_book.press.notebooks import Progress, notebook_names
@@ -123,6 +123,6 @@ def _to_page(target: str, said: str | None) -> str:
 
 def _cited(key: str) -> str:
     """First author and year of an entry of the bibliography."""
-    entry = parse_file(places.PAGES / "references.bib").entries[key]
+    entry = parse_file(places.PAGES / "references.bib").entries.get(key, Entry("misc"))
     authors = [" ".join(each.prelast_names + each.last_names) for each in entry.persons.get("author", [])] or [key]
     return f"{authors[0]}{' et al.' if authors[1:] else ''} {entry.fields.get('year', '')}".strip()
